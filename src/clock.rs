@@ -1,0 +1,52 @@
+//! The time, as the rest of the house asks for it: the system's, or one that a test moves by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, Duration, Utc};
+
+/// Where "now" comes from. Clones share one clock.
+///
+/// # Example: a clock that stands still until it is moved
+/// ```
+/// use chrono::{Duration, Utc};
+/// use hallpass::clock::Clock;
+///
+/// let start = Utc::now();
+/// let clock = Clock::manual(start);
+/// clock.advance(Duration::minutes(61));
+/// assert_eq!(clock.now() - start, Duration::minutes(61));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    /// Milliseconds since the epoch; `None` is the system's clock.
+    manual: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// A clock that shows `start` (to the millisecond) and moves only by [`advance`](Self::advance).
+    pub fn manual(start: DateTime<Utc>) -> Self {
+        Self { manual: Some(Arc::new(AtomicI64::new(start.timestamp_millis()))) }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> DateTime<Utc> {
+        match &self.manual {
+            None => Utc::now(),
+            Some(millis) => DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst))
+                .unwrap_or(DateTime::<Utc>::MAX_UTC),
+        }
+    }
+
+    /// Moves a manual clock by `step` (negative is back); the system's clock takes no orders and stays.
+    pub fn advance(&self, step: Duration) {
+        if let Some(millis) = &self.manual {
+            millis.fetch_add(step.num_milliseconds(), Ordering::SeqCst);
+        }
+    }
+}

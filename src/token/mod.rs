@@ -1,0 +1,1 @@
+//! Tokens and keys: knows no HTTP, no database, and no clock of its own.
