@@ -1,0 +1,460 @@
+//! What a token says: the claims by name, and their strict reading from a payload.
+//!
+//! Reading proves the shape of each claim and nothing more; whom to believe is `verify`'s to say.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde_json::Value;
+
+use super::verify::TokenError;
+
+/// The last second of the year 9999, the latest that RFC 3339 can write.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// The claims of a token (RFC 7519 §4). Times are NumericDate: whole seconds since 1970-01-01T00:00:00Z.
+///
+/// Claims from [`verify`](super::verify()) are genuine, in time, and for us. Those that the house does not name
+/// are reached by [`custom`](Self::custom).
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Claims {
+    /// Who issued the token (RFC 7519 §4.1.1).
+    pub iss: String,
+    /// Whom it is for (RFC 7519 §4.1.3).
+    pub aud: Audience,
+    /// Whom it speaks of: the user's id, never empty (RFC 7519 §4.1.2).
+    pub sub: String,
+    /// The user's e-mail address (OpenID Connect Core 1.0 §5.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The user's roles when the token was issued (RFC 9068 §2.2.3.1); empty when it names none.
+    pub roles: Vec<String>,
+    /// When it was issued (RFC 7519 §4.1.6).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    /// The first second at which it is good (RFC 7519 §4.1.5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
+    /// The first second at which it is good no more (RFC 7519 §4.1.4).
+    pub exp: i64,
+    /// The token's own id (RFC 7519 §4.1.7).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// The session it belongs to (OpenID Connect Front-Channel Logout 1.0 §3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+    /// The payload's own text, from which [`Claims::custom`] reads.
+    #[serde(skip)]
+    pub(super) payload: Option<Arc<str>>,
+}
+
+impl Claims {
+    /// Claims with what every token must have; the rest is absent and can be set.
+    ///
+    /// # Example: claims for a test
+    /// ```
+    /// use hallpass::token::Claims;
+    ///
+    /// let mut claims = Claims::new("issuer", "audience", "ada", 1_900_000_000);
+    /// claims.sid = Some("s1".to_owned());
+    /// assert_eq!(claims.expires_at().to_rfc3339(), "2030-03-17T17:46:40+00:00");
+    /// ```
+    pub fn new(iss: impl Into<String>, aud: impl Into<Audience>, sub: impl Into<String>, exp: i64) -> Self {
+        Self {
+            iss: iss.into(),
+            aud: aud.into(),
+            sub: sub.into(),
+            email: None,
+            roles: Vec::new(),
+            iat: None,
+            nbf: None,
+            exp,
+            jti: None,
+            sid: None,
+            payload: None,
+        }
+    }
+
+    /// When the token was issued, if it says so.
+    pub fn issued_at(&self) -> Option<DateTime<Utc>> {
+        self.iat.map(moment)
+    }
+
+    /// From when on the token is good, if it says so.
+    pub fn not_before(&self) -> Option<DateTime<Utc>> {
+        self.nbf.map(moment)
+    }
+
+    /// From when on the token is good no more.
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        moment(self.exp)
+    }
+
+    /// Whether the token names `role`.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|own| own == role)
+    }
+
+    /// Reads the token's payload once more, as the app's own type: for claims that the house does not name.
+    ///
+    /// Of claims that were made by hand, not verified, the named ones are all there is.
+    ///
+    /// # Errors
+    /// When the payload does not have the shape of `T`.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::token::Claims;
+    /// # let claims = Claims::new("issuer", "audience", "ada", 1_900_000_000);
+    /// #[derive(serde::Deserialize)]
+    /// struct Tenant { tenant: Option<u32> }
+    ///
+    /// assert_eq!(claims.custom::<Tenant>()?.tenant, None);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn custom<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        match &self.payload {
+            Some(payload) => serde_json::from_str(payload),
+            None => serde_json::from_value(serde_json::to_value(self)?),
+        }
+    }
+
+    /// Reads a payload. Nothing of it is to be believed before its signature was checked.
+    pub(super) fn read(payload: String) -> Result<Self, TokenError> {
+        let Members(members) = serde_json::from_str(&payload).map_err(|_| TokenError::Malformed)?;
+        let mut claims = Reader(members).claims()?;
+        claims.payload = Some(payload.into());
+        Ok(claims)
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims")
+            .field("iss", &self.iss)
+            .field("aud", &self.aud)
+            .field("sub", &self.sub)
+            .field("email", &self.email)
+            .field("roles", &self.roles)
+            .field("iat", &self.iat)
+            .field("nbf", &self.nbf)
+            .field("exp", &self.exp)
+            .field("jti", &self.jti)
+            .field("sid", &self.sid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whom a token is for: one name or several (RFC 7519 §4.1.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, DeriveDeserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// A single name.
+    One(String),
+    /// Any number of names.
+    Many(Vec<String>),
+}
+
+impl Audience {
+    /// Whether `name` is among them.
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::One(own) => own == name,
+            Self::Many(names) => names.iter().any(|own| own == name),
+        }
+    }
+}
+
+impl From<&str> for Audience {
+    fn from(name: &str) -> Self {
+        Self::One(name.to_owned())
+    }
+}
+
+impl From<String> for Audience {
+    fn from(name: String) -> Self {
+        Self::One(name)
+    }
+}
+
+impl From<Vec<String>> for Audience {
+    fn from(names: Vec<String>) -> Self {
+        Self::Many(names)
+    }
+}
+
+/// Whether `seconds` can be told in every form this house uses.
+pub(super) fn is_numeric_date(seconds: i64) -> bool {
+    (0..=LAST_SECOND).contains(&seconds)
+}
+
+/// A field set by hand may be beyond what a date can be; it then is the nearest one.
+fn moment(seconds: i64) -> DateTime<Utc> {
+    let bound = if seconds < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    DateTime::from_timestamp(seconds, 0).unwrap_or(bound)
+}
+
+/// Takes the claims out of a payload's members, one after the other.
+struct Reader<'a>(BTreeMap<Cow<'a, str>, Value>);
+
+impl Reader<'_> {
+    fn claims(mut self) -> Result<Claims, TokenError> {
+        Ok(Claims {
+            iss: self.required("iss", string)?,
+            aud: self.required("aud", audience)?,
+            sub: self.required("sub", |value| string(value).filter(|sub| !sub.is_empty()))?,
+            // An expiry's fraction is dropped and a beginning's rounded up: a token is never good for longer
+            // than it says.
+            exp: self.required("exp", |value| numeric_date(&value, f64::floor))?,
+            nbf: self.optional("nbf", |value| numeric_date(&value, f64::ceil))?,
+            iat: self.optional("iat", |value| numeric_date(&value, f64::floor))?,
+            email: self.nullable("email", string)?,
+            roles: self.nullable("roles", strings)?.unwrap_or_default(),
+            jti: self.nullable("jti", string)?,
+            sid: self.nullable("sid", string)?,
+            payload: None,
+        })
+    }
+
+    fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<T, TokenError> {
+        self.optional(name, read)?.ok_or(TokenError::ClaimMissing(name))
+    }
+
+    fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<Option<T>, TokenError> {
+        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        read(value).map(Some).ok_or(TokenError::ClaimInvalid(name))
+    }
+
+    /// As `optional`, for claims on which nothing depends: some issuers write `null` for "none".
+    fn nullable<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<Option<T>, TokenError> {
+        if self.0.get(name).is_some_and(Value::is_null) {
+            return Ok(None);
+        }
+        self.optional(name, read)
+    }
+}
+
+fn string(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn strings(value: Value) -> Option<Vec<String>> {
+    match value {
+        Value::Array(values) => values.into_iter().map(string).collect(),
+        _ => None,
+    }
+}
+
+fn audience(value: Value) -> Option<Audience> {
+    match value {
+        Value::String(name) => Some(Audience::One(name)),
+        names => strings(names).map(Audience::Many),
+    }
+}
+
+/// RFC 7519 §2: a number of seconds, fractions allowed.
+fn numeric_date(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
+    // What is beyond i64 ends at its bound, which is no date either.
+    let seconds = value.as_i64().or_else(|| value.as_f64().map(|seconds| round(seconds) as i64))?;
+    is_numeric_date(seconds).then_some(seconds)
+}
+
+/// A JSON object whose members have each a name of their own, as RFC 7515 §4 and RFC 7519 §4 require.
+///
+/// Derived code would take an array for an object, and a map would let the last of two members win.
+pub(super) struct Members<'a>(pub(super) BTreeMap<Cow<'a, str>, Value>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    match members.entry(name) {
+                        Entry::Vacant(place) => place.insert(value),
+                        Entry::Occupied(_) => return Err(A::Error::custom("a member occurs twice")),
+                    };
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A name that is borrowed from the text wherever it has no escapes.
+#[derive(DeriveDeserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn payload(member: &str, value: Value) -> String {
+        let mut payload = json!({"iss": "i", "aud": "a", "sub": "s", "exp": 2_000_000_000});
+        payload[member] = value;
+        payload.to_string()
+    }
+
+    #[test]
+    fn a_foreign_token_may_lack_all_but_issuer_audience_subject_and_expiry() {
+        let read = Claims::read(payload("exp", 2_000_000_000.into())).unwrap();
+        let made = Claims { payload: read.payload.clone(), ..Claims::new("i", "a", "s", 2_000_000_000) };
+        assert_eq!(read, made);
+        for name in ["iss", "aud", "sub", "exp"] {
+            let mut payload: Value = serde_json::from_str(&payload("x", Value::Null)).unwrap();
+            payload.as_object_mut().unwrap().remove(name);
+            assert_eq!(Claims::read(payload.to_string()), Err(TokenError::ClaimMissing(name)));
+        }
+    }
+
+    #[test]
+    fn a_claim_of_the_wrong_type_is_refused_by_name() {
+        let cases = [
+            ("iss", json!(null)),
+            ("iss", json!(["i"])),
+            ("aud", json!(5)),
+            ("aud", json!(["a", 5])),
+            ("sub", json!("")),
+            ("sub", json!(7)),
+            ("exp", json!("2000000000")),
+            ("exp", json!(null)),
+            ("nbf", json!([0])),
+            ("iat", json!(true)),
+            ("email", json!(1)),
+            ("roles", json!("admin")),
+            ("roles", json!([["admin"]])),
+            ("jti", json!(1)),
+            ("sid", json!({})),
+        ];
+        for (name, value) in cases {
+            let read = Claims::read(payload(name, value.clone()));
+            assert_eq!(read, Err(TokenError::ClaimInvalid(name)), "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn null_stands_for_none_where_nothing_depends_on_it() {
+        for name in ["email", "roles", "jti", "sid"] {
+            let read = Claims::read(payload(name, Value::Null)).unwrap();
+            assert_eq!(
+                (read.email, read.roles, read.jti, read.sid),
+                (None, Vec::new(), None, None),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_number_from_the_epoch_to_the_year_9999() {
+        let cases = [
+            ("0", Some((0, 0))),
+            ("1.5", Some((1, 2))),
+            ("1e9", Some((1_000_000_000, 1_000_000_000))),
+            ("2.0", Some((2, 2))),
+            ("-0.0", Some((0, 0))),
+            ("253402300799", Some((LAST_SECOND, LAST_SECOND))),
+            ("253402300800", None),
+            ("-1", None),
+            ("-1.5", None),
+            ("9223372036854775807", None),
+            ("-9223372036854775808", None),
+            ("18446744073709551615", None),
+            ("1e300", None),
+            ("-1e300", None),
+        ];
+        for (text, expected) in cases {
+            let read = |name| {
+                Claims::read(payload(name, json!("T")).replace(r#""T""#, text)).map_err(|error| {
+                    assert_eq!(error, TokenError::ClaimInvalid(name), "{name} {text}");
+                })
+            };
+            let exp = read("exp").map(|claims| claims.exp).ok();
+            let nbf = read("nbf").map(|claims| claims.nbf.unwrap()).ok();
+            assert_eq!(exp.zip(nbf), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_payload_is_one_json_object_with_each_member_once() {
+        let good = payload("email", json!("a@example.com"));
+        let cases = [
+            ("a known member twice", good.replacen('{', r#"{"sub":"eve","#, 1)),
+            ("an unknown member twice", good.replacen('{', r#"{"x":1,"x":1,"#, 1)),
+            ("a member twice under escapes", good.replacen('{', r#"{"s\u0075b":"eve","#, 1)),
+            ("an array", r#"["i","a","s",2000000000]"#.to_owned()),
+            ("a string", r#""i""#.to_owned()),
+            ("two objects", good.clone() + &good),
+            ("a number beyond any float", good.replace("2000000000", "1e999")),
+            ("not a number", good.replace("2000000000", "NaN")),
+            ("a comma too many", good.replace('}', ",}")),
+            ("too deep", good.replace("2000000000", &"[".repeat(5_000))),
+            ("a byte order mark", "\u{feff}".to_owned() + &good),
+            ("nothing", String::new()),
+        ];
+        for (name, payload) in cases {
+            assert_eq!(Claims::read(payload), Err(TokenError::Malformed), "{name}");
+        }
+        assert!(Claims::read(good).is_ok());
+    }
+
+    #[test]
+    fn the_apps_own_claims_are_read_from_the_tokens_text() {
+        #[derive(Debug, PartialEq, DeriveDeserialize)]
+        struct Tenancy {
+            tenant: u32,
+        }
+        let claims = Claims::read(payload("tenant", json!(7))).unwrap();
+        assert_eq!(claims.custom::<Tenancy>().unwrap(), Tenancy { tenant: 7 });
+        assert!(claims.custom::<Vec<u8>>().is_err());
+        assert!(Claims::new("i", "a", "s", 0).custom::<Tenancy>().is_err());
+    }
+
+    #[test]
+    fn the_retained_text_is_neither_printed_nor_serialized() {
+        let claims = Claims::read(payload("x", json!("hidden"))).unwrap();
+        assert!(!format!("{claims:?}").contains("hidden"));
+        assert_eq!(
+            serde_json::to_value(&claims).unwrap(),
+            json!({"iss": "i", "aud": "a", "sub": "s", "roles": [], "exp": 2_000_000_000})
+        );
+    }
+
+    #[test]
+    fn a_time_set_by_hand_beyond_the_calendar_is_its_nearest_end() {
+        assert_eq!(Claims::new("i", "a", "s", i64::MAX).expires_at(), DateTime::<Utc>::MAX_UTC);
+        assert_eq!(Claims::new("i", "a", "s", i64::MIN).expires_at(), DateTime::<Utc>::MIN_UTC);
+    }
+}

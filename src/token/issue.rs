@@ -1,0 +1,217 @@
+//! Tokens of our own: the claims that are put in, and when they end.
+//!
+//! Whom a token may be issued to was decided before.
+
+use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
+
+use super::claims::{Claims, is_numeric_date};
+use super::key::{KeyError, SigningKey};
+use super::verify::MAX_TOKEN_BYTES;
+
+/// Issues access tokens in one name, for one audience, with one lifetime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// The tokens' `iss`.
+    pub issuer: String,
+    /// The tokens' `aud`.
+    pub audience: String,
+    /// How long a token is good; fractions of a second are dropped.
+    pub lifetime: Duration,
+}
+
+/// What a token is to say about its user.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grant {
+    /// The user's id, the token's `sub`; must not be empty.
+    pub subject: String,
+    /// The user's e-mail address.
+    pub email: Option<String>,
+    /// The user's roles at this moment.
+    pub roles: Vec<String>,
+    /// The session's id, the token's `sid`.
+    pub session: Option<String>,
+}
+
+/// A token and what it says. `Debug` shows the claims alone, since whoever has the token is its user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The token in its compact form.
+    pub token: String,
+    /// The claims it carries, as a verifier will read them.
+    pub claims: Claims,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued").field("claims", &self.claims).finish_non_exhaustive()
+    }
+}
+
+/// Why no token was issued.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// The subject is empty, which no verifier takes.
+    #[error("the subject is empty; a user's id is accepted")]
+    SubjectEmpty,
+    /// The token would be dead when issued, or outlive the calendar.
+    #[error("the token's lifetime is out of range; from 1 s up to the end of the year 9999 is accepted")]
+    LifetimeOutOfRange,
+    /// The token would be too long to be verified.
+    #[error(
+        "the token is too long; at most {MAX_TOKEN_BYTES} bytes are accepted, fewer roles make it shorter"
+    )]
+    TooLong,
+    /// The key did not sign.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl Issuer {
+    /// An issuer by that name.
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>, lifetime: Duration) -> Self {
+        Self { issuer: issuer.into(), audience: audience.into(), lifetime }
+    }
+
+    /// Signs a token that says what `grant` says, good from `now` for the issuer's lifetime.
+    ///
+    /// `now` comes from the caller, so a test can issue yesterday's token. Fractions of a second are dropped.
+    /// `jti` is a random UUID.
+    ///
+    /// # Errors
+    /// [`IssueError`], when the token would be one that nobody could verify.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::{DateTime, Duration};
+    /// use hallpass::token::{Algorithm, Grant, Issuer, KeyMaterial, SigningKey};
+    ///
+    /// let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
+    /// let issuer = Issuer::new("https://id.example", "https://api.example", Duration::hours(1));
+    /// let grant = Grant { subject: "ada".to_owned(), ..Grant::default() };
+    /// let issued = issuer.issue(&key, &grant, DateTime::UNIX_EPOCH)?;
+    /// assert_eq!((issued.claims.iat, issued.claims.exp), (Some(0), 3600));
+    /// # Ok::<(), hallpass::token::IssueError>(())
+    /// ```
+    /// Source: RFC 7519 §4.1 (claims), RFC 9068 §2.1 (`typ`).
+    pub fn issue(&self, key: &SigningKey, grant: &Grant, now: DateTime<Utc>) -> Result<Issued, IssueError> {
+        if grant.subject.is_empty() {
+            return Err(IssueError::SubjectEmpty);
+        }
+        let iat = now.timestamp();
+        let exp = iat
+            .checked_add(self.lifetime.num_seconds())
+            .filter(|&exp| exp > iat && is_numeric_date(iat) && is_numeric_date(exp))
+            .ok_or(IssueError::LifetimeOutOfRange)?;
+        let mut claims = Claims {
+            email: grant.email.clone(),
+            roles: grant.roles.clone(),
+            iat: Some(iat),
+            nbf: Some(iat),
+            jti: Some(Uuid::new_v4().to_string()),
+            sid: grant.session.clone(),
+            ..Claims::new(&*self.issuer, &*self.audience, &*grant.subject, exp)
+        };
+        let payload = serde_json::to_string(&claims).map_err(|_| KeyError::ClaimsUnwritable)?;
+        let token = key.sign_text(&payload)?;
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(IssueError::TooLong);
+        }
+        claims.payload = Some(payload.into());
+        Ok(Issued { token, claims })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::{Value, json};
+
+    use super::super::key::{Algorithm, KeyMaterial};
+    use super::*;
+
+    fn key(algorithm: Algorithm) -> SigningKey {
+        let material = KeyMaterial::generate(algorithm).unwrap();
+        let kid = SigningKey::fresh_kid(algorithm, &material).unwrap();
+        SigningKey::with_kid(kid, algorithm, &material).unwrap()
+    }
+
+    fn issuer(lifetime: Duration) -> Issuer {
+        Issuer::new("https://id.example", "https://api.example", lifetime)
+    }
+
+    fn grant() -> Grant {
+        Grant {
+            subject: "ada".to_owned(),
+            email: Some("ada@example.com".to_owned()),
+            roles: vec!["admin".to_owned()],
+            session: Some("s1".to_owned()),
+        }
+    }
+
+    fn part(token: &str, index: usize) -> Value {
+        let part = token.split('.').nth(index).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_token_has_the_header_and_claims_of_the_contract_and_no_others() {
+        let now = DateTime::from_timestamp(1_800_000_000, 999_999_999).unwrap();
+        for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
+            let key = key(algorithm);
+            let issued = issuer(Duration::milliseconds(3_600_999)).issue(&key, &grant(), now).unwrap();
+            let header = json!({"alg": algorithm.name(), "typ": "at+jwt", "kid": key.kid()});
+            assert_eq!(part(&issued.token, 0), header);
+            assert_eq!(
+                part(&issued.token, 1),
+                json!({
+                    "iss": "https://id.example", "aud": "https://api.example", "sub": "ada",
+                    "email": "ada@example.com", "roles": ["admin"], "sid": "s1", "jti": issued.claims.jti,
+                    "iat": 1_800_000_000, "nbf": 1_800_000_000, "exp": 1_800_003_600,
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn two_tokens_of_one_second_have_different_ids() {
+        let key = key(Algorithm::EdDsa);
+        let [a, b] = [(); 2].map(|()| {
+            issuer(Duration::hours(1)).issue(&key, &grant(), DateTime::UNIX_EPOCH).unwrap().claims.jti
+        });
+        assert!(a.is_some());
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn a_token_that_nobody_could_verify_is_not_issued() {
+        let hour = Duration::hours(1);
+        let epoch = DateTime::UNIX_EPOCH;
+        let many_roles = Grant { roles: vec!["r".repeat(32); 200], ..grant() };
+        let cases = [
+            ("no subject", hour, Grant::default(), epoch, IssueError::SubjectEmpty),
+            ("no lifetime", Duration::zero(), grant(), epoch, IssueError::LifetimeOutOfRange),
+            ("under a second", Duration::milliseconds(999), grant(), epoch, IssueError::LifetimeOutOfRange),
+            ("negative", -hour, grant(), epoch, IssueError::LifetimeOutOfRange),
+            ("endless", Duration::MAX, grant(), epoch, IssueError::LifetimeOutOfRange),
+            ("endless backwards", Duration::MIN, grant(), epoch, IssueError::LifetimeOutOfRange),
+            ("before the epoch", hour, grant(), epoch - hour, IssueError::LifetimeOutOfRange),
+            ("after the calendar", hour, grant(), DateTime::<Utc>::MAX_UTC, IssueError::LifetimeOutOfRange),
+            ("too long", hour, many_roles, epoch, IssueError::TooLong),
+        ];
+        let key = key(Algorithm::Hs256);
+        for (name, lifetime, grant, now, expected) in cases {
+            assert_eq!(issuer(lifetime).issue(&key, &grant, now), Err(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_issued_token_is_not_printed() {
+        let issued = issuer(Duration::hours(1)).issue(&key(Algorithm::EdDsa), &grant(), DateTime::UNIX_EPOCH);
+        let issued = issued.unwrap();
+        let signature = issued.token.rsplit('.').next().unwrap();
+        assert!(!format!("{issued:?}").contains(signature));
+    }
+}

@@ -1,0 +1,185 @@
+//! The ring of keys that tokens are checked with, and the one that signs.
+//!
+//! A ring never changes; whoever rotates keys makes another. It looks at a key's name, never at a token.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::jwks::{self, Jwk, JwkSet, Secrets};
+use super::key::{KeyError, SigningKey, VerifyingKey};
+
+/// Verifying keys by their `kid`, and at most one signing key. Clones are cheap enough for a rotation.
+///
+/// # Example: the keys that another server publishes
+/// ```
+/// use hallpass::token::Keyring;
+///
+/// let ring = Keyring::from_jwks(r#"{"keys": [
+///     {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+///     {"kty": "RSA", "kid": "skipped", "n": "…", "e": "AQAB"}
+/// ]}"#)?;
+/// assert!(ring.find(Some("a")).is_some());
+/// assert!(ring.find(Some("skipped")).is_none());
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    keys: Vec<VerifyingKey>,
+    signer: Option<Arc<SigningKey>>,
+}
+
+impl Keyring {
+    /// A ring of these keys, which only verifies.
+    ///
+    /// # Errors
+    /// [`KeyError::NoKey`] when there is none, [`KeyError::DuplicateKid`] and [`KeyError::SeveralWithoutKid`]
+    /// when a token could not tell them apart.
+    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, KeyError> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return Err(KeyError::NoKey);
+        }
+        let mut seen = HashSet::new();
+        for key in &keys {
+            if !seen.insert(key.kid()) {
+                return Err(match key.kid() {
+                    Some(kid) => KeyError::DuplicateKid(kid.to_owned()),
+                    None => KeyError::SeveralWithoutKid,
+                });
+            }
+        }
+        Ok(Self { keys, signer: None })
+    }
+
+    /// The usable keys of a JWK set, which a stranger may have written: at most 256 KiB and 100 keys.
+    ///
+    /// Keys of another kind, curve, algorithm or purpose are skipped.
+    ///
+    /// # Errors
+    /// [`KeyError::SetInvalid`] and [`KeyError::SetTooLarge`] for the text; [`KeyError::SymmetricKey`] and
+    /// [`KeyError::PrivateKey`] when the set gives away what must stay secret; otherwise as [`new`](Self::new).
+    ///
+    /// Source: RFC 7517 §5, RFC 8725 §3.4.
+    pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::new(jwks::read_set(json.as_ref(), Secrets::Refused)?)
+    }
+
+    /// As [`from_jwks`](Self::from_jwks), and symmetric keys for HS256 too: for a file of the operator's own,
+    /// never for anything fetched.
+    ///
+    /// # Errors
+    /// As [`from_jwks`](Self::from_jwks), and [`KeyError::SecretTooShort`].
+    pub fn from_secret_jwks(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::new(jwks::read_set(json.as_ref(), Secrets::Accepted)?)
+    }
+
+    /// The same ring with `key` to sign, whose tokens it then also verifies.
+    #[must_use]
+    pub fn with_signer(mut self, key: Arc<SigningKey>) -> Self {
+        self.keys.retain(|known| known.kid() != Some(key.kid()));
+        self.keys.push(key.verifying_key().clone());
+        self.signer = Some(key);
+        self
+    }
+
+    /// The key that signs new tokens, if this ring has one.
+    pub fn signer(&self) -> Option<&Arc<SigningKey>> {
+        self.signer.as_ref()
+    }
+
+    /// The verifying keys.
+    pub fn keys(&self) -> &[VerifyingKey] {
+        &self.keys
+    }
+
+    /// The key for a token whose header names `kid`.
+    ///
+    /// A token that names none gets the key without a name, or the only key. A ring whose only key has no name
+    /// serves every token: whoever gave a secret or a PEM text knows but one key and not what it is called.
+    pub fn find(&self, kid: Option<&str>) -> Option<&VerifyingKey> {
+        let named = self.keys.iter().find(|key| key.kid() == kid);
+        named.or(match self.keys.as_slice() {
+            [only] if kid.is_none() || only.kid().is_none() => Some(only),
+            _ => None,
+        })
+    }
+
+    /// The public keys, to be published: empty under HS256, since a symmetric key is never shown.
+    ///
+    /// Source: RFC 7517 §5.
+    pub fn jwks(&self) -> JwkSet {
+        JwkSet { keys: self.keys.iter().filter_map(Jwk::publish).collect() }
+    }
+}
+
+impl From<VerifyingKey> for Keyring {
+    fn from(key: VerifyingKey) -> Self {
+        Self { keys: vec![key], signer: None }
+    }
+}
+
+impl From<Arc<SigningKey>> for Keyring {
+    fn from(key: Arc<SigningKey>) -> Self {
+        Self { keys: Vec::new(), signer: None }.with_signer(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::{Algorithm, KeyMaterial};
+    use super::*;
+
+    type Kid = Option<&'static str>;
+
+    fn key(secret: u8, kid: Option<&str>) -> VerifyingKey {
+        let key = VerifyingKey::hs256(&[secret; 32]).unwrap();
+        match kid {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        }
+    }
+
+    #[test]
+    fn a_token_finds_its_key_by_name_and_without_a_name_only_where_there_is_no_choice() {
+        let cases: [(&[Kid], Kid, Option<usize>); 10] = [
+            (&[Some("a"), Some("b")], Some("b"), Some(1)),
+            (&[Some("a"), Some("b")], Some("c"), None),
+            (&[Some("a"), Some("b")], None, None),
+            (&[Some("a")], None, Some(0)),
+            (&[Some("a")], Some("b"), None),
+            (&[None], None, Some(0)),
+            (&[None], Some("a"), Some(0)),
+            (&[Some("a"), None], None, Some(1)),
+            (&[Some("a"), None], Some("a"), Some(0)),
+            (&[Some("a"), None], Some("b"), None),
+        ];
+        for (kids, asked, expected) in cases {
+            let ring = Keyring::new(kids.iter().map(|kid| key(1, *kid))).unwrap();
+            let found = ring.find(asked).map(VerifyingKey::kid);
+            assert_eq!(found, expected.map(|index| kids[index]), "{asked:?} among {kids:?}");
+        }
+    }
+
+    #[test]
+    fn a_ring_has_a_key_and_no_two_of_one_name() {
+        let cases: [(&[Kid], KeyError); 3] = [
+            (&[], KeyError::NoKey),
+            (&[Some("a"), None, Some("a")], KeyError::DuplicateKid("a".to_owned())),
+            (&[None, Some("a"), None], KeyError::SeveralWithoutKid),
+        ];
+        for (kids, expected) in cases {
+            assert_eq!(Keyring::new(kids.iter().map(|kid| key(1, *kid))).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_ring_verifies_what_its_signer_signs_even_if_it_knew_the_name_for_another_key() {
+        let secret = KeyMaterial::from_bytes(vec![2; 32]);
+        let signer = Arc::new(SigningKey::with_kid("a", Algorithm::Hs256, &secret).unwrap());
+        let ring = Keyring::new([key(1, Some("a")), key(3, Some("b"))]).unwrap().with_signer(signer);
+        assert_eq!(ring.keys().len(), 2);
+        let token = ring.signer().unwrap().sign(&serde_json::json!({})).unwrap();
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        assert_eq!(ring.find(Some("a")).unwrap().check(message.as_bytes(), signature), Ok(()));
+    }
+}
