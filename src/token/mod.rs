@@ -22,6 +22,8 @@
 //! ```
 
 mod claims;
+#[cfg(test)]
+mod differential;
 mod issue;
 mod jwks;
 mod key;
