@@ -1,7 +1,8 @@
 //! The time, as the rest of the house asks for it: the system's, or one that a test moves by hand.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -9,10 +10,10 @@ use chrono::{DateTime, Duration, Utc};
 ///
 /// # Example: a clock that stands still until it is moved
 /// ```
-/// use chrono::{Duration, Utc};
+/// use chrono::{DateTime, Duration};
 /// use hallpass::clock::Clock;
 ///
-/// let start = Utc::now();
+/// let start = DateTime::from_timestamp(1_900_000_000, 0).unwrap();
 /// let clock = Clock::manual(start);
 /// clock.advance(Duration::minutes(61));
 /// assert_eq!(clock.now() - start, Duration::minutes(61));
@@ -40,6 +41,16 @@ impl Clock {
             None => Utc::now(),
             Some(millis) => DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst))
                 .unwrap_or(DateTime::<Utc>::MAX_UTC),
+        }
+    }
+
+    /// Milliseconds since some fixed moment, never going back: for measuring how long ago something was.
+    /// A manual clock's are its own, and go back when it is moved back.
+    pub fn ticks(&self) -> i64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.manual {
+            None => i64::try_from(START.elapsed().as_millis()).unwrap_or(i64::MAX),
+            Some(millis) => millis.load(Ordering::SeqCst),
         }
     }
 
