@@ -1,0 +1,266 @@
+//! The wrap that gives every answer of an app the contract's manners: JSON failures, the framework's own
+//! included; an `X-Request-Id`; and a refused request's body read to its end, so that the client sees
+//! the answer and its connection stays usable.
+
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError, UrlencodedError};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+};
+use actix_web::{Error, HttpMessage, HttpResponse};
+use futures_util::future::LocalBoxFuture;
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::guard::payload::SharedPayload;
+
+/// The header that names a request, in the answer and in the log.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a refused request's body may take to arrive before the connection is given up.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+tokio::task_local! {
+    static REQUEST_ID: RequestId;
+}
+
+/// The name of a request: the client's own `X-Request-Id`, when it is 1 to 128 of `A-Z a-z 0-9 - _ .`,
+/// else a new UUIDv7. Under [`Envelope`] it is among the request's extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Rc<str>);
+
+impl RequestId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the request that the running task is serving, if it is serving one under [`Envelope`].
+    pub fn current() -> Option<Self> {
+        REQUEST_ID.try_with(Clone::clone).ok()
+    }
+
+    fn of(headers: &HeaderMap) -> Self {
+        let accepted = |value: &&[u8]| {
+            (1..=128).contains(&value.len())
+                && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        };
+        let own = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes).filter(accepted);
+        match own.and_then(|value| std::str::from_utf8(value).ok()) {
+            Some(id) => Self(id.into()),
+            None => Self(Uuid::now_v7().to_string().into()),
+        }
+    }
+
+    fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("a request id holds nothing but header characters")
+    }
+}
+
+/// The middleware; wrap the whole app in it, outermost but for CORS.
+///
+/// # Example: an app whose 404 is JSON
+/// ```
+/// use actix_web::{App, test};
+/// use hallpass::Envelope;
+///
+/// # actix_rt::System::new().block_on(async {
+/// let app = test::init_service(App::new().wrap(Envelope::default())).await;
+/// let request = test::TestRequest::get().uri("/nowhere").to_request();
+/// let answer = test::call_service(&app, request).await;
+/// assert!(answer.headers().contains_key("x-request-id"));
+/// let body: serde_json::Value = test::read_body_json(answer).await;
+/// assert_eq!(body["error"], "not_found");
+/// # });
+/// ```
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    max_body_bytes: usize,
+    realm: HeaderValue,
+}
+
+impl Default for Envelope {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 65_536,
+            realm: HeaderValue::from_static(r#"Bearer realm="Authentication Required""#),
+        }
+    }
+}
+
+impl Envelope {
+    /// Reads at most `bytes` of a refused request's body. Defaults to 65,536.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// The challenge for a 401 that carries none, such as [`Guard::challenge`](crate::Guard::challenge).
+    /// Defaults to `Bearer realm="Authentication Required"`.
+    #[must_use]
+    pub fn challenge(mut self, challenge: HeaderValue) -> Self {
+        self.realm = challenge;
+        self
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Envelope
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Transform = EnvelopeService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(EnvelopeService { service, envelope: Rc::new(self.clone()) }))
+    }
+}
+
+/// The service that [`Envelope`] makes.
+#[derive(Debug)]
+pub struct EnvelopeService<S> {
+    service: S,
+    envelope: Rc<Envelope>,
+}
+
+impl<S, B> Service<ServiceRequest> for EnvelopeService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
+
+    forward_ready!(service);
+
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        let id = RequestId::of(request.headers());
+        request.extensions_mut().insert(id.clone());
+        let limit = self.envelope.max_body_bytes;
+        let declared =
+            request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = SharedPayload::share(request.parts_mut().1)
+            .filter(|_| declared.is_none_or(|length: usize| length <= limit));
+        let envelope = Rc::clone(&self.envelope);
+        // The id is current from here on, so that what is decided before the first await is logged with it too.
+        let inner = REQUEST_ID.sync_scope(id.clone(), || self.service.call(request));
+        Box::pin(async move {
+            match REQUEST_ID.scope(id.clone(), inner).await {
+                Ok(response) => {
+                    let response = response.map_into_boxed_body();
+                    if let Some(body) = body.filter(|_| is_refusal(response.status())) {
+                        body.drain(limit, DRAIN_TIME).await;
+                    }
+                    let (request, response) = response.into_parts();
+                    Ok(ServiceResponse::new(request, envelope.seal(response, &id)))
+                }
+                Err(mut error) => {
+                    error.add_response_mapper(move |response| envelope.seal(response, &id));
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+impl Envelope {
+    /// Gives `response` its id and, where it is a failure of another shape, ours.
+    fn seal(&self, mut response: HttpResponse, id: &RequestId) -> HttpResponse {
+        if is_refusal(response.status()) && !is_json(response.headers()) {
+            response = self.reshape(response);
+        }
+        if response.status() == StatusCode::UNAUTHORIZED && !response.headers().contains_key(WWW_AUTHENTICATE)
+        {
+            response.headers_mut().insert(WWW_AUTHENTICATE, self.realm.clone());
+        }
+        response.headers_mut().insert(X_REQUEST_ID, id.header());
+        response
+    }
+
+    fn reshape(&self, response: HttpResponse) -> HttpResponse {
+        let failure = response
+            .error()
+            .and_then(framework_failure)
+            .unwrap_or_else(|| Failure::of_status(response.status()));
+        let mut reshaped = failure.response();
+        for (name, value) in response.headers() {
+            if name != CONTENT_TYPE && name != CONTENT_LENGTH {
+                reshaped.headers_mut().append(name.clone(), value.clone());
+            }
+        }
+        reshaped
+    }
+}
+
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = |value: &HeaderValue| {
+        let value = value.to_str().ok()?;
+        Some(value.split(';').next()?.trim().eq_ignore_ascii_case("application/json"))
+    };
+    headers.get(CONTENT_TYPE).and_then(essence).unwrap_or(false)
+}
+
+/// What actix's own extractors complain of, in the contract's words.
+fn framework_failure(error: &Error) -> Option<Failure> {
+    if let Some(error) = error.as_error::<JsonPayloadError>() {
+        return Some(match error {
+            JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
+                Failure::of_status(StatusCode::PAYLOAD_TOO_LARGE)
+            }
+            JsonPayloadError::ContentType => Failure::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            JsonPayloadError::Payload(error) => payload_failure(error),
+            JsonPayloadError::Serialize(_) => Failure::of_status(StatusCode::INTERNAL_SERVER_ERROR),
+            _ => Failure::new(
+                StatusCode::BAD_REQUEST,
+                "json_malformed",
+                "the body is not the JSON object that is expected here",
+            ),
+        });
+    }
+    if let Some(error) = error.as_error::<PayloadError>() {
+        return Some(payload_failure(error));
+    }
+    if let Some(error) = error.as_error::<UrlencodedError>() {
+        return Some(match error {
+            UrlencodedError::Overflow { .. } => Failure::of_status(StatusCode::PAYLOAD_TOO_LARGE),
+            UrlencodedError::ContentType => Failure::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body must be sent as Content-Type: application/x-www-form-urlencoded",
+            ),
+            _ => Failure::of_status(StatusCode::BAD_REQUEST),
+        });
+    }
+    if error.as_error::<QueryPayloadError>().is_some() {
+        return Some(Failure::new(
+            StatusCode::BAD_REQUEST,
+            "request_invalid",
+            "a query parameter is not acceptable",
+        ));
+    }
+    // What stands in a path and does not parse names nothing.
+    error.as_error::<PathError>().map(|_| Failure::of_status(StatusCode::NOT_FOUND))
+}
+
+fn payload_failure(error: &PayloadError) -> Failure {
+    match error {
+        PayloadError::Overflow => Failure::of_status(StatusCode::PAYLOAD_TOO_LARGE),
+        _ => Failure::new(StatusCode::BAD_REQUEST, "request_invalid", "the body did not arrive whole"),
+    }
+}

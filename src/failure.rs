@@ -1,0 +1,130 @@
+//! The one shape in which a failure is told: `{"code", "message", "error"}`, and `fields` for a 422.
+//!
+//! Owns the shape and the texts for a person. It does not decide what failed: see
+//! [`guard::Refusal`](crate::guard::Refusal) for tokens and `server::error` for the rest.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+
+/// What was wrong with each field of a request, by the field's name.
+pub type Fields = BTreeMap<&'static str, Vec<String>>;
+
+/// A failure as a client sees it. Nothing of the server's inside belongs in it.
+///
+/// # Example
+/// ```
+/// use actix_web::http::StatusCode;
+/// use hallpass::Failure;
+///
+/// let failure = Failure::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this address");
+/// assert_eq!(
+///     serde_json::to_string(&failure).unwrap(),
+///     r#"{"code":404,"message":"there is nothing at this address","error":"not_found"}"#,
+/// );
+/// ```
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    #[serde(serialize_with = "as_number")]
+    code: StatusCode,
+    message: Cow<'static, str>,
+    error: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    fields: Fields,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The message of every 401: what the first clients of this house compare with.
+pub const UNAUTHORIZED_MESSAGE: &str = "401 Unauthorized Access";
+
+impl Failure {
+    /// A failure with the status `code`, the stable slug `error` for programs, and one sentence for a person.
+    pub fn new(
+        code: StatusCode,
+        error: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            error: error.into(),
+            fields: Fields::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// The failure for a bare status, as when the framework refuses a request before any code of ours.
+    pub fn of_status(code: StatusCode) -> Self {
+        let (error, message) = match code {
+            StatusCode::BAD_REQUEST => ("request_invalid", "the request cannot be understood"),
+            StatusCode::UNAUTHORIZED => ("token_missing", UNAUTHORIZED_MESSAGE),
+            StatusCode::FORBIDDEN => ("forbidden", "this is not allowed"),
+            StatusCode::NOT_FOUND => ("not_found", "there is nothing at this address"),
+            StatusCode::METHOD_NOT_ALLOWED => (
+                "method_not_allowed",
+                "this address does not take this method; the Allow header lists those it takes",
+            ),
+            StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the body is larger than this server takes"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                ("unsupported_media_type", "the body must be sent as Content-Type: application/json")
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                ("too_many_attempts", "too many attempts; try again after the seconds in Retry-After")
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                ("unavailable", "the service cannot answer now; try again soon")
+            }
+            other if other.is_client_error() => ("request_invalid", "the request cannot be served"),
+            _ => ("internal", "the server failed; the log knows the request by its X-Request-Id"),
+        };
+        Self::new(code, error, message)
+    }
+
+    /// Adds what was wrong with each field.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Fields) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Adds `Retry-After` (RFC 9110 §10.2.3), in whole seconds.
+    #[must_use]
+    pub fn with_retry_after(self, secs: u64) -> Self {
+        self.with_header(RETRY_AFTER, HeaderValue::from(secs))
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.code
+    }
+
+    /// The stable slug for programs.
+    pub fn error(&self) -> &str {
+        &self.error
+    }
+
+    /// The answer: status, headers and the JSON body.
+    pub fn response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.code);
+        for header in &self.headers {
+            response.append_header(header.clone());
+        }
+        response.json(self)
+    }
+}
+
+fn as_number<S: serde::Serializer>(code: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(code.as_u16())
+}
