@@ -1,0 +1,163 @@
+//! How a refusal is told over HTTP: status, challenge and JSON body. The only such mapping.
+//!
+//! | refusal | status | `error` | challenge (RFC 6750 §3, §3.1) |
+//! |---|---|---|---|
+//! | `TokenMissing` | 401 | `token_missing` | the scheme alone: nothing was presented, so no error is named |
+//! | `TokenInvalid`, `CredentialAmbiguous` | 401 | `token_invalid` | `error="invalid_token"` |
+//! | `TokenExpired` | 401 | `token_expired` | `error="invalid_token"` |
+//! | `TokenRevoked` | 401 | `token_revoked` | `error="invalid_token"` |
+//! | `Application` | 401 | the app's own | `error="invalid_token"` |
+//! | `SignInStale` | 401 | `sign_in_stale` | `error="insufficient_user_authentication"` (RFC 9470 §3) |
+//! | `RoleMissing` | 403 | `role_missing` | `error="insufficient_scope"` |
+//! | `Unavailable` | 503 | `unavailable` | none |
+//! | `NotConfigured` | 500 | `internal` | none; the log names the missing line |
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+
+use super::Refusal;
+use crate::failure::{Failure, UNAUTHORIZED_MESSAGE};
+
+/// The scheme and realm that a challenge names (RFC 9110 §11.6.1), checked once and kept ready.
+#[derive(Debug, Clone)]
+pub(crate) struct Challenge {
+    plain: HeaderValue,
+}
+
+impl Challenge {
+    /// A challenge that names `scheme` and `realm`.
+    ///
+    /// # Errors
+    /// The reason, in words, when one of them cannot stand in a header.
+    pub(crate) fn new(scheme: &str, realm: &str) -> Result<Self, &'static str> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if scheme.is_empty() || !scheme.bytes().all(is_token) {
+            return Err(
+                "the scheme must be one word of letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 §5.6.2)",
+            );
+        }
+        if realm.is_empty()
+            || !realm.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"\"\\".contains(&byte))
+        {
+            return Err("the realm must be printable ASCII without quotation marks and backslashes");
+        }
+        HeaderValue::from_str(&format!("{scheme} realm=\"{realm}\""))
+            .map(|plain| Self { plain })
+            .map_err(|_| "the scheme and the realm cannot stand in a header")
+    }
+
+    /// The challenge where nothing was presented, or where the route itself checks credentials.
+    pub(crate) fn plain(&self) -> HeaderValue {
+        self.plain.clone()
+    }
+
+    fn with_error(&self, error: &str, description: &str) -> HeaderValue {
+        let plain = self.plain.to_str().unwrap_or("Bearer");
+        HeaderValue::from_str(&format!("{plain}, error=\"{error}\", error_description=\"{description}\""))
+            .unwrap_or_else(|_| self.plain.clone())
+    }
+
+    /// The challenge that belongs to `refusal`, if one does.
+    pub(crate) fn of(&self, refusal: Refusal) -> Option<HeaderValue> {
+        let (error, description) = match refusal {
+            Refusal::TokenMissing => return Some(self.plain()),
+            Refusal::TokenInvalid(_) => {
+                ("invalid_token", "The token is malformed, forged or for someone else")
+            }
+            Refusal::CredentialAmbiguous => ("invalid_token", "More than one credential was presented"),
+            Refusal::TokenExpired => ("invalid_token", "The token has expired"),
+            Refusal::TokenRevoked => ("invalid_token", "The token was revoked"),
+            Refusal::Application(_) => ("invalid_token", "The token is not accepted here"),
+            Refusal::SignInStale => {
+                ("insufficient_user_authentication", "The sign-in is too long ago; sign in again")
+            }
+            Refusal::RoleMissing => ("insufficient_scope", "The user lacks the role"),
+            Refusal::Unavailable | Refusal::NotConfigured => return None,
+        };
+        Some(self.with_error(error, description))
+    }
+}
+
+/// The status of `refusal`.
+pub(crate) fn status(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::TokenMissing
+        | Refusal::TokenInvalid(_)
+        | Refusal::CredentialAmbiguous
+        | Refusal::TokenExpired
+        | Refusal::TokenRevoked
+        | Refusal::SignInStale
+        | Refusal::Application(_) => StatusCode::UNAUTHORIZED,
+        Refusal::RoleMissing => StatusCode::FORBIDDEN,
+        Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::NotConfigured => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The whole answer to `refusal`.
+pub(crate) fn failure(refusal: Refusal, challenge: &Challenge) -> Failure {
+    let status = status(refusal);
+    let failure = match status {
+        StatusCode::UNAUTHORIZED => Failure::new(status, refusal.code(), UNAUTHORIZED_MESSAGE),
+        StatusCode::FORBIDDEN => {
+            Failure::new(status, refusal.code(), "your account lacks the role that this needs")
+        }
+        _ => Failure::of_status(status),
+    };
+    match challenge.of(refusal) {
+        Some(value) => failure.with_header(WWW_AUTHENTICATE, value),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::TokenError;
+
+    #[test]
+    fn each_refusal_has_its_status_slug_and_challenge() {
+        let challenge = Challenge::new("Bearer", "Authentication Required").unwrap();
+        let plain = r#"Bearer realm="Authentication Required""#;
+        let table = [
+            (Refusal::TokenMissing, 401, "token_missing", Some("")),
+            (Refusal::TokenInvalid(TokenError::Malformed), 401, "token_invalid", Some("invalid_token")),
+            (Refusal::CredentialAmbiguous, 401, "token_invalid", Some("invalid_token")),
+            (Refusal::TokenExpired, 401, "token_expired", Some("invalid_token")),
+            (Refusal::TokenRevoked, 401, "token_revoked", Some("invalid_token")),
+            (Refusal::Application("too_young"), 401, "too_young", Some("invalid_token")),
+            (Refusal::SignInStale, 401, "sign_in_stale", Some("insufficient_user_authentication")),
+            (Refusal::RoleMissing, 403, "role_missing", Some("insufficient_scope")),
+            (Refusal::Unavailable, 503, "unavailable", None),
+            (Refusal::NotConfigured, 500, "internal", None),
+        ];
+        for (refusal, status, slug, error) in table {
+            let response = failure(refusal, &challenge).response();
+            assert_eq!(response.status().as_u16(), status, "{refusal:?}");
+            assert_eq!(failure(refusal, &challenge).error(), slug);
+            let header = response.headers().get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
+            match error {
+                None => assert_eq!(header, None, "{refusal:?}"),
+                Some("") => assert_eq!(header, Some(plain), "{refusal:?}"),
+                Some(error) => {
+                    let expected = format!("{plain}, error=\"{error}\", error_description=\"");
+                    assert!(header.unwrap().starts_with(&expected), "{refusal:?}: {header:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_realm_or_scheme_that_cannot_stand_in_a_header_is_refused_in_words() {
+        for (scheme, realm) in [
+            ("", "x"),
+            ("two words", "x"),
+            ("Bearer", ""),
+            ("Bearer", "a\"b"),
+            ("Bearer", "ü"),
+            ("Bearer", "a\nb"),
+        ] {
+            assert!(Challenge::new(scheme, realm).is_err(), "{scheme:?} {realm:?}");
+        }
+    }
+}

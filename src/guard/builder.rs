@@ -1,0 +1,303 @@
+//! How a guard is put together. Whatever is missing or contradictory is found by [`GuardBuilder::build`],
+//! at start, and named with the line that cures it.
+
+use std::sync::Arc;
+
+use actix_web::http::header::{AUTHORIZATION, HeaderName};
+use actix_web::{HttpRequest, HttpResponse};
+use arc_swap::ArcSwap;
+use chrono::Duration;
+
+use super::answer::Challenge;
+use super::credential::Scheme;
+use super::source::DynUsers;
+use super::{Door, Guard, KeySource, OnUnauthorized, Refusal, StillGood, UserSource, VerifyToken};
+use crate::clock::Clock;
+use crate::token::{Claims, Expected, KeyError, Keyring, TokenType, VerifyingKey};
+
+/// Puts a [`Guard`] together; made by [`Guard::builder`].
+#[must_use]
+pub struct GuardBuilder<U> {
+    keys: Option<Result<Arc<dyn KeySource>, KeyError>>,
+    users: Arc<dyn DynUsers<U>>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    typ: TokenType,
+    leeway: Duration,
+    header: String,
+    scheme: Option<String>,
+    bare: bool,
+    realm: String,
+    still_good: Option<Box<StillGood>>,
+    verify_token: Option<Box<VerifyToken>>,
+    on_unauthorized: Option<Box<OnUnauthorized>>,
+    clock: Clock,
+}
+
+/// What keeps a guard from being built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// No keys were named.
+    #[error(
+        "the guard has no keys; add .shared_secret(..), .public_key_pem(..), .public_key_jwk(..), .jwks(..) or .keys(..)"
+    )]
+    NoKeys,
+    /// No issuer was named.
+    #[error("the guard expects no issuer; add .issuer(\"…\") with the value of the tokens' iss")]
+    NoIssuer,
+    /// No audience was named.
+    #[error("the guard expects no audience; add .audience(\"…\") with the value of the tokens' aud")]
+    NoAudience,
+    /// A key cannot be used.
+    #[error("the guard's key cannot be used: {0}")]
+    Key(#[from] KeyError),
+    /// The header's name is none.
+    #[error("{0:?} is not the name of a header; add .header(\"X-API-Key\") or the like")]
+    Header(String),
+    /// The scheme or realm cannot stand in a challenge.
+    #[error("{0}")]
+    Challenge(&'static str),
+    /// The leeway is negative or above five minutes.
+    #[error("the leeway is {0} s; 0 to 300 s are accepted")]
+    Leeway(i64),
+    /// Bare tokens and a header without a scheme.
+    #[error(".accept_bare(true) is for headers with a scheme; drop it or .without_scheme()")]
+    BareWithoutScheme,
+}
+
+impl<U: Send + Sync + 'static> GuardBuilder<U> {
+    pub(super) fn new(users: Arc<dyn DynUsers<U>>) -> Self {
+        Self {
+            keys: None,
+            users,
+            issuer: None,
+            audience: None,
+            typ: TokenType::AtJwt,
+            leeway: Duration::zero(),
+            header: AUTHORIZATION.as_str().to_owned(),
+            scheme: Some("Bearer".to_owned()),
+            bare: false,
+            realm: "Authentication Required".to_owned(),
+            still_good: None,
+            verify_token: None,
+            on_unauthorized: None,
+            clock: Clock::system(),
+        }
+    }
+
+    /// Verifies with a shared secret of at least 32 bytes (HS256, RFC 7518 §3.2).
+    pub fn shared_secret(self, secret: &[u8]) -> Self {
+        self.key(VerifyingKey::hs256(secret))
+    }
+
+    /// Verifies with a public key in PEM: Ed25519 or P-256.
+    pub fn public_key_pem(self, pem: &str) -> Self {
+        self.key(VerifyingKey::from_pem(pem.as_bytes()))
+    }
+
+    /// Verifies with a public key as a JWK (RFC 7517 §4): Ed25519 or P-256.
+    pub fn public_key_jwk(self, json: &str) -> Self {
+        self.key(VerifyingKey::from_jwk(json))
+    }
+
+    /// Verifies with the keys of a JWK set (RFC 7517 §5), as read from a file.
+    pub fn jwks(self, json: &str) -> Self {
+        self.ring(Keyring::from_jwks(json.as_bytes()))
+    }
+
+    /// Verifies with the keys that `source` names at each request.
+    pub fn keys(mut self, source: Arc<dyn KeySource>) -> Self {
+        self.keys = Some(Ok(source));
+        self
+    }
+
+    fn key(self, key: Result<VerifyingKey, KeyError>) -> Self {
+        self.ring(key.map(Keyring::from))
+    }
+
+    fn ring(mut self, ring: Result<Keyring, KeyError>) -> Self {
+        self.keys = Some(ring.map(|ring| Arc::new(ArcSwap::from_pointee(ring)) as Arc<dyn KeySource>));
+        self
+    }
+
+    /// The issuer that every token must name in `iss` (RFC 8725 §3.8). Required.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// The audience that every token must name in `aud` (RFC 8725 §3.9). Required.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// The `typ` that every token must carry (RFC 8725 §3.11). Defaults to [`TokenType::AtJwt`].
+    pub fn token_type(mut self, typ: TokenType) -> Self {
+        self.typ = typ;
+        self
+    }
+
+    /// How long after `exp` a token is still accepted, whole seconds, at most 300. Defaults to none.
+    ///
+    /// `nbf` and `iat` tolerate 60 s of clock difference whatever this says.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// The header that carries the credential. Defaults to `Authorization`.
+    pub fn header(mut self, name: &str) -> Self {
+        self.header = name.to_owned();
+        self
+    }
+
+    /// The scheme before the token. Defaults to `Bearer`; compared in any case (RFC 9110 §11.1).
+    pub fn scheme(mut self, name: &str) -> Self {
+        self.scheme = Some(name.to_owned());
+        self
+    }
+
+    /// Takes the header's whole value as the token, as with `X-API-Key`.
+    pub fn without_scheme(mut self) -> Self {
+        self.scheme = None;
+        self
+    }
+
+    /// Whether `Authorization: <token>` without a scheme is accepted too. Defaults to no.
+    pub fn accept_bare(mut self, bare: bool) -> Self {
+        self.bare = bare;
+        self
+    }
+
+    /// The realm that challenges name. Defaults to `Authentication Required`.
+    pub fn realm(mut self, realm: &str) -> Self {
+        self.realm = realm.to_owned();
+        self
+    }
+
+    /// The clock that tokens are judged by. Defaults to the system's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// A check of verified claims that needs no waiting, such as a list of ended sessions in memory.
+    /// It is asked for each request, by every extractor and the middleware.
+    pub fn still_good(
+        mut self,
+        check: impl Fn(&Claims) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.still_good = Some(Box::new(check));
+        self
+    }
+
+    /// A check of verified claims that may wait. It gets the request and may refuse for a reason of its
+    /// own: [`Refusal::Application`].
+    ///
+    /// # Example: a maintenance window
+    /// ```
+    /// use hallpass::{Guard, Refusal};
+    ///
+    /// let builder = Guard::builder().verify_token(|claims, request| async move {
+    ///     match request.method().is_safe() || claims.sub == "operator" {
+    ///         true => Ok(()),
+    ///         false => Err(Refusal::Application("maintenance")),
+    ///     }
+    /// });
+    /// ```
+    pub fn verify_token<F, Fut>(mut self, check: F) -> Self
+    where
+        F: Fn(Arc<Claims>, HttpRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Refusal>> + 'static,
+    {
+        self.verify_token = Some(Box::new(move |claims, request| Box::pin(check(claims, request))));
+        self
+    }
+
+    /// Answers refusals of 401 and 403 in the app's own way. It is told the reason, the status and the
+    /// request; a status left at 200 becomes 401, and a missing challenge is added.
+    pub fn on_unauthorized(
+        mut self,
+        answer: impl Fn(Refusal, actix_web::http::StatusCode, &HttpRequest) -> HttpResponse
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.on_unauthorized = Some(Box::new(answer));
+        self
+    }
+
+    /// Where users come from. Defaults to the claims alone.
+    pub fn users<S: UserSource>(self, source: S) -> GuardBuilder<S::User> {
+        GuardBuilder {
+            users: Arc::new(source),
+            keys: self.keys,
+            issuer: self.issuer,
+            audience: self.audience,
+            typ: self.typ,
+            leeway: self.leeway,
+            header: self.header,
+            scheme: self.scheme,
+            bare: self.bare,
+            realm: self.realm,
+            still_good: self.still_good,
+            verify_token: self.verify_token,
+            on_unauthorized: self.on_unauthorized,
+            clock: self.clock,
+        }
+    }
+
+    /// The guard.
+    ///
+    /// # Errors
+    /// [`GuardError`] for whatever is missing, contradictory or cannot be used.
+    ///
+    /// # Example: what is missing is named
+    /// ```
+    /// let error = hallpass::Guard::builder().issuer("https://id.example").build().unwrap_err();
+    /// assert!(error.to_string().starts_with("the guard has no keys; add .shared_secret(..)"));
+    /// ```
+    pub fn build(self) -> Result<Guard<U>, GuardError> {
+        let keys = self.keys.ok_or(GuardError::NoKeys)??;
+        let issuer = self.issuer.filter(|issuer| !issuer.is_empty()).ok_or(GuardError::NoIssuer)?;
+        let audience = self.audience.filter(|audience| !audience.is_empty()).ok_or(GuardError::NoAudience)?;
+        if self.leeway < Duration::zero() || self.leeway > Duration::seconds(300) {
+            return Err(GuardError::Leeway(self.leeway.num_seconds()));
+        }
+        let header = HeaderName::try_from(&self.header).map_err(|_| GuardError::Header(self.header))?;
+        let challenge = Challenge::new(self.scheme.as_deref().unwrap_or("Bearer"), &self.realm)
+            .map_err(GuardError::Challenge)?;
+        let scheme = match self.scheme {
+            Some(name) => Scheme::Named { name, bare: self.bare },
+            None if self.bare => return Err(GuardError::BareWithoutScheme),
+            None => Scheme::Whole,
+        };
+        let expected = Expected::new(issuer, audience).with_type(self.typ).with_leeway(self.leeway);
+        Ok(Guard {
+            door: Arc::new(Door {
+                keys,
+                expected,
+                header,
+                scheme,
+                challenge,
+                still_good: self.still_good,
+                verify_token: self.verify_token,
+                on_unauthorized: self.on_unauthorized,
+                clock: self.clock,
+            }),
+            users: self.users,
+        })
+    }
+}
+
+impl<U> std::fmt::Debug for GuardBuilder<U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuardBuilder")
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}

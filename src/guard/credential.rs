@@ -1,0 +1,154 @@
+//! Request headers in, token text out (RFC 9110 §11, RFC 6750 §2.1). Pure: names no framework.
+
+use super::Refusal;
+use crate::token::TokenError;
+
+/// Which part of a header's value is the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// `Bearer <token>` or another scheme's name, in any case; with `bare`, a lone compact JWS too.
+    Named { name: String, bare: bool },
+    /// The whole value is the token, as with `X-API-Key`.
+    Whole,
+}
+
+/// The token in the header's `values`, which are all the values that the request gave it.
+///
+/// # Errors
+/// [`Refusal::TokenMissing`] where no credential of the scheme is presented, and a refusal with the
+/// code `token_invalid` where one is presented that cannot be a token, or more than one.
+pub(crate) fn token<'h>(
+    mut values: impl Iterator<Item = &'h [u8]>,
+    scheme: &Scheme,
+) -> Result<&'h str, Refusal> {
+    let value = values.next().ok_or(Refusal::TokenMissing)?;
+    if values.next().is_some() {
+        return Err(Refusal::CredentialAmbiguous);
+    }
+    let value = value.trim_ascii();
+    if value.is_empty() {
+        return Err(Refusal::TokenMissing);
+    }
+    match scheme {
+        Scheme::Whole => text(value),
+        Scheme::Named { name, bare } => match value.iter().position(|byte| *byte == b' ') {
+            Some(end) if value[..end].eq_ignore_ascii_case(name.as_bytes()) => {
+                text(value[end..].trim_ascii())
+            }
+            None if *bare && is_compact_jws(value) => text(value),
+            _ => Err(Refusal::TokenMissing),
+        },
+    }
+}
+
+/// The credential as text: one word of RFC 9110's `token68`.
+fn text(word: &[u8]) -> Result<&str, Refusal> {
+    let body_end = word.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let is_token68 = !word.is_empty()
+        && word[..body_end].iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte));
+    std::str::from_utf8(word).ok().filter(|_| is_token68).ok_or(Refusal::TokenInvalid(TokenError::Malformed))
+}
+
+/// One word of base64url with exactly two dots (RFC 7515 §7.1).
+fn is_compact_jws(word: &[u8]) -> bool {
+    let mut dots = 0;
+    for byte in word {
+        match byte {
+            b'.' => dots += 1,
+            byte if byte.is_ascii_alphanumeric() || b"-_".contains(byte) => {}
+            _ => return false,
+        }
+    }
+    dots == 2
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INVALID: Refusal = Refusal::TokenInvalid(TokenError::Malformed);
+    const MISSING: Refusal = Refusal::TokenMissing;
+
+    fn bearer(bare: bool) -> Scheme {
+        Scheme::Named { name: "Bearer".into(), bare }
+    }
+
+    fn read<'h>(values: &[&'h [u8]], scheme: &Scheme) -> Result<&'h str, Refusal> {
+        token(values.iter().copied(), scheme)
+    }
+
+    #[test]
+    fn the_bearer_scheme_is_read_in_any_case_and_with_any_number_of_spaces() {
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c", "bEaReR a.b.c ", " Bearer a.b.c"] {
+            assert_eq!(read(&[value.as_bytes()], &bearer(false)), Ok("a.b.c"), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_credential_of_ours_is_missing_and_what_is_but_cannot_be_a_token_is_invalid() {
+        let table: &[(&str, &[u8], Refusal)] = &[
+            ("empty value", b"", MISSING),
+            ("only spaces", b"   ", MISSING),
+            ("scheme alone", b"Bearer", MISSING),
+            ("scheme and spaces", b"Bearer   ", MISSING),
+            ("another scheme", b"Basic dXNlcjpwYXNz", MISSING),
+            ("another scheme with a token", b"Token a.b.c", MISSING),
+            ("a single word", b"abcdef", MISSING),
+            ("a word with one dot", b"a.b", MISSING),
+            ("a word with three dots", b"a.b.c.d", MISSING),
+            ("a word with a character outside base64url", b"a.b.c=", MISSING),
+            ("a tab after the scheme", b"Bearer\ta.b.c", MISSING),
+            ("two words after the scheme", b"Bearer a.b.c d", INVALID),
+            ("two credentials in one line", b"Bearer a.b.c, Bearer a.b.c", INVALID),
+            ("quoted", b"Bearer \"a.b.c\"", INVALID),
+            ("not ASCII", "Bearer a.b.\u{e9}".as_bytes(), INVALID),
+            ("not UTF-8", b"Bearer \xff\xfe", INVALID),
+            ("a NUL byte", b"Bearer a.b\0.c", INVALID),
+            ("padding in the middle", b"Bearer a=b.c", INVALID),
+        ];
+        for (name, value, refusal) in table {
+            assert_eq!(read(&[value], &bearer(true)), Err(*refusal), "{name}");
+        }
+        assert_eq!(read(&[], &bearer(true)), Err(MISSING), "no header at all");
+    }
+
+    #[test]
+    fn a_bare_token_is_read_where_bare_is_on_and_missing_where_it_is_off() {
+        assert_eq!(read(&[b"a.b.c"], &bearer(true)), Ok("a.b.c"));
+        assert_eq!(read(&[b"a.b.c"], &bearer(false)), Err(MISSING));
+    }
+
+    #[test]
+    fn two_headers_are_a_bad_credential_even_when_one_alone_would_pass() {
+        for pair in
+            [[&b"Bearer a.b.c"[..], b"Bearer a.b.c"], [b"Bearer a.b.c", b""], [b"Basic x", b"Basic x"]]
+        {
+            assert_eq!(read(&pair, &bearer(true)), Err(Refusal::CredentialAmbiguous));
+        }
+    }
+
+    #[test]
+    fn a_header_without_a_scheme_is_taken_whole() {
+        assert_eq!(read(&[b" a.b.c "], &Scheme::Whole), Ok("a.b.c"));
+        assert_eq!(read(&[b"Bearer a.b.c"], &Scheme::Whole), Err(INVALID));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_value_makes_it_panic_and_what_passes_is_one_word(value in proptest::collection::vec(any::<u8>(), 0..64)) {
+            for scheme in [bearer(true), bearer(false), Scheme::Whole] {
+                if let Ok(token) = read(&[&value], &scheme) {
+                    prop_assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_follows_the_scheme_comes_back_unchanged(token in "[A-Za-z0-9._~+/-]{1,40}={0,2}") {
+            let value = format!("bearer {token}");
+            prop_assert_eq!(read(&[value.as_bytes()], &bearer(false)), Ok(token.as_str()));
+        }
+    }
+}

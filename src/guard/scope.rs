@@ -1,0 +1,148 @@
+//! Deny by default: the middleware that judges every request of a scope, or of a whole app, before any
+//! extractor is built.
+
+use std::future::{Ready, ready};
+use std::rc::Rc;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::http::Method;
+use actix_web::{Error, HttpMessage};
+use futures_util::future::LocalBoxFuture;
+
+use super::{Guard, User};
+
+/// The middleware of a [`Guard`]; made by [`Guard::protect`].
+///
+/// Handlers below it take [`AuthUser`](super::AuthUser) or [`Claims`](crate::token::Claims) in any place
+/// among their parameters: the verdict is in before the first of them is built. OPTIONS is let through
+/// unasked, so that CORS preflights work (RFC 9110 §9.3.7; the Fetch standard sends them without credentials).
+///
+/// # Example: everything is guarded but one page
+/// ```
+/// use actix_web::{App, test, web};
+/// use hallpass::Guard;
+///
+/// # actix_rt::System::new().block_on(async {
+/// # let guard = Guard::builder()
+/// #     .shared_secret(b"thirty-two bytes, or rather more of them")
+/// #     .issuer("https://id.example")
+/// #     .audience("https://api.example")
+/// #     .build()
+/// #     .unwrap();
+/// let app = test::init_service(
+///     App::new()
+///         .wrap(guard.protect().allow("/about"))
+///         .route("/about", web::get().to(|| async { "anybody may read this" }))
+///         .route("/secret", web::get().to(|| async { "and this only users" })),
+/// )
+/// .await;
+///
+/// let get = |path| test::TestRequest::get().uri(path).to_request();
+/// assert_eq!(test::call_service(&app, get("/about")).await.status(), 200);
+/// assert_eq!(test::call_service(&app, get("/secret")).await.status(), 401);
+/// # });
+/// ```
+pub struct Protect<U = User> {
+    guard: Guard<U>,
+    public: Rc<[String]>,
+}
+
+impl<U: Send + Sync + 'static> Protect<U> {
+    pub(super) fn new(guard: Guard<U>) -> Self {
+        Self { guard, public: Rc::new([]) }
+    }
+
+    /// Lets everybody see `path`: the request's whole path, with and without a trailing slash. Handlers
+    /// there may still ask who comes, with [`MaybeAuthUser`](super::MaybeAuthUser).
+    #[must_use]
+    pub fn allow(mut self, path: impl Into<String>) -> Self {
+        let path = path.into().trim_end_matches('/').to_owned();
+        self.public = self.public.iter().cloned().chain([path]).collect();
+        self
+    }
+}
+
+impl<S, B, U> Transform<S, ServiceRequest> for Protect<U>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+    U: Send + Sync + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = ProtectService<S, U>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(ProtectService {
+            service: Rc::new(service),
+            guard: self.guard.clone(),
+            public: Rc::clone(&self.public),
+        }))
+    }
+}
+
+/// The service that [`Protect`] makes.
+pub struct ProtectService<S, U = User> {
+    service: Rc<S>,
+    guard: Guard<U>,
+    public: Rc<[String]>,
+}
+
+impl<S, U> ProtectService<S, U> {
+    /// Compared as it stands, not decoded: what is spelled otherwise is not public.
+    fn is_public(&self, request: &ServiceRequest) -> bool {
+        let path = request.path().trim_end_matches('/');
+        request.method() == Method::OPTIONS || self.public.iter().any(|public| public == path)
+    }
+}
+
+impl<S, B, U> Service<ServiceRequest> for ProtectService<S, U>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+    U: Send + Sync + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        request.extensions_mut().insert(self.guard.clone());
+        request.extensions_mut().insert(self.guard.door.clone());
+        let service = Rc::clone(&self.service);
+        if self.is_public(&request) {
+            return Box::pin(async move { Ok(service.call(request).await?.map_into_left_body()) });
+        }
+        let verdict = self.guard.admit(request.request());
+        Box::pin(async move {
+            // The verdict's handle on the request is gone once it is told; routing needs the only one.
+            match verdict.await {
+                Ok(_) => Ok(service.call(request).await?.map_into_left_body()),
+                Err(refused) => Ok(request.into_response(refused.into_response()).map_into_right_body()),
+            }
+        })
+    }
+}
+
+impl<U> Clone for Protect<U> {
+    fn clone(&self) -> Self {
+        Self { guard: self.guard.clone(), public: Rc::clone(&self.public) }
+    }
+}
+
+impl<U: 'static> std::fmt::Debug for Protect<U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Protect").field("guard", &self.guard).field("public", &self.public).finish()
+    }
+}
+
+impl<S, U: 'static> std::fmt::Debug for ProtectService<S, U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProtectService").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! Where keys and users come from: the two seams that an app fills.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::future::LocalBoxFuture;
+use serde::{Serialize, Serializer};
+
+use super::Refusal;
+use crate::token::{Claims, Keyring};
+
+/// Who is asking, where the app brings no type of its own: the server's user, or what the claims tell.
+///
+/// Serializes as the `user` of the server's routes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// The stable id, a UUIDv7 where our own server issued the token; `sub` in the claims.
+    pub id: String,
+    /// The address, in lower case; empty where a foreign issuer's token names none.
+    pub email: String,
+    /// The name to show, if the user gave one.
+    pub name: Option<String>,
+    /// The roles, sorted.
+    pub roles: Vec<String>,
+    /// When the user was made; unknown where only the claims were read.
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// The last successful sign-in; unknown where only the claims were read.
+    #[serde(serialize_with = "rfc3339")]
+    pub last_login_at: Option<DateTime<Utc>>,
+}
+
+/// RFC 3339 in UTC, to the second.
+fn rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.serialize_some(&time.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Users or keys cannot be asked now; the caller gets a 503, never a 401.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what must be asked to decide does not answer")]
+pub struct Unavailable;
+
+/// What a source of users knows without waiting.
+#[derive(Debug)]
+pub enum Recall<U> {
+    /// The user, from memory.
+    Known(Arc<U>),
+    /// It is known that there is no such user, or no more.
+    Gone,
+    /// It must be asked for: [`UserSource::find`].
+    Ask,
+}
+
+/// Where users come from: a table, another service, or the claims alone.
+///
+/// # Example: the app's own users
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Arc;
+/// use hallpass::{Unavailable, UserSource, token::Claims};
+///
+/// struct Member { nickname: String }
+/// struct Members(HashMap<String, Arc<Member>>);
+///
+/// impl UserSource for Members {
+///     type User = Member;
+///
+///     async fn find(&self, claims: &Claims) -> Result<Option<Arc<Member>>, Unavailable> {
+///         Ok(self.0.get(&claims.sub).cloned())
+///     }
+/// }
+/// ```
+pub trait UserSource: Send + Sync + 'static {
+    /// The app's user, as handlers get it.
+    type User: Send + Sync + 'static;
+
+    /// What can be told without waiting. Defaults to nothing: every user is asked for.
+    fn recall(&self, claims: &Claims) -> Recall<Self::User> {
+        let _ = claims;
+        Recall::Ask
+    }
+
+    /// The user behind verified claims; `None` refuses the token as revoked.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it cannot be known now; the caller gets a 503.
+    fn find(&self, claims: &Claims) -> impl Future<Output = Result<Option<Arc<Self::User>>, Unavailable>>;
+}
+
+/// A [`UserSource`] whose futures are boxed, so that a guard can hold any.
+pub(super) trait DynUsers<U>: Send + Sync {
+    fn recall(&self, claims: &Claims) -> Recall<U>;
+    fn find<'a>(&'a self, claims: &'a Claims) -> LocalBoxFuture<'a, Result<Option<Arc<U>>, Unavailable>>;
+}
+
+impl<S: UserSource> DynUsers<S::User> for S {
+    fn recall(&self, claims: &Claims) -> Recall<S::User> {
+        UserSource::recall(self, claims)
+    }
+
+    fn find<'a>(
+        &'a self,
+        claims: &'a Claims,
+    ) -> LocalBoxFuture<'a, Result<Option<Arc<S::User>>, Unavailable>> {
+        Box::pin(UserSource::find(self, claims))
+    }
+}
+
+/// The source that reads no user: what the claims say is who is asking.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FromClaims;
+
+impl UserSource for FromClaims {
+    type User = User;
+
+    fn recall(&self, claims: &Claims) -> Recall<User> {
+        Recall::Known(Arc::new(User {
+            id: claims.sub.clone(),
+            email: claims.email.clone().unwrap_or_default(),
+            name: None,
+            roles: claims.roles.clone(),
+            created_at: None,
+            last_login_at: None,
+        }))
+    }
+
+    async fn find(&self, claims: &Claims) -> Result<Option<Arc<User>>, Unavailable> {
+        match UserSource::recall(self, claims) {
+            Recall::Known(user) => Ok(Some(user)),
+            Recall::Gone | Recall::Ask => Ok(None),
+        }
+    }
+}
+
+/// Where verifying keys come from.
+pub trait KeySource: Send + Sync + 'static {
+    /// The keys in force now. Called for each request, so it must not wait.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] when there are none that may still be trusted.
+    fn ring(&self) -> Result<Arc<Keyring>, Refusal>;
+}
+
+/// Keys that somebody else exchanges while requests go on, such as the server when it rotates.
+impl KeySource for ArcSwap<Keyring> {
+    fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+        Ok(self.load_full())
+    }
+}
