@@ -1,0 +1,66 @@
+-- Times are milliseconds since 1970-01-01 UTC; ids are the 16 bytes of a UUIDv7.
+
+-- The one row that makes a database an installation of its own.
+create table installation (
+    the_only integer not null primary key check (the_only = 1),
+    id blob not null,
+    -- how the passphrase is stretched: Argon2id (RFC 9106), memory in KiB
+    kdf_memory_kib integer not null,
+    kdf_iterations integer not null,
+    kdf_lanes integer not null,
+    salt blob not null,
+    -- the random installation key, sealed under the stretched passphrase; never stored in clear
+    sealed_key blob not null,
+    created_at integer not null
+) strict;
+
+create table signing_keys (
+    kid text not null primary key,
+    algorithm text not null,
+    purpose text not null,
+    created_at integer not null,
+    -- not used for signing before this time, so that every verifier knows it by then
+    signs_from integer not null,
+    -- the private key, sealed under a key derived from the installation key, with all columns above
+    -- as associated data
+    sealed blob not null
+) strict;
+
+create table users (
+    id blob not null primary key,
+    -- trimmed and in ASCII lower case; this index alone decides who was first
+    email text not null unique,
+    name text,
+    -- separated by one space, sorted; no role holds a space
+    roles text not null,
+    -- the password's hash with scheme, cost and salt; null for a user who cannot sign in by password;
+    -- never leaves the server
+    password_hash text,
+    disabled_at integer,
+    created_at integer not null,
+    last_login_at integer
+) strict;
+
+create table sessions (
+    -- the token's `sid`
+    id blob not null primary key,
+    -- null once the user is deleted: the id alone stays until its last token has expired
+    user_id blob references users (id) on delete set null,
+    created_at integer not null,
+    -- when the last access token of the session expires; the row is of no use after that
+    token_until integer not null,
+    ended_at integer
+) strict;
+
+create index sessions_of_user on sessions (user_id);
+create index sessions_ended on sessions (token_until) where ended_at is not null;
+
+-- What running servers must hear of, in the order in which it was committed. Each change is written in
+-- the transaction that makes it.
+create table changes (
+    seq integer not null primary key autoincrement,
+    -- 'user': the user's row changed or went; 'session': the session ended; 'keys': the signing keys changed
+    kind text not null,
+    subject blob not null,
+    at integer not null
+) strict;

@@ -1,0 +1,89 @@
+//! All that is asked of the database. This file says what; one file a database says how.
+//!
+//! Every write that running servers must hear of leaves a row in `changes`, in the same transaction; see
+//! [`standing`](super::standing).
+
+mod sqlite;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+pub use sqlite::Store;
+
+/// How long the database may take for one question before it counts as not answering.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What can go wrong between us and the database.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It did not answer in time, is locked, or cannot write.
+    #[error("the database cannot be used now: {0}")]
+    Unavailable(String),
+    /// The one rule that a client can break: an e-mail belongs to one user.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    /// A newer binary has been here.
+    #[error(
+        "the database has schema {found}, and this hallpass knows schemas up to {known}; run the hallpass that made it, or a newer one"
+    )]
+    NewerSchema {
+        /// The schema in the database.
+        found: i64,
+        /// The newest this binary knows.
+        known: i64,
+    },
+    /// Not a database of ours, or a fault of ours.
+    #[error("the database refused: {0}")]
+    Failed(String),
+}
+
+/// A user as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRow {
+    /// The stable id.
+    pub id: Uuid,
+    /// Trimmed and in lower case.
+    pub email: String,
+    /// The name to show.
+    pub name: Option<String>,
+    /// Sorted.
+    pub roles: Vec<String>,
+    /// The stored hash; `None` cannot sign in by password.
+    pub password_hash: Option<String>,
+    /// When the user was disabled, if so.
+    pub disabled_at: Option<DateTime<Utc>>,
+    /// When the user was made.
+    pub created_at: DateTime<Utc>,
+    /// The last successful sign-in.
+    pub last_login_at: Option<DateTime<Utc>>,
+}
+
+/// A session about to begin.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The token's `sid`.
+    pub id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// The hash that the password was checked against: the session begins only if it still stands.
+    pub password_hash: String,
+    /// Now.
+    pub at: DateTime<Utc>,
+    /// When its first access token expires.
+    pub token_until: DateTime<Utc>,
+}
+
+/// Something that running servers must hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The user's row changed or went.
+    User(Uuid),
+    /// The session ended; none of its tokens is good any more.
+    Session(Uuid),
+    /// Signing keys came or went.
+    Keys,
+}
+
+/// Which changes a reader has seen.
+pub type Seq = i64;

@@ -1,0 +1,655 @@
+//! The embedded database: one writer, a few readers beside it (WAL).
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{SqlSafeStr, Sqlite, Transaction};
+use uuid::Uuid;
+
+use super::{Change, NewSession, PATIENCE, Seq, StoreError, UserRow};
+use crate::server::vault::{KdfParams, SealedInstallation, SealedKey};
+
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "first", include_str!("../../../migrations/sqlite/0001_first.sql"))];
+
+/// Less than [`PATIENCE`], so that a locked database is told apart from a silent one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The first SQLite whose WAL cannot corrupt a database that two processes checkpoint.
+const OLDEST_SQLITE: &str = "3.51.3";
+
+/// The database. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+type InstallationColumns = (Uuid, u32, u32, u32, Vec<u8>, Vec<u8>, i64);
+type UserColumns = (Uuid, String, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>);
+
+macro_rules! user_columns {
+    ($rest:literal) => {
+        concat!("select id, email, name, roles, password_hash, disabled_at, created_at, last_login_at from users ", $rest)
+    };
+}
+
+impl Store {
+    /// Opens the database at `path`, makes it if it is missing (readable by its owner alone), and brings
+    /// its schema up to date. Safe when two processes do so at once.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`] when a newer binary has been here, and what [`StoreError`] lists.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = private_file(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An acknowledged revocation must outlive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true)
+            .pragma("secure_delete", "on");
+        // The writer first: only it may switch a new database to WAL.
+        let writer = pool(1).connect_with(options.clone()).await?;
+        migrate(&writer).await?;
+        drop(lock);
+        let readers = pool(4).connect_with(options.pragma("query_only", "on")).await?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Closes every connection, so that the write-ahead log is folded into the database.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        bounded(async { Ok(sqlx::query("select 1").execute(&self.readers).await.map(|_| ())?) }).await
+    }
+
+    // --- the installation and its keys ---
+
+    /// The installation's row, once it has been founded.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn installation(&self) -> Result<Option<SealedInstallation>, StoreError> {
+        bounded(async {
+            let row: Option<InstallationColumns> = sqlx::query_as(
+                "select id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at from installation",
+            )
+            .fetch_optional(&self.readers)
+            .await?;
+            row.map(|(id, memory_kib, iterations, lanes, salt, sealed_key, created_at)| {
+                Ok(SealedInstallation {
+                    id,
+                    kdf: KdfParams { memory_kib, iterations, lanes },
+                    salt,
+                    sealed_key,
+                    created_at: time(created_at)?,
+                })
+            })
+            .transpose()
+        })
+        .await
+    }
+
+    /// Founds the installation with its first signing key. `false`: another process was first, and
+    /// nothing was written.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn found(
+        &self,
+        installation: &SealedInstallation,
+        key: &SealedKey,
+    ) -> Result<bool, StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            let made = sqlx::query(
+                "insert into installation \
+                 (the_only, id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at) \
+                 values (1, $1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+            )
+            .bind(installation.id)
+            .bind(installation.kdf.memory_kib)
+            .bind(installation.kdf.iterations)
+            .bind(installation.kdf.lanes)
+            .bind(&installation.salt)
+            .bind(&installation.sealed_key)
+            .bind(installation.created_at.timestamp_millis())
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if made == 0 {
+                return Ok(false);
+            }
+            insert_key(&mut tx, key).await?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// The sealed signing keys, oldest first.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
+        bounded(async {
+            let rows: Vec<(String, String, String, i64, i64, Vec<u8>)> = sqlx::query_as(
+                "select kid, algorithm, purpose, created_at, signs_from, sealed from signing_keys order by signs_from, kid",
+            )
+            .fetch_all(&self.readers)
+            .await?;
+            rows.into_iter()
+                .map(|(kid, algorithm, purpose, created_at, signs_from, sealed)| {
+                    Ok(SealedKey {
+                        kid,
+                        algorithm,
+                        purpose,
+                        created_at: time(created_at)?,
+                        signs_from: time(signs_from)?,
+                        sealed,
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    // --- users ---
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// [`StoreError::EmailTaken`] when the address belongs to somebody; the index decides, so two at
+    /// once cannot both win.
+    pub async fn insert_user(&self, user: &UserRow) -> Result<(), StoreError> {
+        bounded(async {
+            sqlx::query(
+                "insert into users (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(user.id)
+            .bind(&user.email)
+            .bind(&user.name)
+            .bind(user.roles.join(" "))
+            .bind(&user.password_hash)
+            .bind(user.disabled_at.map(|at| at.timestamp_millis()))
+            .bind(user.created_at.timestamp_millis())
+            .bind(user.last_login_at.map(|at| at.timestamp_millis()))
+            .execute(&self.writer)
+            .await
+            .map(|_| ())
+            .map_err(|error| match error.as_database_error().is_some_and(|error| error.is_unique_violation()) {
+                true => StoreError::EmailTaken,
+                false => error.into(),
+            })
+        })
+        .await
+    }
+
+    /// The user with this id.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn user(&self, id: Uuid) -> Result<Option<UserRow>, StoreError> {
+        bounded(async {
+            let row: Option<UserColumns> =
+                sqlx::query_as(user_columns!("where id = $1")).bind(id).fetch_optional(&self.readers).await?;
+            row.map(user_row).transpose()
+        })
+        .await
+    }
+
+    /// The user with this address, which must be trimmed and in lower case.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn user_by_email(&self, email: &str) -> Result<Option<UserRow>, StoreError> {
+        bounded(async {
+            let row: Option<UserColumns> = sqlx::query_as(user_columns!("where email = $1"))
+                .bind(email)
+                .fetch_optional(&self.readers)
+                .await?;
+            row.map(user_row).transpose()
+        })
+        .await
+    }
+
+    /// At most `limit` users, by address, from the one after `after`.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn users(&self, after: &str, limit: u32) -> Result<Vec<UserRow>, StoreError> {
+        bounded(async {
+            let rows: Vec<UserColumns> =
+                sqlx::query_as(user_columns!("where email > $1 order by email limit $2"))
+                    .bind(after)
+                    .bind(limit)
+                    .fetch_all(&self.readers)
+                    .await?;
+            rows.into_iter().map(user_row).collect()
+        })
+        .await
+    }
+
+    /// Whether there is no user at all.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn has_no_users(&self) -> Result<bool, StoreError> {
+        Ok(self.users("", 1).await?.is_empty())
+    }
+
+    /// Gives the user a new password and ends every session. `false`: there is no such user.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn set_password(&self, id: Uuid, hash: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            let found = sqlx::query("update users set password_hash = $2 where id = $1")
+                .bind(id)
+                .bind(hash)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+            end_sessions(&mut tx, id, at).await?;
+            note(&mut tx, Change::User(id), at).await?;
+            tx.commit().await?;
+            Ok(found > 0)
+        })
+        .await
+    }
+
+    /// Replaces the stored hash `old` of an unchanged password by `new`, made at today's cost. Sessions go
+    /// on. Where the hash is no longer `old`, nothing is written: the password has changed meanwhile.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn refresh_hash(&self, id: Uuid, old: &str, new: &str) -> Result<(), StoreError> {
+        bounded(async {
+            sqlx::query("update users set password_hash = $3 where id = $1 and password_hash = $2")
+                .bind(id)
+                .bind(old)
+                .bind(new)
+                .execute(&self.writer)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Disables the user and ends every session, or enables the user again, which revives none. `false`:
+    /// there is no such user.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn set_disabled(
+        &self,
+        id: Uuid,
+        disabled: bool,
+        at: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            let found = sqlx::query("update users set disabled_at = $2 where id = $1")
+                .bind(id)
+                .bind(disabled.then(|| at.timestamp_millis()))
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+            if disabled {
+                end_sessions(&mut tx, id, at).await?;
+            }
+            note(&mut tx, Change::User(id), at).await?;
+            tx.commit().await?;
+            Ok(found > 0)
+        })
+        .await
+    }
+
+    /// Gives the user another name. `false`: there is no such user.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn set_name(
+        &self,
+        id: Uuid,
+        name: Option<&str>,
+        at: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            let found = sqlx::query("update users set name = $2 where id = $1")
+                .bind(id)
+                .bind(name)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+            note(&mut tx, Change::User(id), at).await?;
+            tx.commit().await?;
+            Ok(found > 0)
+        })
+        .await
+    }
+
+    /// Deletes the user. The ids of the sessions stay, without an owner, until their tokens have expired.
+    /// `false`: there is no such user.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn delete_user(&self, id: Uuid, at: DateTime<Utc>) -> Result<bool, StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            end_sessions(&mut tx, id, at).await?;
+            let found = sqlx::query("delete from users where id = $1")
+                .bind(id)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+            note(&mut tx, Change::User(id), at).await?;
+            tx.commit().await?;
+            Ok(found > 0)
+        })
+        .await
+    }
+
+    // --- sessions ---
+
+    /// Begins a session and notes the sign-in, if the user is still there, enabled, and has the password
+    /// that was checked. `false`: not so, and nothing was written.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn begin_session(&self, session: &NewSession) -> Result<bool, StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            let at = session.at.timestamp_millis();
+            let welcome = sqlx::query(
+                "update users set last_login_at = $3 where id = $1 and password_hash = $2 and disabled_at is null",
+            )
+            .bind(session.user_id)
+            .bind(&session.password_hash)
+            .bind(at)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if welcome == 0 {
+                return Ok(false);
+            }
+            sqlx::query("insert into sessions (id, user_id, created_at, token_until) values ($1, $2, $3, $4)")
+                .bind(session.id)
+                .bind(session.user_id)
+                .bind(at)
+                .bind(session.token_until.timestamp_millis())
+                .execute(&mut *tx)
+                .await?;
+            note(&mut tx, Change::User(session.user_id), session.at).await?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// The sessions that have ended while tokens of theirs are still in time at `now`, and until when.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn ended_sessions(&self, now: DateTime<Utc>) -> Result<Vec<(Uuid, DateTime<Utc>)>, StoreError> {
+        bounded(async {
+            let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+                "select id, token_until from sessions where ended_at is not null and token_until > $1",
+            )
+            .bind(now.timestamp_millis())
+            .fetch_all(&self.readers)
+            .await?;
+            rows.into_iter().map(|(id, until)| Ok((id, time(until)?))).collect()
+        })
+        .await
+    }
+
+    // --- changes ---
+
+    /// The number of the last change.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn last_change(&self) -> Result<Seq, StoreError> {
+        bounded(async {
+            // sqlite_sequence remembers the number even after the rows are cleared away.
+            let row: Option<(Seq,)> =
+                sqlx::query_as("select seq from sqlite_sequence where name = 'changes'")
+                    .fetch_optional(&self.readers)
+                    .await?;
+            Ok(row.map_or(0, |(seq,)| seq))
+        })
+        .await
+    }
+
+    /// The changes after number `seen`, in order.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn changes_after(&self, seen: Seq) -> Result<Vec<(Seq, Change)>, StoreError> {
+        bounded(async {
+            let rows: Vec<(Seq, String, Vec<u8>)> =
+                sqlx::query_as("select seq, kind, subject from changes where seq > $1 order by seq")
+                    .bind(seen)
+                    .fetch_all(&self.readers)
+                    .await?;
+            rows.into_iter().map(|(seq, kind, subject)| Ok((seq, change(&kind, &subject)?))).collect()
+        })
+        .await
+    }
+
+    /// Clears away what no server needs any more at `now`: changes that every server has long seen, and
+    /// sessions whose last token has expired after they ended.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn reap(&self, now: DateTime<Utc>, leeway: chrono::Duration) -> Result<(), StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            sqlx::query("delete from changes where at < $1")
+                .bind((now - chrono::Duration::hours(1)).timestamp_millis())
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query("delete from sessions where token_until < $1")
+                .bind((now - leeway).timestamp_millis())
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A write transaction that waits for its turn: a deferred one that reads first would fail at once.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("begin immediate").await?)
+    }
+}
+
+async fn insert_key(tx: &mut Transaction<'_, Sqlite>, key: &SealedKey) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into signing_keys (kid, algorithm, purpose, created_at, signs_from, sealed) values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(&key.kid)
+    .bind(&key.algorithm)
+    .bind(&key.purpose)
+    .bind(key.created_at.timestamp_millis())
+    .bind(key.signs_from.timestamp_millis())
+    .bind(&key.sealed)
+    .execute(&mut **tx)
+    .await?;
+    note(tx, Change::Keys, key.created_at).await
+}
+
+async fn end_sessions(
+    tx: &mut Transaction<'_, Sqlite>,
+    user: Uuid,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into changes (kind, subject, at) \
+         select 'session', id, $2 from sessions where user_id = $1 and ended_at is null",
+    )
+    .bind(user)
+    .bind(at.timestamp_millis())
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query("update sessions set ended_at = $2 where user_id = $1 and ended_at is null")
+        .bind(user)
+        .bind(at.timestamp_millis())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+async fn note(tx: &mut Transaction<'_, Sqlite>, change: Change, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let (kind, subject) = match change {
+        Change::User(id) => ("user", id),
+        Change::Session(id) => ("session", id),
+        Change::Keys => ("keys", Uuid::nil()),
+    };
+    sqlx::query("insert into changes (kind, subject, at) values ($1, $2, $3)")
+        .bind(kind)
+        .bind(subject)
+        .bind(at.timestamp_millis())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+fn change(kind: &str, subject: &[u8]) -> Result<Change, StoreError> {
+    let id = || Uuid::from_slice(subject).map_err(|error| StoreError::Failed(error.to_string()));
+    match kind {
+        "user" => id().map(Change::User),
+        "session" => id().map(Change::Session),
+        "keys" => Ok(Change::Keys),
+        other => Err(StoreError::Failed(format!("a change of the unknown kind {other:?}"))),
+    }
+}
+
+fn user_row(columns: UserColumns) -> Result<UserRow, StoreError> {
+    let (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) = columns;
+    Ok(UserRow {
+        id,
+        email,
+        name,
+        roles: roles.split_whitespace().map(str::to_owned).collect(),
+        password_hash,
+        disabled_at: disabled_at.map(time).transpose()?,
+        created_at: time(created_at)?,
+        last_login_at: last_login_at.map(time).transpose()?,
+    })
+}
+
+fn time(millis: i64) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::from_timestamp_millis(millis)
+        .ok_or_else(|| StoreError::Failed(format!("{millis} is no time in milliseconds")))
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // An embedded database does not hang up.
+        .test_before_acquire(false)
+}
+
+/// Brings the schema up to date. The migrator's own lock does nothing on SQLite; the caller holds one.
+async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+    let (version,): (String,) = sqlx::query_as("select sqlite_version()").fetch_one(writer).await?;
+    if version_number(&version) < version_number(OLDEST_SQLITE) {
+        return Err(StoreError::Failed(format!(
+            "it is SQLite {version}, and two processes are safe on one database only from {OLDEST_SQLITE} on"
+        )));
+    }
+    let migrations = MIGRATIONS
+        .iter()
+        .map(|(version, name, sql)| {
+            Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+        })
+        .collect();
+    let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
+    match Migrator::with_migrations(migrations).run(writer).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(found)) => Err(StoreError::NewerSchema { found, known }),
+        Err(MigrateError::Execute(error)) => Err(error.into()),
+        Err(error) => Err(StoreError::Failed(error.to_string())),
+    }
+}
+
+fn version_number(version: &str) -> Vec<u32> {
+    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+/// Makes the database's file, for its owner alone, where it is missing, and locks its neighbour `…-lock`
+/// while the schema is looked after. SQLite gives its own companions (-wal, -shm) the mode of the database.
+fn private_file(path: &Path) -> Result<File, StoreError> {
+    let explain = |what: &Path, error: std::io::Error| {
+        StoreError::Unavailable(format!("{} cannot be opened or made: {error}", what.display()))
+    };
+    // An existing database is not opened here: closing it again would drop the locks that SQLite holds
+    // on it in this process (POSIX locks belong to the process, not to the descriptor).
+    match owner_only().create_new(true).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(explain(path, error)),
+        _ => {}
+    }
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push("-lock");
+    let lock_path = PathBuf::from(lock_path);
+    let lock = owner_only().create(true).open(&lock_path).map_err(|error| explain(&lock_path, error))?;
+    lock.lock().map_err(|error| explain(&lock_path, error))?;
+    Ok(lock)
+}
+
+fn owner_only() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Gives `question` the database's [`PATIENCE`] and no more.
+async fn bounded<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(PATIENCE, question)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".into())))
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let busy = || Self::Unavailable(error.to_string());
+        match &error {
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Io(_) => busy(),
+            // SQLite's primary result codes: 5 busy, 6 locked, 8 read-only, 10 input/output, 13 full, 14 cannot open.
+            sqlx::Error::Database(cause) => match cause.code().and_then(|code| code.parse::<u32>().ok()) {
+                Some(code) if [5, 6, 8, 10, 13, 14].contains(&(code & 0xff)) => busy(),
+                _ => Self::Failed(error.to_string()),
+            },
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
