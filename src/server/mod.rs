@@ -1,1 +1,311 @@
-//! The desk: everything that issues tokens.
+//! The desk: it issues tokens, and is the guard's first user.
+//!
+//! [`Desk`] is one installation at work: settings, database, keys and what is known in memory. An app
+//! registers its scopes ([`routes::auth::scope`], [`routes::user::scope`]) or all of them at once
+//! ([`Desk::configure`]); [`bind`] serves them on a socket of its own. Inside, imports point one way:
+//! routes, then rules ([`accounts`], [`sign_in`], [`password`]), then [`store`].
+
+pub mod accounts;
+pub mod config;
+pub mod error;
+pub mod password;
+pub mod routes;
+mod run;
+pub mod sign_in;
+pub mod standing;
+pub mod store;
+pub mod vault;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::web::ServiceConfig;
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Duration, Utc};
+
+pub use run::{Running, bind};
+
+use crate::clock::Clock;
+use crate::envelope::Envelope;
+use crate::guard::{Guard, GuardError};
+use crate::token::{Algorithm, Grant, Issued, Issuer, JwkSet, KeyMaterial, Keyring, SigningKey};
+use config::Settings;
+use error::ApiError;
+use password::Hasher;
+use standing::Standing;
+use store::{Store, StoreError};
+use vault::{SealedKey, Vault, VaultError};
+
+/// What a sealed signing key is for, as its seal names it.
+const ACCESS_TOKEN: &str = "access-token";
+
+/// One installation at work. Clones share it.
+#[derive(Clone)]
+pub struct Desk {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    store: Store,
+    vault: Vault,
+    hasher: Hasher,
+    clock: Clock,
+    keys: Keys,
+    issuer: Issuer,
+    standing: Arc<Standing>,
+    guard: Guard,
+}
+
+/// The unsealed keys: those that verify, and those that sign, by the time from which they do.
+struct Keys {
+    ring: Arc<ArcSwap<Keyring>>,
+    signers: ArcSwap<Signers>,
+    /// Keys came or went, and have not been unsealed since.
+    are_due: AtomicBool,
+}
+
+/// Signing keys, each with the time from which it signs.
+type Signers = Vec<(DateTime<Utc>, Arc<SigningKey>)>;
+
+/// What keeps a desk from opening.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeskError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys stay sealed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A key that was unsealed cannot be used.
+    #[error("the signing key {kid} cannot be used: {reason}; restore the database from a backup")]
+    Key {
+        /// Which.
+        kid: String,
+        /// Why.
+        reason: String,
+    },
+    /// There is no key to sign with.
+    #[error("the database holds no signing key; restore it from a backup")]
+    NoSigningKey,
+    /// The settings contradict each other.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The threads for password hashing cannot be started.
+    #[error("the threads for password hashing cannot be started: {0}")]
+    Hasher(std::io::Error),
+}
+
+/// A new signing key for `algorithm`, sealed; it signs from `signs_from` on.
+///
+/// # Errors
+/// [`DeskError`] when the key cannot be made or sealed.
+pub fn new_signing_key(
+    vault: &Vault,
+    algorithm: Algorithm,
+    now: DateTime<Utc>,
+    signs_from: DateTime<Utc>,
+) -> Result<SealedKey, DeskError> {
+    let unusable = |reason: String| DeskError::Key { kid: "just made".into(), reason };
+    let material = KeyMaterial::generate(algorithm).map_err(|error| unusable(error.to_string()))?;
+    let kid = SigningKey::fresh_kid(algorithm, &material).map_err(|error| unusable(error.to_string()))?;
+    Ok(vault.seal_key(&kid, &algorithm.to_string(), ACCESS_TOKEN, now, signs_from, material.as_bytes())?)
+}
+
+impl Desk {
+    /// Opens the desk of the installation in `store`, whose keys `vault` unseals.
+    ///
+    /// # Errors
+    /// [`DeskError`]: a desk whose keys cannot all be unsealed does not open.
+    pub async fn open(
+        settings: Settings,
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+    ) -> Result<Self, DeskError> {
+        let leeway = seconds(settings.token.leeway);
+        let stale_after = seconds(settings.database.stale_after);
+        let standing = Arc::new(Standing::learn(store.clone(), clock.clone(), stale_after, leeway).await?);
+        let keys = Keys::open(&store, &vault).await?;
+        keys.signer(clock.now()).ok_or(DeskError::NoSigningKey)?;
+
+        let own_name = format!("urn:uuid:{}", vault.id());
+        let issuer = settings.token.issuer.clone().unwrap_or(own_name);
+        let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
+        let good = Arc::clone(&standing);
+        let guard = Guard::builder()
+            .keys(Arc::clone(&keys.ring) as Arc<_>)
+            .issuer(&issuer)
+            .audience(&audience)
+            .leeway(leeway)
+            .realm(&settings.token.realm)
+            .accept_bare(settings.token.accept_bare)
+            .still_good(move |claims| good.still_good(claims))
+            .clock(clock.clone())
+            .users(Arc::clone(&standing))
+            .build()?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
+            .map_err(DeskError::Hasher)?;
+        let issuer = Issuer::new(issuer, audience, seconds(settings.token.lifetime));
+        Ok(Self {
+            inner: Arc::new(Inner { settings, store, vault, hasher, clock, keys, issuer, standing, guard }),
+        })
+    }
+
+    /// Registers every route, for `App::new().wrap(desk.envelope()).configure(desk.configure())`.
+    pub fn configure(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let desk = self.clone();
+        move |config| {
+            config
+                .service(routes::auth::scope(&desk))
+                .service(routes::user::scope(&desk))
+                .service(routes::well_known::scope(&desk))
+                .service(routes::health::scope(&desk));
+        }
+    }
+
+    /// The wrap that gives every failure of the app the contract's shape.
+    pub fn envelope(&self) -> Envelope {
+        Envelope::default()
+            .max_body_bytes(self.inner.settings.server.max_body_bytes)
+            .challenge(self.inner.guard.challenge())
+    }
+
+    /// The guard that knows this desk's tokens, for an app's own handlers.
+    pub fn guard(&self) -> &Guard {
+        &self.inner.guard
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The password-hashing service.
+    pub fn hasher(&self) -> &Hasher {
+        &self.inner.hasher
+    }
+
+    /// The clock it goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// How long an access token lives.
+    pub fn lifetime(&self) -> Duration {
+        seconds(self.inner.settings.token.lifetime)
+    }
+
+    /// Hears of everything that was committed before the call, and acts on it.
+    ///
+    /// # Errors
+    /// [`ApiError`] when the database cannot be asked, or a new key cannot be unsealed.
+    pub async fn catch_up(&self) -> Result<(), ApiError> {
+        if self.inner.standing.catch_up().await?.keys {
+            self.inner.keys.are_due.store(true, Ordering::SeqCst);
+        }
+        if self.inner.keys.are_due.load(Ordering::SeqCst) {
+            let unsealed = self.inner.keys.renew(&self.inner.store, &self.inner.vault).await;
+            unsealed.map_err(|error| ApiError::Internal(error.to_string()))?;
+            self.inner.keys.are_due.store(false, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Clears away what has expired, here and in the database.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn tidy(&self) -> Result<(), StoreError> {
+        self.inner.standing.forget_expired();
+        self.inner.store.reap(self.inner.clock.now(), seconds(self.inner.settings.token.leeway)).await
+    }
+
+    /// The public keys that verify its tokens (RFC 7517); none under HS256.
+    pub fn jwks(&self) -> JwkSet {
+        self.inner.keys.ring.load().jwks()
+    }
+
+    /// The `iss` of its tokens.
+    pub fn issuer(&self) -> &str {
+        &self.inner.issuer.issuer
+    }
+
+    /// What it signs with now.
+    pub fn signing_algorithm(&self) -> Option<Algorithm> {
+        self.inner.keys.signer(self.inner.clock.now()).map(|key| key.algorithm())
+    }
+
+    /// Signs an access token for `grant`.
+    pub(crate) fn issue(&self, grant: &Grant, now: DateTime<Utc>) -> Result<Issued, ApiError> {
+        let internal = |reason: String| ApiError::Internal(format!("a token cannot be signed: {reason}"));
+        let key = self.inner.keys.signer(now).ok_or_else(|| internal("there is no key".into()))?;
+        self.inner.issuer.issue(&key, grant, now).map_err(|error| internal(error.to_string()))
+    }
+
+    /// The one answer to every failed sign-in.
+    pub(crate) fn credentials_invalid(&self) -> ApiError {
+        ApiError::CredentialsInvalid(self.inner.guard.challenge())
+    }
+}
+
+impl Keys {
+    /// Unseals every key of the database. All or none: a key that does not open ends it.
+    async fn unseal(store: &Store, vault: &Vault) -> Result<(Keyring, Signers), DeskError> {
+        let mut signers = Signers::new();
+        for sealed in store.signing_keys().await? {
+            let unusable = |reason: String| DeskError::Key { kid: sealed.kid.clone(), reason };
+            let algorithm: Algorithm =
+                sealed.algorithm.parse().map_err(|_| unusable("its algorithm is unknown".into()))?;
+            let material = KeyMaterial::from_bytes(vault.open_key(&sealed)?);
+            let key = SigningKey::with_kid(&sealed.kid, algorithm, &material)
+                .map_err(|error| unusable(error.to_string()))?;
+            signers.push((sealed.signs_from, Arc::new(key)));
+        }
+        let ring = Keyring::new(signers.iter().map(|(_, key)| key.verifying_key().clone()))
+            .map_err(|_| DeskError::NoSigningKey)?;
+        Ok((ring, signers))
+    }
+
+    async fn open(store: &Store, vault: &Vault) -> Result<Self, DeskError> {
+        let (ring, signers) = Self::unseal(store, vault).await?;
+        Ok(Self {
+            ring: Arc::new(ArcSwap::from_pointee(ring)),
+            signers: ArcSwap::from_pointee(signers),
+            are_due: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes over what the database holds now. Where that fails, things stay as they were.
+    async fn renew(&self, store: &Store, vault: &Vault) -> Result<(), DeskError> {
+        let (ring, signers) = Self::unseal(store, vault).await?;
+        self.ring.store(Arc::new(ring));
+        self.signers.store(Arc::new(signers));
+        Ok(())
+    }
+
+    /// The newest key that signs already at `now`.
+    fn signer(&self, now: DateTime<Utc>) -> Option<Arc<SigningKey>> {
+        let signers = self.signers.load();
+        let due = signers.iter().filter(|(from, _)| *from <= now);
+        due.max_by_key(|(from, _)| *from).map(|(_, key)| Arc::clone(key))
+    }
+}
+
+/// Settings count in whole seconds and are bounded, so nothing is lost.
+fn seconds(duration: std::time::Duration) -> Duration {
+    Duration::from_std(duration).unwrap_or(Duration::MAX)
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("vault", &self.inner.vault.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! Every failure of the server's own routes, as the contract's JSON. The one error type of all handlers.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+
+use super::password::HashError;
+use super::store::StoreError;
+use crate::failure::{Failure, Fields, UNAUTHORIZED_MESSAGE};
+
+/// Why a route did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The body is not the JSON object that the route takes; the text says what is wrong with it.
+    #[error("malformed JSON: {0}")]
+    JsonMalformed(String),
+    /// The body is not sent as `application/json`.
+    #[error("unsupported media type")]
+    UnsupportedMediaType,
+    /// The body is over `server.max_body_bytes`.
+    #[error("body too large")]
+    BodyTooLarge,
+    /// Fields are missing or not acceptable.
+    #[error("validation failed")]
+    ValidationFailed(Fields),
+    /// The sign-in failed; why, nobody outside learns.
+    #[error("credentials invalid")]
+    CredentialsInvalid(HeaderValue),
+    /// More passwords wait for their hash than may wait.
+    #[error("the password-hashing queue is full")]
+    Overloaded,
+    /// The database cannot be used now.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// A fault of ours.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// A hash takes a fraction of a second, so a full queue has moved on by then.
+const OVERLOADED_RETRY_SECS: u64 = 2;
+
+impl ApiError {
+    fn failure(&self) -> Failure {
+        match self {
+            Self::JsonMalformed(reason) => Failure::new(
+                StatusCode::BAD_REQUEST,
+                "json_malformed",
+                format!("the body is not acceptable: {reason}"),
+            ),
+            Self::UnsupportedMediaType => Failure::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::BodyTooLarge => Failure::of_status(StatusCode::PAYLOAD_TOO_LARGE),
+            Self::ValidationFailed(fields) => Failure::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "validation_failed",
+                "a field is missing or not acceptable; fields says which",
+            )
+            .with_fields(fields.clone()),
+            Self::CredentialsInvalid(challenge) => {
+                Failure::new(StatusCode::UNAUTHORIZED, "credentials_invalid", UNAUTHORIZED_MESSAGE)
+                    .with_header(WWW_AUTHENTICATE, challenge.clone())
+            }
+            Self::Overloaded => Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "too many sign-ins at once; try again after the seconds in Retry-After",
+            )
+            .with_retry_after(OVERLOADED_RETRY_SECS),
+            Self::Unavailable(_) => Failure::of_status(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Internal(_) => Failure::of_status(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.failure().status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Unavailable(_) | Self::Internal(_) => log::error!("{self}"),
+            Self::Overloaded => log::warn!("{self}"),
+            _ => log::debug!("request refused: {self}"),
+        }
+        self.failure().response()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<HashError> for ApiError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::QueueFull => Self::Overloaded,
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Bind, run, stop: a desk on a socket of its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer};
+
+use super::standing::POLL;
+use super::{Desk, config::Settings};
+
+/// How long requests in flight have to finish after a stop was asked for.
+const SHUTDOWN_SECS: u64 = 30;
+
+/// How often what has expired is cleared away.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
+/// A server that has its socket and accepts connections once it is polled.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    server: actix_web::dev::Server,
+}
+
+/// Binds the socket that the settings name and readies the server.
+///
+/// # Errors
+/// The system's error when the address cannot be had.
+pub fn bind(desk: &Desk) -> std::io::Result<Running> {
+    let Settings { server, .. } = desk.settings();
+    let factory = {
+        let desk = desk.clone();
+        move || App::new().wrap(desk.envelope()).configure(desk.configure())
+    };
+    let http = HttpServer::new(factory)
+        .workers(server.workers)
+        .shutdown_timeout(SHUTDOWN_SECS)
+        .tcp_nodelay(true)
+        // The signals are the caller's: see `Running::until`.
+        .disable_signals()
+        .bind(server.bind)?;
+    let address = http.addrs().first().copied().unwrap_or(server.bind);
+    Ok(Running { address, server: http.run() })
+}
+
+impl Running {
+    /// Serves until `stop` is done; then finishes the requests in flight.
+    ///
+    /// # Errors
+    /// The system's error when the server fails while running.
+    pub async fn until(self, desk: Desk, stop: impl Future<Output = ()> + 'static) -> std::io::Result<()> {
+        let handle: ServerHandle = self.server.handle();
+        let follower = actix_rt::spawn(follow(desk.clone()));
+        let tidier = actix_rt::spawn(tidy(desk.clone()));
+        actix_rt::spawn(async move {
+            stop.await;
+            handle.stop(true).await;
+        });
+        let result = self.server.await;
+        follower.abort();
+        tidier.abort();
+        desk.store().close().await;
+        result
+    }
+}
+
+/// Hears of what other processes change on the same database.
+async fn follow(desk: Desk) {
+    let mut is_deaf = false;
+    loop {
+        actix_rt::time::sleep(POLL).await;
+        match desk.catch_up().await {
+            Ok(()) if is_deaf => {
+                log::info!("the database answers again");
+                is_deaf = false;
+            }
+            Ok(()) => {}
+            // Once, not twice a second.
+            Err(error) if !is_deaf => {
+                log::error!("changes cannot be followed: {error}");
+                is_deaf = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn tidy(desk: Desk) {
+    loop {
+        actix_rt::time::sleep(TIDY_EVERY).await;
+        if let Err(error) = desk.tidy().await {
+            log::warn!("what has expired is not cleared away: {error}");
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}

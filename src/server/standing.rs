@@ -1,0 +1,207 @@
+//! What a server knows in memory of users, ended sessions and keys, and how it hears of changes.
+//!
+//! One way in: each write leaves its changes in the database, and [`Standing::catch_up`] reads and applies
+//! them. The server that wrote calls it before it answers, so its next request sees the change; every
+//! server calls it twice a second besides, so that the others see it within 2 s.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::{DateTime, Duration, Utc};
+use quick_cache::sync::Cache;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::store::{Change, Seq, Store, StoreError, UserRow};
+use crate::clock::Clock;
+use crate::guard::{Recall, Refusal, Unavailable, User, UserSource};
+use crate::token::Claims;
+
+/// How often a server asks what has changed.
+pub const POLL: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Users kept in memory at most; the least used go first.
+const USERS_KEPT: usize = 100_000;
+
+/// What is known of a user: a user who can be let in, or none.
+type Known = Option<Arc<User>>;
+
+/// A server's knowledge.
+pub struct Standing {
+    store: Store,
+    clock: Clock,
+    stale_after: Duration,
+    leeway: Duration,
+    users: Cache<Uuid, Known>,
+    /// Sessions whose tokens are dead, and until when that matters.
+    ended: RwLock<HashMap<Uuid, DateTime<Utc>>>,
+    /// The last change applied; held while more are.
+    seen: Mutex<Seq>,
+    /// When the database last told what has changed, in the clock's ticks.
+    heard: AtomicI64,
+}
+
+/// What a round of [`Standing::catch_up`] leaves to others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct News {
+    /// Signing keys came or went.
+    pub keys: bool,
+}
+
+impl Standing {
+    /// Learns from `store` what must be known before the first request.
+    ///
+    /// `stale_after` is how long that knowledge serves while the database cannot be asked, and `leeway`
+    /// how long after its expiry a token may still be accepted.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn learn(
+        store: Store,
+        clock: Clock,
+        stale_after: Duration,
+        leeway: Duration,
+    ) -> Result<Self, StoreError> {
+        let standing = Self {
+            seen: Mutex::new(0),
+            heard: AtomicI64::new(clock.ticks()),
+            users: Cache::new(USERS_KEPT),
+            ended: RwLock::default(),
+            store,
+            clock,
+            stale_after,
+            leeway,
+        };
+        let mut seen = standing.seen.lock().await;
+        *seen = standing.learn_anew().await?;
+        drop(seen);
+        Ok(standing)
+    }
+
+    /// Reads everything again. The number of the last change is read first: what changes meanwhile is
+    /// then applied once too often rather than never.
+    async fn learn_anew(&self) -> Result<Seq, StoreError> {
+        let seen = self.store.last_change().await?;
+        let ended = self.store.ended_sessions(self.clock.now() - self.leeway).await?;
+        *self.ended.write().unwrap_or_else(PoisonError::into_inner) = ended.into_iter().collect();
+        self.users.clear();
+        Ok(seen)
+    }
+
+    /// Applies every change that was committed before the call.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists; what was known stays known.
+    pub async fn catch_up(&self) -> Result<News, StoreError> {
+        let mut seen = self.seen.lock().await;
+        let asked_at = self.clock.ticks();
+        let changes = self.store.changes_after(*seen).await?;
+        let mut news = News::default();
+        match changes.first() {
+            None => {}
+            // Some were cleared away before they were read, as after a long sleep of the machine.
+            Some((first, _)) if *first != *seen + 1 => {
+                *seen = self.learn_anew().await?;
+                news.keys = true;
+            }
+            Some(_) => {
+                for (seq, change) in changes {
+                    self.apply(change, &mut news);
+                    *seen = seq;
+                }
+            }
+        }
+        self.heard.store(asked_at, Ordering::SeqCst);
+        Ok(news)
+    }
+
+    fn apply(&self, change: Change, news: &mut News) {
+        match change {
+            Change::User(id) => {
+                // Takes a read that is under way with it: its result is then not kept.
+                self.users.remove(&id);
+            }
+            Change::Session(id) => {
+                // No token of a session lives longer than a day from now; see the bounds of the settings.
+                let until = self.clock.now() + Duration::days(1) + self.leeway;
+                self.ended.write().unwrap_or_else(PoisonError::into_inner).insert(id, until);
+            }
+            Change::Keys => news.keys = true,
+        }
+    }
+
+    /// Forgets sessions whose tokens have expired anyway.
+    pub fn forget_expired(&self) {
+        let now = self.clock.now();
+        self.ended.write().unwrap_or_else(PoisonError::into_inner).retain(|_, until| *until > now);
+    }
+
+    /// Whether genuine claims are still good. Asked for every request, and never waits.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenRevoked`] when their session has ended, [`Refusal::Unavailable`] when that can no
+    /// longer be known.
+    pub fn still_good(&self, claims: &Claims) -> Result<(), Refusal> {
+        if self.clock.ticks() - self.heard.load(Ordering::SeqCst) > self.stale_after.num_milliseconds() {
+            return Err(Refusal::Unavailable);
+        }
+        // Every token of ours names its session; one that does not could never be revoked.
+        let session =
+            claims.sid.as_deref().and_then(|sid| Uuid::try_parse(sid).ok()).ok_or(Refusal::TokenRevoked)?;
+        match self.ended.read().unwrap_or_else(PoisonError::into_inner).contains_key(&session) {
+            true => Err(Refusal::TokenRevoked),
+            false => Ok(()),
+        }
+    }
+
+    async fn read(&self, id: Uuid) -> Result<Known, StoreError> {
+        let row = self.store.user(id).await?;
+        Ok(row.filter(|row| row.disabled_at.is_none()).map(|row| Arc::new(row.into())))
+    }
+}
+
+/// The store's users, those asked for lately from memory.
+impl UserSource for Arc<Standing> {
+    type User = User;
+
+    fn recall(&self, claims: &Claims) -> Recall<User> {
+        let Ok(id) = Uuid::try_parse(&claims.sub) else {
+            return Recall::Gone;
+        };
+        match self.users.get(&id) {
+            Some(Some(user)) => Recall::Known(user),
+            Some(None) => Recall::Gone,
+            None => Recall::Ask,
+        }
+    }
+
+    async fn find(&self, claims: &Claims) -> Result<Option<Arc<User>>, Unavailable> {
+        let Ok(id) = Uuid::try_parse(&claims.sub) else {
+            return Ok(None);
+        };
+        self.users.get_or_insert_async(&id, self.read(id)).await.map_err(|error| {
+            log::error!("user {id} cannot be read: {error}");
+            Unavailable
+        })
+    }
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            email: row.email,
+            name: row.name,
+            roles: row.roles,
+            created_at: Some(row.created_at),
+            last_login_at: row.last_login_at,
+        }
+    }
+}
+
+impl std::fmt::Debug for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standing").field("stale_after", &self.stale_after).finish_non_exhaustive()
+    }
+}
