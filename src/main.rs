@@ -1,1 +1,12 @@
-fn main() {}
+//! Start, dispatch, exit code.
+
+mod wipe;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: wipe::WipingAllocator = wipe::WipingAllocator;
+
+fn main() -> ExitCode {
+    hallpass::cli::main()
+}

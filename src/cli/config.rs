@@ -1,0 +1,42 @@
+//! `hallpass config`: the settings in force, and where each comes from.
+
+use std::io::Write as _;
+
+use super::{Common, Failed};
+use crate::server::config::{ConfigError, Loaded, Sources};
+
+/// Reads every layer, with the flags of the command line on top.
+pub(super) fn load(common: &Common, bind: Option<&str>) -> Result<Loaded, ConfigError> {
+    let flag = |flag, name, value: Option<&str>| value.map(|value| (flag, name, value.to_owned()));
+    Loaded::from(&Sources {
+        folder: "".into(),
+        config_file: common.config.clone(),
+        // What is not UTF-8 is none of our settings' names, and as a value it is refused in words.
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            })
+            .filter(|(name, _)| name.starts_with("HALLPASS_") || name == "DATABASE_URL")
+            .collect(),
+        flags: [
+            flag("--bind", "server.bind", bind),
+            flag("--database-url", "database.url", common.database_url.as_deref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+    })
+}
+
+pub(super) fn run(common: &Common) -> Result<(), Failed> {
+    let loaded = load(common, None)?;
+    let mut out = std::io::stdout().lock();
+    for (field, value, origin) in loaded.report() {
+        let value = if value.is_empty() { "(not set)" } else { &value };
+        // A reader that has gone, as with `| head`, wants no more.
+        if writeln!(out, "{:<24} = {value:<32} # {origin}", field.name).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! Secrets that nobody types: from standard input, a descriptor, a file, or the environment. Each is the
+//! first line, without its end.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::Failed;
+
+/// The longest secret, bytes.
+const MAX_BYTES: usize = 1024;
+
+/// Where the passphrase comes from when it is not typed.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct KeySource {
+    /// Read the passphrase from the first line of standard input
+    #[arg(long, group = "key_source")]
+    key_stdin: bool,
+    /// Read the passphrase from the first line of a file that nobody else can read
+    #[arg(long, group = "key_source", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Read the passphrase from the first line of an open file descriptor
+    #[arg(long, group = "key_source", value_name = "N")]
+    key_fd: Option<u32>,
+    /// Accept a --key-file that its group can read
+    #[arg(long, requires = "key_file")]
+    key_file_shared: bool,
+}
+
+impl KeySource {
+    pub(super) fn is_given(&self) -> bool {
+        self.key_stdin || self.key_file.is_some() || self.key_fd.is_some()
+    }
+
+    /// The passphrase, where a flag or the environment gives one; `None`: it is to be typed.
+    pub(super) fn read(&self) -> Result<Option<SecretString>, Failed> {
+        let secret = if self.key_stdin {
+            read_standard_input()
+        } else if let Some(number) = self.key_fd {
+            open_descriptor(number).and_then(|file| first_line(&file, &format!("descriptor {number}")))
+        } else if let Some(path) = &self.key_file {
+            let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+            open_private(path, self.key_file_shared, credentials.as_deref())
+                .and_then(|file| first_line(&file, &path.display().to_string()))
+        } else if let Some(key) = std::env::var_os("HALLPASS_KEY") {
+            log::warn!(
+                "the passphrase comes from HALLPASS_KEY: it stays in this process's environment, and whoever can read that has it; --key-file is safer"
+            );
+            let key = key.into_string().map_err(|_| "HALLPASS_KEY is not UTF-8; text is accepted".to_owned());
+            key.map(Zeroizing::new).and_then(|key| line(key.as_bytes(), "HALLPASS_KEY"))
+        } else {
+            return Ok(None);
+        };
+        secret.map(Some).map_err(Failed::usage)
+    }
+}
+
+/// The first line of standard input. What follows it is left unread, for who comes next.
+pub(super) fn read_standard_input() -> Result<SecretString, String> {
+    first_line(rustix::stdio::stdin(), "standard input")
+}
+
+/// Opens the descriptor that the process was started with.
+fn open_descriptor(number: u32) -> Result<File, String> {
+    match number {
+        1 | 2 => Err(format!("--key-fd {number} is where output goes; 0 or one from 3 on is accepted")),
+        // A second handle on the same pipe or file, without taking anybody's descriptor over.
+        _ => File::open(format!("/dev/fd/{number}")).map_err(|error| {
+            format!("--key-fd {number} cannot be read: {error}; is it open, as in 3< file?")
+        }),
+    }
+}
+
+/// Opens a file of secrets, unless others can read it.
+fn open_private(path: &Path, is_shared: bool, credentials: Option<&Path>) -> Result<File, String> {
+    let unreadable = |error: std::io::Error| format!("--key-file {} cannot be read: {error}", path.display());
+    let file = File::open(path).map_err(unreadable)?;
+    // Of the file that was opened, not of whatever the path names by now.
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(format!("--key-file {} is a folder; a file is accepted", path.display()));
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o007 != 0 {
+        return Err(format!(
+            "--key-file {} has mode {mode:04o}, so everybody has access; chmod 600 it",
+            path.display()
+        ));
+    }
+    let is_credential = || {
+        let inside = |folder: &Path| Some(path.canonicalize().ok()?.starts_with(folder.canonicalize().ok()?));
+        credentials.and_then(inside).unwrap_or(false)
+    };
+    if mode & 0o070 != 0 && !is_shared && !is_credential() {
+        return Err(format!(
+            "--key-file {} has mode {mode:04o}, so its group has access; chmod 600 it, or accept that with --key-file-shared",
+            path.display()
+        ));
+    }
+    Ok(file)
+}
+
+/// Reads byte by byte, so that nothing after the line is taken, and into one block, which is wiped.
+fn first_line(from: impl AsFd, what: &str) -> Result<SecretString, String> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 1));
+    let mut byte = [0];
+    loop {
+        match rustix::io::read(&from, &mut byte) {
+            Ok(0) => break,
+            Ok(_) if byte[0] == b'\n' => break,
+            Ok(_) if bytes.len() > MAX_BYTES => break,
+            Ok(_) => bytes.push(byte[0]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(format!("{what} cannot be read: {error}")),
+        }
+    }
+    zeroize::Zeroize::zeroize(&mut byte);
+    line(&bytes, what)
+}
+
+fn line(bytes: &[u8], what: &str) -> Result<SecretString, String> {
+    let bytes = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    match bytes.len() {
+        0 => Err(format!("{what} has an empty first line; the secret is expected there")),
+        1..=MAX_BYTES => std::str::from_utf8(bytes)
+            .map(SecretString::from)
+            .map_err(|_| format!("the first line of {what} is not UTF-8; text is accepted")),
+        _ => Err(format!("the first line of {what} is longer than {MAX_BYTES} bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_secret_is_the_first_line_without_its_end() {
+        for content in ["open sesame", "open sesame\n", "open sesame\r\n", "open sesame\nand more\n"] {
+            let (_folder, path) = file(content.as_bytes(), 0o600);
+            let secret = first_line(File::open(&path).unwrap(), "it").unwrap();
+            assert_eq!(secret.expose_secret(), "open sesame", "{content:?}");
+        }
+    }
+
+    #[test]
+    fn spaces_belong_to_the_secret() {
+        let (_folder, path) = file(b"  open sesame \n", 0o600);
+        assert_eq!(first_line(File::open(&path).unwrap(), "it").unwrap().expose_secret(), "  open sesame ");
+    }
+
+    #[test]
+    fn what_follows_the_line_is_left_for_who_comes_next() {
+        let (_folder, path) = file(b"current\nnew\n", 0o600);
+        let file = File::open(&path).unwrap();
+        assert_eq!(first_line(&file, "it").unwrap().expose_secret(), "current");
+        assert_eq!(first_line(&file, "it").unwrap().expose_secret(), "new");
+    }
+
+    #[test]
+    fn a_line_that_is_no_secret_is_refused_with_the_reason() {
+        let long = [b'x'; 1025];
+        let table: &[(&[u8], &str)] = &[
+            (b"", "empty first line"),
+            (b"\nsecond", "empty first line"),
+            (b"\r\n", "empty first line"),
+            (b"\xff\xfe\n", "not UTF-8"),
+            (&long, "longer than 1024 bytes"),
+        ];
+        for (content, reason) in table {
+            let (_folder, path) = file(content, 0o600);
+            let error = first_line(File::open(&path).unwrap(), "it").unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        let (_folder, path) = file(&long[1..], 0o600);
+        assert!(first_line(File::open(&path).unwrap(), "it").is_ok(), "1024 bytes are accepted");
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_and_one_of_the_group_only_where_that_is_accepted() {
+        let table = [
+            (0o600, false, true),
+            (0o400, false, true),
+            (0o640, false, false),
+            (0o620, false, false),
+            (0o640, true, true),
+            (0o440, true, true),
+            (0o604, false, false),
+            (0o644, true, false),
+            (0o602, true, false),
+        ];
+        for (mode, is_shared, is_accepted) in table {
+            let (_folder, path) = file(b"x", mode);
+            assert_eq!(
+                open_private(&path, is_shared, None).is_ok(),
+                is_accepted,
+                "{mode:o} shared: {is_shared}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_group_may_read_what_lies_in_the_service_managers_credentials_also_through_a_link() {
+        let (folder, path) = file(b"x", 0o440);
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(open_private(&path, false, Some(folder.path())).is_ok());
+        assert!(open_private(&link, false, Some(folder.path())).is_ok());
+        let elsewhere = tempfile::tempdir().unwrap();
+        let outward = elsewhere.path().join("link");
+        symlink(&path, &outward).unwrap();
+        assert!(open_private(&outward, false, Some(elsewhere.path())).is_err(), "a link that leads out");
+        assert!(open_private(&path, false, Some(&folder.path().join("missing"))).is_err());
+    }
+
+    #[test]
+    fn a_folder_a_missing_file_and_a_closed_descriptor_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        assert!(open_private(folder.path(), false, None).unwrap_err().contains("is a folder"));
+        assert!(
+            open_private(&folder.path().join("missing"), false, None).unwrap_err().contains("cannot be read")
+        );
+        assert!(open_descriptor(987_654).unwrap_err().contains("is it open"));
+        assert!(open_descriptor(1).unwrap_err().contains("from 3 on"));
+    }
+}
