@@ -1,0 +1,147 @@
+//! `POST /auth/login`.
+
+use chrono::Duration;
+use serde_json::json;
+
+use crate::app::{EMAIL, PASSWORD, TestApp};
+
+#[actix_rt::test]
+async fn a_login_is_answered_with_a_token_its_lifetime_and_the_user() {
+    let app = TestApp::new().await;
+    let data = app.login(EMAIL, PASSWORD).await.expect_data("login");
+    assert_eq!(data["message"], "Login successfully");
+    assert_eq!(data["token_type"], "Bearer");
+    assert_eq!(data["expires_in"], 3600);
+    assert_eq!(data["token"].as_str().unwrap().split('.').count(), 3);
+    let user = &data["user"];
+    assert_eq!(user["id"], app.user_id().await.to_string());
+    assert_eq!(user["email"], EMAIL);
+    assert_eq!(user["name"], "Ada");
+    assert_eq!(user["roles"], json!(["editor"]));
+    for time in ["created_at", "last_login_at"] {
+        let text = user[time].as_str().unwrap();
+        assert!(text.ends_with('Z') && text.len() == "2026-01-31T09:30:00Z".len(), "{time}: {text}");
+    }
+    assert!(!data.to_string().contains("$2b$"), "the hash never leaves the server");
+}
+
+#[actix_rt::test]
+async fn the_address_is_trimmed_and_compared_without_case() {
+    let app = TestApp::new().await;
+    for email in [" ada@example.com ", "Ada@Example.COM"] {
+        app.login(email, PASSWORD).await.expect_data(email);
+    }
+}
+
+#[actix_rt::test]
+async fn every_failed_sign_in_gets_the_same_bytes() {
+    let app = TestApp::new().await;
+    app.add_user("gone@example.com", PASSWORD).await;
+    let gone = app.desk.store().user_by_email("gone@example.com").await.unwrap().unwrap();
+    app.desk.store().set_disabled(gone.id, true, app.clock.now()).await.unwrap();
+    let mut passwordless = hallpass::server::accounts::new_user(
+        "sso@example.com".into(),
+        None,
+        vec![],
+        String::new(),
+        app.clock.now(),
+    );
+    passwordless.password_hash = None;
+    app.desk.store().insert_user(&passwordless).await.unwrap();
+
+    let mut seen = Vec::new();
+    for (email, password, what) in [
+        ("nobody@example.com", PASSWORD, "an unknown address"),
+        (EMAIL, "wrong horse battery", "a wrong password"),
+        ("gone@example.com", PASSWORD, "a disabled user"),
+        ("sso@example.com", PASSWORD, "a user without a password"),
+    ] {
+        let reply = app
+            .post("/auth/login")
+            .header("x-request-id", "same")
+            .json(json!({"email": email, "password": password}))
+            .send()
+            .await;
+        reply.expect_refused("credentials_invalid", what);
+        let mut headers: Vec<_> = reply
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        headers.sort();
+        seen.push((reply.body, headers));
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+}
+
+#[actix_rt::test]
+async fn what_is_missing_or_not_acceptable_is_named_field_by_field() {
+    let app = TestApp::new().await;
+    let long = "x".repeat(257);
+    for (body, fields) in [
+        (json!({}), vec!["email", "password"]),
+        (json!({"email": EMAIL}), vec!["password"]),
+        (json!({"email": EMAIL, "password": null}), vec!["password"]),
+        (json!({"email": EMAIL, "password": ""}), vec!["password"]),
+        (json!({"email": EMAIL, "password": long}), vec!["password"]),
+        (json!({"password": PASSWORD}), vec!["email"]),
+        (json!({"email": "  ", "password": PASSWORD}), vec!["email"]),
+        (json!({"email": "ada", "password": PASSWORD}), vec!["email"]),
+    ] {
+        let what = body.to_string();
+        let reply = app.post("/auth/login").json(body).send().await;
+        reply.expect_failure(422, "validation_failed", &what);
+        let body = reply.json();
+        let named: Vec<_> = body["fields"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(named, fields, "{what}");
+        assert!(!reply.text().contains(PASSWORD));
+    }
+}
+
+#[actix_rt::test]
+async fn unknown_fields_are_ignored() {
+    let app = TestApp::new().await;
+    let body = json!({"email": EMAIL, "password": PASSWORD, "remember_me": true});
+    app.post("/auth/login").json(body).send().await.expect_data("an extra field");
+}
+
+#[actix_rt::test]
+async fn a_hash_of_a_lower_cost_is_renewed_by_a_login_and_the_password_stays_good() {
+    let app = TestApp::with(|settings| settings.password.bcrypt_cost = 5).await;
+    let cheap = hallpass::server::password::Hasher::start(1, 1, 4).unwrap();
+    let hash = cheap.hash(&PASSWORD.into()).await.unwrap();
+    let id = app.user_id().await;
+    app.desk.store().set_password(id, &hash, app.clock.now()).await.unwrap();
+
+    let token = app.token().await;
+    let stored = app.desk.store().user(id).await.unwrap().unwrap().password_hash.unwrap();
+    assert!(stored.contains("$2b$05$"), "{stored}");
+    app.get_user(&token).await.expect_data("the session that renewed the hash");
+    app.login(EMAIL, PASSWORD).await.expect_data("a login with the renewed hash");
+}
+
+#[actix_rt::test]
+async fn the_last_login_is_told_by_the_next_request() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    let before = app.get_user(&token).await.expect_data("before")["last_login_at"].clone();
+    app.clock.advance(Duration::seconds(90));
+    app.token().await;
+    let after = app.get_user(&token).await.expect_data("after")["last_login_at"].clone();
+    assert_ne!(before, after);
+}
+
+#[actix_rt::test]
+async fn a_full_hashing_queue_is_told_as_overloaded_with_retry_after() {
+    let app = TestApp::with(|settings| settings.password.queue = 0).await;
+    let reply = app.login(EMAIL, PASSWORD).await;
+    reply.expect_failure(503, "overloaded", "no place in the queue");
+    assert!(reply.header("retry-after").is_some_and(|secs| secs.parse::<u64>().is_ok()));
+}
+
+#[actix_rt::test]
+async fn a_database_that_does_not_answer_is_unavailable_and_never_a_wrong_password() {
+    let app = TestApp::new().await;
+    app.desk.store().close().await;
+    app.login(EMAIL, PASSWORD).await.expect_failure(503, "unavailable", "a closed database");
+}

@@ -1,0 +1,13 @@
+//! The server as seen from outside: the real app under actix's test harness, and the binary as a process.
+
+mod app;
+mod cli;
+mod expect;
+mod guard;
+mod login;
+mod manners;
+mod prompt;
+mod secrets;
+mod settings;
+mod user;
+mod wire;

@@ -1,0 +1,156 @@
+//! What every route does alike: JSON failures, request ids, slashes, HEAD, OPTIONS, 405, body rules.
+
+use actix_web::http::Method;
+
+use crate::app::{EMAIL, PASSWORD, TestApp};
+
+/// Every path, with the methods it takes.
+const ROUTES: &[(&str, &str)] = &[
+    ("/auth/login", "POST, OPTIONS"),
+    ("/user", "GET, HEAD, OPTIONS"),
+    ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
+    ("/health/live", "GET, HEAD, OPTIONS"),
+    ("/health/ready", "GET, HEAD, OPTIONS"),
+];
+
+#[actix_rt::test]
+async fn an_unknown_path_is_a_json_404() {
+    let app = TestApp::new().await;
+    for path in ["/", "/nowhere", "/auth", "/auth/nowhere", "/%00", "/auth/login/more", "/users"] {
+        app.get(path).send().await.expect_failure(404, "not_found", path);
+    }
+}
+
+#[actix_rt::test]
+async fn a_path_works_with_and_without_its_slash() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    for path in ["/user", "/user/"] {
+        app.get(path).authorization(&format!("Bearer {token}")).send().await.expect_data(path);
+    }
+    for path in ["/auth/login", "/auth/login/"] {
+        let body = serde_json::json!({"email": EMAIL, "password": PASSWORD});
+        app.post(path).json(body).send().await.expect_data(path);
+    }
+}
+
+#[actix_rt::test]
+async fn live_and_ready_tell_the_process_and_the_database_apart() {
+    let app = TestApp::new().await;
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(app.get(path).send().await.expect_data(path)["status"], "ok");
+    }
+    app.desk.store().close().await;
+    app.get("/health/live").send().await.expect_data("live without its database");
+    app.get("/health/ready").send().await.expect_failure(503, "unavailable", "ready without its database");
+}
+
+#[actix_rt::test]
+async fn the_published_keys_verify_what_the_server_signs_and_a_shared_secret_is_never_among_them() {
+    use hallpass::token::{Algorithm, Expected, Keyring, verify};
+
+    for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
+        let app = TestApp::with(|settings| settings.token.algorithm = algorithm).await;
+        let published = app.get("/.well-known/jwks.json").send().await;
+        let ring = Keyring::from_jwks(&published.body).unwrap();
+        let expected = Expected::new(app.desk.issuer(), app.desk.issuer());
+        let claims = verify(&app.token().await, &ring, &expected, app.clock.now()).unwrap();
+        assert_eq!(claims.sub, app.user_id().await.to_string());
+    }
+    let app = TestApp::with(|settings| settings.token.algorithm = Algorithm::Hs256).await;
+    assert_eq!(app.get("/.well-known/jwks.json").send().await.text(), r#"{"keys":[]}"#);
+}
+
+#[actix_rt::test]
+async fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    for (path, allow) in ROUTES {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW"] {
+            if allow.split(", ").any(|taken| taken == method) {
+                continue;
+            }
+            for path in [(*path).to_owned(), format!("{path}/")] {
+                let what = format!("{method} {path}");
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                let reply = app.ask(method, &path).authorization(&format!("Bearer {token}")).send().await;
+                reply.expect_failure(405, "method_not_allowed", &what);
+                assert_eq!(reply.header("allow"), Some(*allow), "{what}");
+            }
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn options_is_never_asked_for_a_token() {
+    let app = TestApp::new().await;
+    for (path, allow) in ROUTES {
+        let reply = app.ask(Method::OPTIONS, path).send().await;
+        assert_eq!(reply.status, 204, "{path}: {}", reply.text());
+        assert_eq!(reply.header("allow"), Some(*allow), "{path}");
+        assert!(reply.header("x-request-id").is_some());
+    }
+}
+
+#[actix_rt::test]
+async fn head_works_where_get_does() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    let head = |token: String| app.ask(Method::HEAD, "/user/").authorization(&format!("Bearer {token}"));
+    assert_eq!(head(token).send().await.status, 200);
+    assert_eq!(head("no.such.token".into()).send().await.status, 401);
+}
+
+#[actix_rt::test]
+async fn a_clients_own_request_id_comes_back_and_any_other_is_replaced() {
+    let app = TestApp::new().await;
+    let longest = "x".repeat(128);
+    for id in ["a", "trace-1_2.3", &longest] {
+        let reply = app.get("/user/").header("x-request-id", id).send().await;
+        assert_eq!(reply.header("x-request-id"), Some(id));
+    }
+    let too_long = "x".repeat(129);
+    for id in ["", "two words", "semi;colon", "ümlaut", &too_long] {
+        let reply = app.get("/user/").header("x-request-id", id).send().await;
+        let given = reply.header("x-request-id").unwrap();
+        assert_ne!(given, id);
+        assert_eq!(given.len(), 36, "a UUID: {given}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_body_that_cannot_be_read_is_told_as_what_is_wrong_with_it() {
+    let app = TestApp::new().await;
+    let json = "application/json";
+    let too_large = format!("{{\"email\": \"{}\"}}", "x".repeat(65_536));
+    let cases: &[(&str, &str, &[u8], u16, &str)] = &[
+        ("not JSON", json, b"email=ada", 400, "json_malformed"),
+        ("cut off", json, b"{\"email\":", 400, "json_malformed"),
+        ("an array", json, b"[\"a\", \"b\"]", 400, "json_malformed"),
+        ("not UTF-8", json, b"{\"email\": \"\xff\"}", 400, "json_malformed"),
+        ("a wrong type", json, b"{\"email\": 5, \"password\": \"x\"}", 400, "json_malformed"),
+        ("deeply nested", json, &[b'['; 10_000], 400, "json_malformed"),
+        ("empty", json, b"", 400, "json_malformed"),
+        ("a form", "application/x-www-form-urlencoded", b"email=ada", 415, "unsupported_media_type"),
+        ("plain text", "text/plain", b"{}", 415, "unsupported_media_type"),
+        ("too large", json, too_large.as_bytes(), 413, "body_too_large"),
+    ];
+    for (name, content_type, body, status, error) in cases {
+        let reply = app.post("/auth/login").body(content_type, *body).send().await;
+        reply.expect_failure(*status, error, name);
+    }
+    let untyped = app.post("/auth/login").send().await;
+    untyped.expect_failure(400, "json_malformed", "no body at all");
+}
+
+#[actix_rt::test]
+async fn a_strangers_request_to_a_guarded_scope_is_refused_before_its_body_method_or_query_is_looked_at() {
+    let app = TestApp::new().await;
+    for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD] {
+        for path in ["/user", "/user/", "/user/sessions/%ff?x=%", "/user/nowhere?limit=many"] {
+            let what = format!("{method} {path}");
+            let reply = app.ask(method.clone(), path).body("application/json", "{not json").send().await;
+            reply.expect_refused("token_missing", &what);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Where the passphrase, passwords and keys must not be: the database with its write-ahead log, the log,
+//! the environment, and the memory of the running process. Each search has a positive control.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::process::Child;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use hallpass::server::store::Store;
+use hallpass::server::vault::Vault;
+
+use crate::app::{PASSPHRASE, PASSWORD};
+use crate::cli::{Server, Workplace};
+
+/// A secret in every spelling in which it might lie about.
+fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut spellings = vec![secret.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
+    // In base64 a secret looks different at each of three offsets; the middle of each is the same.
+    for offset in 0..3 {
+        let shifted = [&vec![0; offset][..], secret].concat();
+        for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            let encoded = engine.encode(&shifted);
+            spellings.push(encoded.as_bytes()[4..encoded.len() - 4].to_vec());
+        }
+    }
+    spellings
+}
+
+fn holds(haystack: &[u8], secret: &[u8]) -> bool {
+    spellings(secret).iter().any(|spelling| haystack.windows(spelling.len()).any(|window| window == spelling))
+}
+
+/// Everything the process can read and write.
+fn memory(child: &Child) -> Vec<u8> {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
+    let memory = File::open(format!("/proc/{}/mem", child.id()))
+        .expect("the memory of a child in a debug build is readable to its parent");
+    let mut found = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+        let mut region = vec![0; (to - from) as usize];
+        // Guard pages and the like cannot be read, and so hold nothing.
+        if memory.read_exact_at(&mut region, from).is_ok() {
+            found.extend(region);
+        }
+    }
+    found
+}
+
+fn database_files(place: &Workplace) -> Vec<u8> {
+    ["hallpass.db", "hallpass.db-wal"].iter().flat_map(|name| fs::read(place.path(name)).unwrap()).collect()
+}
+
+/// The keys that the passphrase opens, as the server holds them.
+fn keys(place: &Workplace) -> Vec<Vec<u8>> {
+    actix_rt::System::new().block_on(async {
+        let store = Store::open(&place.path("hallpass.db")).await.unwrap();
+        let installation = store.installation().await.unwrap().unwrap();
+        let vault = Vault::open(&installation, &PASSPHRASE.into()).unwrap();
+        let mut keys = Vec::new();
+        for sealed in store.signing_keys().await.unwrap() {
+            // The seed within PKCS#8 is what matters, whatever stands around it.
+            keys.push(vault.open_key(&sealed).unwrap()[16..48].to_vec());
+        }
+        keys
+    })
+}
+
+#[test]
+fn the_search_finds_what_is_there() {
+    let secret = b"a river of seventeen blue lanterns";
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    for spelling in [
+        secret.to_vec(),
+        hex.into_bytes(),
+        STANDARD.encode(secret).into_bytes(),
+        STANDARD.encode([b"x", &secret[..]].concat()).into_bytes(),
+        URL_SAFE_NO_PAD.encode([b"xy", &secret[..], b"z"].concat()).into_bytes(),
+    ] {
+        assert!(holds(&[b"before ", &spelling[..], b" after"].concat(), secret));
+    }
+    assert!(!holds(b"nothing to see here, and nothing to find", secret));
+}
+
+#[test]
+fn neither_the_database_nor_the_log_nor_the_environment_holds_a_secret() {
+    let place = Workplace::new().variable("RUST_LOG", "trace");
+    place.add_user();
+    let server = place.serve();
+    let token = server.token();
+    server.get_user(&token);
+    server.get_user("no.such.token");
+
+    let mut secrets: Vec<Vec<u8>> = vec![PASSPHRASE.into(), PASSWORD.into(), token.clone().into()];
+    secrets.extend(keys(&place));
+    assert_eq!(secrets.len(), 4);
+
+    let files = database_files(&place);
+    let environment = fs::read(format!("/proc/{}/environ", server.child.id())).unwrap();
+    let arguments = fs::read(format!("/proc/{}/cmdline", server.child.id())).unwrap();
+    // The control: what is known to be in the database is found there.
+    assert!(holds(&files, crate::app::EMAIL.as_bytes()));
+    assert!(holds(&environment, b"HALLPASS_PASSWORD__BCRYPT_COST"));
+    let log = server.stop("TERM").err.into_bytes();
+    assert!(holds(&log, b"signed in"));
+    for secret in &secrets {
+        let name = String::from_utf8_lossy(secret);
+        for (place, bytes) in
+            [("database", &files), ("environment", &environment), ("arguments", &arguments), ("log", &log)]
+        {
+            assert!(!holds(bytes, secret), "{name} is in the {place}");
+        }
+    }
+}
+
+#[test]
+fn the_memory_of_a_running_server_holds_no_passphrase_however_it_was_given() {
+    let place = Workplace::new().variable("HALLPASS_DUMPABLE", "1");
+    place.add_user();
+    let key_file = place.path("key");
+    fs::write(&key_file, format!("{PASSPHRASE}\n")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&key_file, mode).unwrap();
+    let serve = ["serve", "--bind", "127.0.0.1:0"];
+
+    let by_file = |extra: &[&str]| Server::start(place.command(serve.iter().chain(extra)), "");
+    let ways = [
+        ("--key-stdin, new", place.serve()),
+        ("--key-stdin", place.serve()),
+        ("--key-file", by_file(&["--key-file", "key"])),
+        ("--key-fd", {
+            let mut command = std::process::Command::new("sh");
+            let inner = place.command::<&str>([]);
+            command.arg("-c").arg("exec \"$HALLPASS\" serve --bind 127.0.0.1:0 --key-fd 7 7<key");
+            command.current_dir(place.folder.path()).env_clear();
+            command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.env("HALLPASS", inner.get_program());
+            command.stdin(std::process::Stdio::piped());
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            Server::start(command, "")
+        }),
+    ];
+    for (way, server) in ways {
+        let token = server.token();
+        let memory = memory(&server.child);
+        // The control: the address it listens on, and the last token's claims, are there.
+        assert!(holds(&memory, server.address.as_bytes()), "{way}");
+        assert!(!holds(&memory, PASSPHRASE.as_bytes()), "{way}: the passphrase is in memory");
+        assert!(!token.is_empty());
+    }
+}
+
+#[test]
+fn a_secret_that_is_planted_in_memory_is_found_there() {
+    // A variable of the environment lies in the process's memory, so this one must be found.
+    let planted = "planted: seventeen blue lanterns";
+    let place = Workplace::new().variable("HALLPASS_DUMPABLE", "1").variable("PLANTED", planted);
+    let server = place.serve();
+    assert!(holds(&memory(&server.child), planted.as_bytes()));
+}
+
+#[test]
+fn the_process_writes_no_core_and_lets_no_other_look_into_it() {
+    let place = Workplace::new();
+    let server = place.serve();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().filter(|word| *word == "0").count() >= 2, "{core}");
+}

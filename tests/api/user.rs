@@ -1,0 +1,130 @@
+//! `GET /user/`, and how soon a change bites.
+
+use chrono::Duration;
+
+use crate::app::{EMAIL, PASSWORD, TestApp};
+
+#[actix_rt::test]
+async fn a_token_shows_its_user() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    let user = app.get_user(&token).await.expect_data("own user");
+    assert_eq!(user["email"], EMAIL);
+    let mut names: Vec<_> = user.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["created_at", "email", "id", "last_login_at", "name", "roles"]);
+}
+
+#[actix_rt::test]
+async fn a_token_lives_for_an_hour_to_the_second() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    app.pass(Duration::seconds(3599)).await;
+    app.get_user(&token).await.expect_data("one second before exp");
+    app.pass(Duration::seconds(1)).await;
+    app.get_user(&token).await.expect_refused("token_expired", "at exp");
+}
+
+#[actix_rt::test]
+async fn the_leeway_counts_from_exp() {
+    let app = TestApp::with(|settings| settings.token.leeway = std::time::Duration::from_secs(10)).await;
+    let token = app.token().await;
+    app.pass(Duration::seconds(3609)).await;
+    app.get_user(&token).await.expect_data("within the leeway");
+    app.pass(Duration::seconds(1)).await;
+    app.get_user(&token).await.expect_refused("token_expired", "after the leeway");
+}
+
+/// What an operator does at another process, and what the server's next request shows after it has heard.
+#[actix_rt::test]
+async fn a_change_by_another_process_bites_once_it_is_heard() {
+    let app = TestApp::new().await;
+    let id = app.user_id().await;
+    let store = app.another().await.desk.store().clone();
+    let now = app.clock.now();
+
+    let token = app.token().await;
+    assert_eq!(app.get_user(&token).await.expect_data("at first")["name"], "Ada");
+
+    store.set_name(id, Some("Countess"), now).await.unwrap();
+    app.desk.catch_up().await.unwrap();
+    assert_eq!(app.get_user(&token).await.expect_data("renamed")["name"], "Countess");
+
+    store.set_disabled(id, true, now).await.unwrap();
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&token).await.expect_refused("token_revoked", "disabled");
+
+    store.set_disabled(id, false, now).await.unwrap();
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&token).await.expect_refused("token_revoked", "enabled again: no old token revives");
+
+    let token = app.token().await;
+    app.get_user(&token).await.expect_data("a new sign-in");
+    store.delete_user(id, now).await.unwrap();
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&token).await.expect_refused("token_revoked", "deleted");
+}
+
+#[actix_rt::test]
+async fn a_new_password_kills_every_earlier_token_also_one_of_the_same_second() {
+    let app = TestApp::new().await;
+    let tokens = [app.token().await, app.token().await];
+    let hash = app.desk.hasher().hash(&"another horse battery".into()).await.unwrap();
+    app.desk.store().set_password(app.user_id().await, &hash, app.clock.now()).await.unwrap();
+    app.desk.catch_up().await.unwrap();
+    for token in &tokens {
+        app.get_user(token).await.expect_refused("token_revoked", "issued before");
+    }
+    app.login(EMAIL, PASSWORD).await.expect_refused("credentials_invalid", "the old password");
+    let fresh = app.login(EMAIL, "another horse battery").await.expect_data("the new password");
+    app.get_user(fresh["token"].as_str().unwrap()).await.expect_data("issued after, in the same second");
+}
+
+#[actix_rt::test]
+async fn what_has_ended_stays_ended_for_a_server_that_starts_later() {
+    let app = TestApp::new().await;
+    let (dead, id) = (app.token().await, app.user_id().await);
+    app.desk.store().set_disabled(id, true, app.clock.now()).await.unwrap();
+    app.desk.store().set_disabled(id, false, app.clock.now()).await.unwrap();
+    let alive = app.token().await;
+    let later = app.another().await;
+    later.get_user(&dead).await.expect_refused("token_revoked", "ended before the start");
+    later.get_user(&alive).await.expect_data("a token of the first server");
+}
+
+#[actix_rt::test]
+async fn a_server_that_slept_through_cleared_changes_learns_everything_anew() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    app.get_user(&token).await.expect_data("known and cached");
+    let other = app.another().await;
+    let id = app.user_id().await;
+    other.desk.store().set_disabled(id, true, app.clock.now()).await.unwrap();
+    app.clock.advance(Duration::hours(2));
+    other.desk.tidy().await.unwrap();
+    // One more change, so that the gap before it shows.
+    other.desk.store().set_name(id, None, app.clock.now()).await.unwrap();
+    app.clock.advance(Duration::hours(-2));
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&token).await.expect_refused("token_revoked", "disabled during the sleep");
+}
+
+#[actix_rt::test]
+async fn while_the_database_is_silent_known_tokens_serve_until_the_knowledge_is_stale() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    app.get_user(&token).await.expect_data("known");
+    app.desk.store().close().await;
+    app.clock.advance(Duration::seconds(60));
+    app.get_user(&token).await.expect_data("60 s after the last word");
+    app.clock.advance(Duration::seconds(1));
+    app.get_user(&token).await.expect_failure(503, "unavailable", "61 s after");
+}
+
+#[actix_rt::test]
+async fn a_user_who_is_not_in_memory_cannot_be_told_while_the_database_is_silent() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    app.desk.store().close().await;
+    app.get_user(&token).await.expect_failure(503, "unavailable", "not yet asked for");
+}
