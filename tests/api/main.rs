@@ -3,6 +3,7 @@
 mod app;
 mod cli;
 mod expect;
+mod extractors;
 mod guard;
 mod login;
 mod manners;
