@@ -6,6 +6,7 @@ use rexpect::session::{PtySession, spawn_command};
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
 use crate::cli::Workplace;
+use crate::secrets::{holds, memory};
 
 /// A shell on a fresh terminal that runs `script` with `$HALLPASS` as the binary, and then tells the exit
 /// status and how the terminal was left. Patience is for slow machines; nothing waits for it to pass.
@@ -74,6 +75,32 @@ fn the_first_start_asks_twice_and_offers_to_make_the_first_user_and_the_second_a
     type_at(&mut session, "Passphrase", PASSPHRASE);
     let shown = session.exp_string("listening on http://127.0.0.1:").unwrap();
     assert!(!shown.contains("E-mail") && !shown.contains(PASSPHRASE), "{shown}");
+    session.send_control('c').unwrap();
+    ends(&mut session, 0);
+}
+
+#[test]
+fn what_was_typed_is_gone_from_memory_once_the_server_listens() {
+    let place = Workplace::new()
+        .variable("HALLPASS_DUMPABLE", "1")
+        .variable("PLANTED", "planted: nine copper kettles");
+    let mut session = terminal(&place, "sh -c 'echo pid $$ .; exec $HALLPASS serve --bind 127.0.0.1:0'");
+    session.exp_string("pid ").unwrap();
+    let process = session.exp_string(" .").unwrap().trim().parse().unwrap();
+    type_at(&mut session, "New passphrase", "password123 password123");
+    type_at(&mut session, "New passphrase", PASSPHRASE);
+    type_at(&mut session, "The same again", "a mistyped river of lanterns");
+    type_at(&mut session, "New passphrase", PASSPHRASE);
+    type_at(&mut session, "The same again", PASSPHRASE);
+    type_at(&mut session, "E-mail of the first one", EMAIL);
+    type_at(&mut session, &format!("Password for {EMAIL}"), PASSWORD);
+    type_at(&mut session, "The same again", PASSWORD);
+    session.exp_string("listening on http://").unwrap();
+    let memory = memory(process);
+    assert!(holds(&memory, b"planted: nine copper kettles"), "the control");
+    for typed in [PASSPHRASE, "password123 password123", "a mistyped river of lanterns", PASSWORD] {
+        assert!(!holds(&memory, typed.as_bytes()), "{typed:?} is in memory");
+    }
     session.send_control('c').unwrap();
     ends(&mut session, 0);
 }
