@@ -148,6 +148,11 @@ impl<U: Send + Sync + 'static> Guard<U> {
         self.door.challenge.plain()
     }
 
+    /// The challenge that the guard itself would answer `refusal` with, where it has one.
+    pub fn challenge_of(&self, refusal: Refusal) -> Option<actix_web::http::header::HeaderValue> {
+        self.door.challenge.of(refusal)
+    }
+
     /// The guard that answers for `request`: the middleware's, or the nearest installed one.
     fn of(request: &HttpRequest) -> Result<Self, Refusal> {
         if let Some(guard) = request.extensions().get::<Self>() {

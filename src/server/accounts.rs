@@ -3,7 +3,12 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::store::UserRow;
+use super::Desk;
+use super::error::ApiError;
+use super::password::Password;
+use super::sign_in::{self, SignedIn};
+use super::store::{PasswordChange, UserRow};
+use crate::guard::User;
 
 /// The most roles a user has.
 pub const MAX_ROLES: usize = 32;
@@ -94,6 +99,87 @@ pub fn new_user(
         disabled_at: None,
         created_at: now,
         last_login_at: None,
+    }
+}
+
+/// Makes an account for whoever asks. `email`, `name` and `password` have been checked.
+///
+/// # Errors
+/// [`ApiError::RegistrationClosed`], [`ApiError::EmailTaken`] (of two at once, one gets it),
+/// [`ApiError::Overloaded`], [`ApiError::Unavailable`].
+pub async fn register(
+    desk: &Desk,
+    email: String,
+    password: &Password,
+    name: Option<String>,
+) -> Result<User, ApiError> {
+    if !desk.settings().registration.open {
+        return Err(ApiError::RegistrationClosed);
+    }
+    let hash = desk.hasher().hash(password).await?;
+    let row = new_user(email, name, vec![], hash, desk.clock().now());
+    desk.store().insert_user(&row).await?;
+    log::info!("user {} registered", row.id);
+    Ok(row.into())
+}
+
+/// Gives the user another name; the user as changed.
+///
+/// # Errors
+/// [`ApiError::Unavailable`]; [`ApiError::Gone`] when the user was deleted meanwhile.
+pub async fn rename(desk: &Desk, id: Uuid, name: &str) -> Result<User, ApiError> {
+    if !desk.store().set_name(id, Some(name), desk.clock().now()).await? {
+        return Err(desk.gone());
+    }
+    desk.catch_up().await?;
+    desk.store().user(id).await?.map(User::from).ok_or_else(|| desk.gone())
+}
+
+/// Gives the user another password, ends every session and begins a new one, all at once.
+///
+/// # Errors
+/// [`ApiError::PasswordWrong`] when `current` is not the password; [`ApiError::Overloaded`],
+/// [`ApiError::Unavailable`]; [`ApiError::Gone`] when the user was deleted or disabled meanwhile.
+pub async fn change_password(
+    desk: &Desk,
+    id: Uuid,
+    current: &Password,
+    new: &Password,
+) -> Result<SignedIn, ApiError> {
+    let row = confirmed(desk, id, current).await?;
+    let hash = desk.hasher().hash(new).await?;
+    let (issued, session) = sign_in::prepare(desk, &row, &hash)?;
+    let change =
+        PasswordChange { old_hash: row.password_hash.as_deref(), new_hash: &hash, session: &session };
+    if !desk.store().change_password(&change).await? {
+        return Err(desk.gone());
+    }
+    desk.catch_up().await?;
+    log::info!("user {id} has a new password, session {}", session.id);
+    Ok(SignedIn { token: issued.token, expires_in: desk.lifetime(), user: row.into() })
+}
+
+/// Deletes the user who asks, and every session.
+///
+/// # Errors
+/// As [`change_password`].
+pub async fn delete(desk: &Desk, id: Uuid, password: &Password) -> Result<(), ApiError> {
+    confirmed(desk, id, password).await?;
+    if !desk.store().delete_user(id, desk.clock().now()).await? {
+        return Err(desk.gone());
+    }
+    desk.catch_up().await?;
+    log::info!("user {id} deleted the account");
+    Ok(())
+}
+
+/// The user, whose password has just been typed once more.
+async fn confirmed(desk: &Desk, id: Uuid, password: &Password) -> Result<UserRow, ApiError> {
+    let row =
+        desk.store().user(id).await?.filter(|row| row.disabled_at.is_none()).ok_or_else(|| desk.gone())?;
+    match desk.hasher().verify(password, row.password_hash.as_deref()).await? {
+        true => Ok(row),
+        false => Err(ApiError::PasswordWrong),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub token: Token,
     /// `password.*`
     pub password: Password,
+    /// `registration.*`
+    pub registration: Registration,
     /// `log.*`
     pub log: Log,
 }
@@ -78,6 +80,13 @@ pub struct Password {
     pub min_length: usize,
     /// How many passwords may wait for their hash. Defaults to 64.
     pub queue: usize,
+}
+
+/// Registration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// Whether anybody may register. Defaults to true.
+    pub open: bool,
 }
 
 /// The log.
@@ -182,6 +191,7 @@ pub const FIELDS: &[Field] = &[
     field!(password.bcrypt_cost as "bcrypt_cost" = "12", "bcrypt's cost; each step doubles the work", |text| whole(text, 4, 18).map(|cost| cost as u32), shown),
     field!(password.min_length as "min_length" = "8", "the shortest password, characters", |text| whole(text, 8, 256), shown),
     field!(password.queue as "queue" = "64", "how many passwords may wait for their hash", |text| whole(text, 1, 65_536), shown),
+    field!(registration.open as "open" = "true", "whether anybody may register", truth, shown),
     field!(log.format as "format" = "text", "how a line of the log looks: text or json", log_format, shown),
 ];
 
@@ -276,6 +286,7 @@ impl Default for Settings {
                 accept_bare: false,
             },
             password: Password { bcrypt_cost: 0, min_length: 0, queue: 0 },
+            registration: Registration { open: false },
             log: Log { format: LogFormat::Text },
         };
         for field in FIELDS.iter().filter(|field| !field.default.is_empty()) {

@@ -27,6 +27,18 @@ pub enum ApiError {
     /// The sign-in failed; why, nobody outside learns.
     #[error("credentials invalid")]
     CredentialsInvalid(HeaderValue),
+    /// The user of a token that was good a moment ago is gone.
+    #[error("the user is gone")]
+    Gone(HeaderValue),
+    /// The password that a signed-in user was asked for once more is wrong.
+    #[error("password wrong")]
+    PasswordWrong,
+    /// `registration.open` is off.
+    #[error("registration closed")]
+    RegistrationClosed,
+    /// The e-mail address belongs to somebody.
+    #[error("e-mail taken")]
+    EmailTaken,
     /// More passwords wait for their hash than may wait.
     #[error("the password-hashing queue is full")]
     Overloaded,
@@ -61,6 +73,23 @@ impl ApiError {
                 Failure::new(StatusCode::UNAUTHORIZED, "credentials_invalid", UNAUTHORIZED_MESSAGE)
                     .with_header(WWW_AUTHENTICATE, challenge.clone())
             }
+            Self::Gone(challenge) => {
+                Failure::new(StatusCode::UNAUTHORIZED, "token_revoked", UNAUTHORIZED_MESSAGE)
+                    .with_header(WWW_AUTHENTICATE, challenge.clone())
+            }
+            Self::PasswordWrong => {
+                Failure::new(StatusCode::FORBIDDEN, "password_wrong", "the password is wrong")
+            }
+            Self::RegistrationClosed => Failure::new(
+                StatusCode::FORBIDDEN,
+                "registration_closed",
+                "this server takes no registrations; ask its operator for an account",
+            ),
+            Self::EmailTaken => Failure::new(
+                StatusCode::CONFLICT,
+                "email_taken",
+                "the e-mail address belongs to an account already",
+            ),
             Self::Overloaded => Failure::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
@@ -92,6 +121,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            StoreError::EmailTaken => Self::EmailTaken,
             other => Self::Internal(other.to_string()),
         }
     }

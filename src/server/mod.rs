@@ -27,7 +27,7 @@ pub use run::{Running, bind};
 
 use crate::clock::Clock;
 use crate::envelope::Envelope;
-use crate::guard::{Guard, GuardError};
+use crate::guard::{Guard, GuardError, Refusal};
 use crate::token::{Algorithm, Grant, Issued, Issuer, JwkSet, KeyMaterial, Keyring, SigningKey};
 use config::Settings;
 use error::ApiError;
@@ -248,6 +248,16 @@ impl Desk {
         let internal = |reason: String| ApiError::Internal(format!("a token cannot be signed: {reason}"));
         let key = self.inner.keys.signer(now).ok_or_else(|| internal("there is no key".into()))?;
         self.inner.issuer.issue(&key, grant, now).map_err(|error| internal(error.to_string()))
+    }
+
+    /// The answer to a user who went while the request was served: the guard's own to a revoked token.
+    pub(crate) fn gone(&self) -> ApiError {
+        ApiError::Gone(
+            self.inner
+                .guard
+                .challenge_of(Refusal::TokenRevoked)
+                .unwrap_or_else(|| self.inner.guard.challenge()),
+        )
     }
 
     /// The one answer to every failed sign-in.

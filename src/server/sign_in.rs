@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::password::Password;
 use super::store::{NewSession, UserRow};
 use crate::guard::User;
-use crate::token::Grant;
+use crate::token::{Grant, Issued};
 
 /// A session that has just begun.
 #[derive(Debug)]
@@ -49,32 +49,31 @@ pub async fn with_password(desk: &Desk, email: &str, password: &Password) -> Res
 /// Begins a session for a user whose password, stored as `stored`, was right; `None` when the user was
 /// disabled, deleted or given another hash meanwhile.
 async fn begin(desk: &Desk, row: UserRow, stored: &str) -> Result<Option<SignedIn>, ApiError> {
-    let now = desk.clock().now();
-    let session = Uuid::now_v7();
-    let grant = Grant {
-        subject: row.id.to_string(),
-        email: Some(row.email.clone()),
-        roles: row.roles.clone(),
-        session: Some(session.to_string()),
-    };
-    let issued = desk.issue(&grant, now)?;
-    let begun = desk
-        .store()
-        .begin_session(&NewSession {
-            id: session,
-            user_id: row.id,
-            password_hash: stored.to_owned(),
-            at: now,
-            token_until: issued.claims.expires_at(),
-        })
-        .await?;
+    let (issued, session) = prepare(desk, &row, stored)?;
+    let begun = desk.store().begin_session(&session).await?;
     if !begun {
         return Ok(None);
     }
     desk.catch_up().await?;
-    log::info!("user {} signed in, session {session}", row.id);
-    let user = User { last_login_at: Some(now), ..User::from(row) };
+    log::info!("user {} signed in, session {}", row.id, session.id);
+    let user = User { last_login_at: Some(session.at), ..User::from(row) };
     Ok(Some(SignedIn { token: issued.token, expires_in: desk.lifetime(), user }))
+}
+
+/// A session about to begin, and its first access token; `stored` is the hash that must still stand then.
+pub(super) fn prepare(desk: &Desk, row: &UserRow, stored: &str) -> Result<(Issued, NewSession), ApiError> {
+    let now = desk.clock().now();
+    let id = Uuid::now_v7();
+    let grant = Grant {
+        subject: row.id.to_string(),
+        email: Some(row.email.clone()),
+        roles: row.roles.clone(),
+        session: Some(id.to_string()),
+    };
+    let issued = desk.issue(&grant, now)?;
+    let token_until = issued.claims.expires_at();
+    let session = NewSession { id, user_id: row.id, password_hash: stored.to_owned(), at: now, token_until };
+    Ok((issued, session))
 }
 
 /// Brings a hash of a lower cost up to the policy's. The sign-in has succeeded; it does not fail of this.

@@ -332,7 +332,7 @@ fn wrong_usage_is_one_line_that_says_what_is_accepted() {
         ),
         (&["user", "add", "x@example.com", "--name", "", "--password-stdin"], PASSWORD, 2, "--name is empty"),
         (&["user", "add", "x@example.com", "--password-stdin"], "short", 2, "shorter than 8 characters"),
-        (&["user", "add", "x@example.com", "--password-stdin"], "password", 2, "common"),
+        (&["user", "add", "x@example.com", "--password-stdin"], "password", 2, "tried first"),
         (&["user", "add", EMAIL, "--password-stdin"], PASSWORD, 1, "is a user already"),
         (&["user", "passwd", "nobody@example.com", "--password-stdin"], PASSWORD, 1, "there is no user"),
         (&["serve", "--key-stdin", "--bind", "nowhere"], PASSPHRASE, 2, "nowhere"),

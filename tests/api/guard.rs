@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::app::TestApp;
 
 /// Every route that asks for a token. A route that is missing here is missed by the audit in `manners`.
-pub const GUARDED_PATHS: &[&str] = &["/user", "/user/"];
+pub const GUARDED_PATHS: &[&str] = &["/user", "/user/", "/user/password"];
 
 struct Case {
     name: &'static str,

@@ -1,5 +1,6 @@
 //! The server as seen from outside: the real app under actix's test harness, and the binary as a process.
 
+mod account;
 mod app;
 mod cli;
 mod expect;

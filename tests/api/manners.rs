@@ -7,7 +7,9 @@ use crate::app::{EMAIL, PASSWORD, TestApp};
 /// Every path, with the methods it takes.
 const ROUTES: &[(&str, &str)] = &[
     ("/auth/login", "POST, OPTIONS"),
-    ("/user", "GET, HEAD, OPTIONS"),
+    ("/auth/register", "POST, OPTIONS"),
+    ("/user", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+    ("/user/password", "POST, OPTIONS"),
     ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
     ("/health/live", "GET, HEAD, OPTIONS"),
     ("/health/ready", "GET, HEAD, OPTIONS"),

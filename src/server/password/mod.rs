@@ -27,6 +27,13 @@ const DOMAIN: &[u8] = b"hallpass password v1";
 
 const PREFIX: &str = "$hallpass$1";
 
+/// A password that zxcvbn finds within so many guesses is refused: each of the 30,000 of its list of common
+/// passwords is, in small or capital letters.
+const COMMON_GUESSES: u64 = 100_000;
+
+/// The longest password that zxcvbn is asked about, in characters.
+const ESTIMATED_CHARS: usize = 64;
+
 /// A bcrypt hash of a higher cost is not computed: at 31 one takes days.
 const MAX_COST: u32 = 18;
 
@@ -44,6 +51,13 @@ impl Password {
 impl From<SecretString> for Password {
     fn from(typed: SecretString) -> Self {
         Self(typed)
+    }
+}
+
+/// No characters at all, which nobody's password has.
+impl Default for Password {
+    fn default() -> Self {
+        Self::from("")
     }
 }
 
@@ -97,8 +111,6 @@ pub fn check_presented(password: &Password) -> Result<(), String> {
 /// # Errors
 /// The reason, and what to do instead.
 pub fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
-    use zxcvbn::feedback::Warning;
-
     check_presented(password)?;
     let chars = password.expose().chars().count();
     if chars < min_chars {
@@ -108,20 +120,22 @@ pub fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(
         return Err("is the e-mail address; choose another".into());
     }
     // The estimate's cost grows with the square of the length, and nothing this long is common.
-    if chars <= 64 {
+    if chars <= ESTIMATED_CHARS {
         let entropy = zxcvbn::zxcvbn(password.expose(), &[email]);
-        let warning = entropy.feedback().and_then(|feedback| feedback.warning());
-        if let Some(
-            Warning::ThisIsATop10Password
-            | Warning::ThisIsATop100Password
-            | Warning::ThisIsACommonPassword
-            | Warning::ThisIsSimilarToACommonlyUsedPassword,
-        ) = warning
-        {
-            return Err("is among the common ones, which are tried first; choose another".into());
+        if entropy.guesses() <= COMMON_GUESSES {
+            return Err(format!("is among those that are tried first{}; choose another", advice(&entropy)));
         }
     }
     Ok(())
+}
+
+/// What zxcvbn says against a password, in words that a person can act on.
+fn advice(entropy: &zxcvbn::Entropy) -> String {
+    let feedback = entropy.feedback();
+    let warning = feedback.and_then(|feedback| feedback.warning()).map(|warning| warning.to_string());
+    let suggestion = feedback.and_then(|feedback| feedback.suggestions().first()).map(ToString::to_string);
+    let words = [warning, suggestion].into_iter().flatten();
+    words.map(|text| format!(": {}", text.trim_end_matches('.').to_lowercase())).collect()
 }
 
 /// What bcrypt is given instead of the password itself.
@@ -206,8 +220,15 @@ mod tests {
             ("seven77", "is shorter than 8 characters"),
             ("ada@example.com", "is the e-mail address"),
             ("ADA@example.com", "is the e-mail address"),
-            ("password1", "is among the common ones"),
-            ("12345678", "is among the common ones"),
+            ("password", "is among those that are tried first: "),
+            ("PASSWORD", "is among those that are tried first: "),
+            ("Password1", "is among those that are tried first: "),
+            ("12345678", "is among those that are tried first: "),
+            ("qwertyuiop", "is among those that are tried first: "),
+            ("iloveyou", "is among those that are tried first: "),
+            ("aaaaaaaa", "is among those that are tried first: "),
+            ("superman", "is among those that are tried first: "),
+            ("starwars", "is among those that are tried first: "),
         ];
         for (password, reason) in table {
             let verdict = check_new(&password.into(), "ada@example.com", 8);

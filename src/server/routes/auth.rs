@@ -1,23 +1,22 @@
-//! `/auth`: where tokens are issued.
+//! `/auth`: where accounts are made and tokens are issued.
 
 use actix_web::http::Method;
+use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::{HttpResponse, Scope, web};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::body::Body;
-use super::{data, endpoint};
-use crate::failure::Fields;
-use crate::guard::User;
-use crate::server::accounts::parse_email;
+use super::{Checked, created, endpoint, tokens};
 use crate::server::error::ApiError;
-use crate::server::password::{Password, check_presented};
-use crate::server::{Desk, sign_in};
+use crate::server::password::Password;
+use crate::server::{Desk, accounts, sign_in};
 
 /// The scope `/auth`, ready to be registered: `App::new().service(routes::auth::scope(&desk))`.
 pub fn scope(desk: &Desk) -> Scope {
     web::scope("/auth")
         .app_data(web::Data::new(desk.clone()))
         .service(endpoint("/login", [(Method::POST, web::to(login))]))
+        .service(endpoint("/register", [(Method::POST, web::to(register))]))
 }
 
 #[derive(Deserialize)]
@@ -26,43 +25,37 @@ struct LoginRequest {
     password: Option<Password>,
 }
 
-/// What a successful sign-in is answered with (RFC 6749 §5.1).
-#[derive(Serialize)]
-struct Tokens {
-    message: &'static str,
-    token: String,
-    token_type: &'static str,
-    /// Seconds.
-    expires_in: i64,
-    user: User,
-}
-
 async fn login(desk: web::Data<Desk>, Body(request): Body<LoginRequest>) -> Result<HttpResponse, ApiError> {
-    let (email, password) = request.validate()?;
+    let mut checked = Checked::default();
+    let email = checked.email(request.email);
+    let password = checked.presented("password", request.password);
+    checked.verdict()?;
     let signed_in = sign_in::with_password(&desk, &email, &password).await?;
-    Ok(data(Tokens {
-        message: "Login successfully",
-        token: signed_in.token,
-        token_type: "Bearer",
-        expires_in: signed_in.expires_in.num_seconds(),
-        user: signed_in.user,
-    }))
+    Ok(tokens("Login successfully", signed_in))
 }
 
-impl LoginRequest {
-    fn validate(self) -> Result<(String, Password), ApiError> {
-        let mut fields = Fields::new();
-        let email = parse_email(self.email.as_deref().unwrap_or_default());
-        if let Err(reason) = &email {
-            fields.insert("email", vec![reason.clone()]);
-        }
-        let password = self.password.unwrap_or_else(|| Password::from(""));
-        if let Err(reason) = check_presented(&password) {
-            fields.insert("password", vec![reason]);
-        }
-        match email {
-            Ok(email) if fields.is_empty() => Ok((email, password)),
-            _ => Err(ApiError::ValidationFailed(fields)),
-        }
+#[derive(Deserialize)]
+struct RegisterRequest {
+    email: Option<String>,
+    password: Option<Password>,
+    name: Option<String>,
+}
+
+async fn register(
+    desk: web::Data<Desk>,
+    Body(request): Body<RegisterRequest>,
+) -> Result<HttpResponse, ApiError> {
+    // Before anything is said of the fields: a closed door needs no advice on passwords.
+    if !desk.settings().registration.open {
+        return Err(ApiError::RegistrationClosed);
     }
+    let mut checked = Checked::default();
+    let email = checked.email(request.email);
+    let password = checked.new_password("password", request.password, &email, &desk);
+    let name = request.name.map(|name| checked.name(Some(name)));
+    checked.verdict()?;
+    let user = accounts::register(&desk, email, &password, name).await?;
+    let mut response = created(user);
+    response.headers_mut().insert(LOCATION, HeaderValue::from_static("/user/"));
+    Ok(response)
 }

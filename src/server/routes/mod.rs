@@ -6,10 +6,17 @@ pub mod health;
 pub mod user;
 pub mod well_known;
 
-use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 use serde::Serialize;
+
+use crate::failure::Fields;
+use crate::guard::User;
+use crate::server::error::ApiError;
+use crate::server::password::{Password, check_new, check_presented};
+use crate::server::sign_in::SignedIn;
+use crate::server::{Desk, accounts};
 
 /// A path and the methods it takes, with and without its trailing slash. HEAD works where GET does,
 /// OPTIONS answers 204, every other method 405, both with `Allow` (RFC 9110 §9.3.7, §15.5.6).
@@ -57,4 +64,83 @@ pub(crate) fn data(value: impl Serialize) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .json(Data { data: value })
+}
+
+/// The same for something that was just made.
+pub(crate) fn created(value: impl Serialize) -> HttpResponse {
+    let mut response = data(value);
+    *response.status_mut() = StatusCode::CREATED;
+    response
+}
+
+/// What a beginning session is answered with (RFC 6749 §5.1).
+pub(crate) fn tokens(message: &'static str, signed_in: SignedIn) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Tokens {
+        message: &'static str,
+        token: String,
+        token_type: &'static str,
+        /// Seconds.
+        expires_in: i64,
+        user: User,
+    }
+    data(Tokens {
+        message,
+        token: signed_in.token,
+        token_type: "Bearer",
+        expires_in: signed_in.expires_in.num_seconds(),
+        user: signed_in.user,
+    })
+}
+
+/// The fields of a request, checked one by one; what was wrong with each is told all at once.
+#[derive(Default)]
+pub(crate) struct Checked(Fields);
+
+impl Checked {
+    /// A field that `check` takes. One that it does not is noted, and stands as nothing until
+    /// [`verdict`](Self::verdict) refuses the request.
+    fn take<T: Default>(&mut self, field: &'static str, check: Result<T, String>) -> T {
+        check.unwrap_or_else(|reason| {
+            self.0.entry(field).or_default().push(reason);
+            T::default()
+        })
+    }
+
+    pub(crate) fn email(&mut self, given: Option<String>) -> String {
+        self.take("email", accounts::parse_email(given.as_deref().unwrap_or_default()))
+    }
+
+    pub(crate) fn name(&mut self, given: Option<String>) -> String {
+        let name = given.ok_or_else(|| "is required".to_owned());
+        self.take("name", name.and_then(|name| accounts::parse_name(&name)))
+    }
+
+    /// A password that somebody claims to have.
+    pub(crate) fn presented(&mut self, field: &'static str, given: Option<Password>) -> Password {
+        let password = given.unwrap_or_default();
+        self.take(field, check_presented(&password).map(|()| password))
+    }
+
+    /// A password that is to become that of the user with this `email`.
+    pub(crate) fn new_password(
+        &mut self,
+        field: &'static str,
+        given: Option<Password>,
+        email: &str,
+        desk: &Desk,
+    ) -> Password {
+        let password = given.unwrap_or_default();
+        let verdict = check_new(&password, email, desk.settings().password.min_length);
+        self.take(field, verdict.map(|()| password))
+    }
+
+    /// # Errors
+    /// [`ApiError::ValidationFailed`] with every field that was not acceptable.
+    pub(crate) fn verdict(self) -> Result<(), ApiError> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(ApiError::ValidationFailed(self.0)),
+        }
+    }
 }

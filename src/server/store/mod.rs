@@ -74,6 +74,17 @@ pub struct NewSession {
     pub token_until: DateTime<Utc>,
 }
 
+/// A password about to change, and the session that goes on with the new one.
+#[derive(Debug)]
+pub struct PasswordChange<'a> {
+    /// The hash that the current password was checked against: the change is made only if it still stands.
+    pub old_hash: Option<&'a str>,
+    /// The new password's hash.
+    pub new_hash: &'a str,
+    /// The only session that lives on; its `password_hash` is the new one.
+    pub session: &'a NewSession,
+}
+
 /// Something that running servers must hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {

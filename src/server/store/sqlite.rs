@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 use sqlx::{SqlSafeStr, Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::{Change, NewSession, PATIENCE, Seq, StoreError, UserRow};
+use super::{Change, NewSession, PATIENCE, PasswordChange, Seq, StoreError, UserRow};
 use crate::server::vault::{KdfParams, SealedInstallation, SealedKey};
 
 const MIGRATIONS: &[(i64, &str, &str)] =
@@ -275,6 +275,36 @@ impl Store {
         .await
     }
 
+    /// Changes the password that the user knows, ends every session and begins the given one. `false`: the
+    /// user went, was disabled or has another password by now, and nothing was written.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn change_password(&self, change: &PasswordChange<'_>) -> Result<bool, StoreError> {
+        bounded(async {
+            let (user, at) = (change.session.user_id, change.session.at);
+            let mut tx = self.begin().await?;
+            let changed = sqlx::query(
+                "update users set password_hash = $3 where id = $1 and password_hash is $2 and disabled_at is null",
+            )
+            .bind(user)
+            .bind(change.old_hash)
+            .bind(change.new_hash)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if changed == 0 {
+                return Ok(false);
+            }
+            end_sessions(&mut tx, user, at).await?;
+            insert_session(&mut tx, change.session).await?;
+            note(&mut tx, Change::User(user), at).await?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
     /// Replaces the stored hash `old` of an unchanged password by `new`, made at today's cost. Sessions go
     /// on. Where the hash is no longer `old`, nothing is written: the password has changed meanwhile.
     ///
@@ -391,13 +421,7 @@ impl Store {
             if welcome == 0 {
                 return Ok(false);
             }
-            sqlx::query("insert into sessions (id, user_id, created_at, token_until) values ($1, $2, $3, $4)")
-                .bind(session.id)
-                .bind(session.user_id)
-                .bind(at)
-                .bind(session.token_until.timestamp_millis())
-                .execute(&mut *tx)
-                .await?;
+            insert_session(&mut tx, session).await?;
             note(&mut tx, Change::User(session.user_id), session.at).await?;
             tx.commit().await?;
             Ok(true)
@@ -497,6 +521,17 @@ async fn insert_key(tx: &mut Transaction<'_, Sqlite>, key: &SealedKey) -> Result
     .execute(&mut **tx)
     .await?;
     note(tx, Change::Keys, key.created_at).await
+}
+
+async fn insert_session(tx: &mut Transaction<'_, Sqlite>, session: &NewSession) -> Result<(), StoreError> {
+    sqlx::query("insert into sessions (id, user_id, created_at, token_until) values ($1, $2, $3, $4)")
+        .bind(session.id)
+        .bind(session.user_id)
+        .bind(session.at.timestamp_millis())
+        .bind(session.token_until.timestamp_millis())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 async fn end_sessions(
