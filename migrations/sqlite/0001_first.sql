@@ -64,3 +64,23 @@ create table changes (
     subject blob not null,
     at integer not null
 ) strict;
+
+-- Tries to sign in or to register, counted before the password's hash is begun. Who tried, and with which
+-- address, cannot be told from it.
+create table tries (
+    -- what is counted (account, known address of an account, address, registrations), and 18 bits of an HMAC of
+    -- who: so there are never more rows than that, whatever is invented
+    slot integer not null primary key,
+    -- tries that were not given back by success
+    failures integer not null,
+    last_at integer not null,
+    -- the beginning of the day, or of the hour for registrations, and the tries since
+    window_began integer not null,
+    in_window integer not null
+) strict;
+
+-- Addresses from which somebody has signed in to an account: an HMAC of both.
+create table known_addresses (
+    pair blob not null primary key,
+    until integer not null
+) strict;

@@ -1,5 +1,7 @@
 //! What may be an e-mail address, a name and a role, and how a user is made. No HTTP, no SQL.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -105,17 +107,19 @@ pub fn new_user(
 /// Makes an account for whoever asks. `email`, `name` and `password` have been checked.
 ///
 /// # Errors
-/// [`ApiError::RegistrationClosed`], [`ApiError::EmailTaken`] (of two at once, one gets it),
+/// [`ApiError::RegistrationClosed`], [`ApiError::TooManyAttempts`], [`ApiError::EmailTaken`] (of two at once, one gets it),
 /// [`ApiError::Overloaded`], [`ApiError::Unavailable`].
 pub async fn register(
     desk: &Desk,
     email: String,
     password: &Password,
     name: Option<String>,
+    address: IpAddr,
 ) -> Result<User, ApiError> {
     if !desk.settings().registration.open {
         return Err(ApiError::RegistrationClosed);
     }
+    desk.throttle().admit_registration(desk.store(), address, desk.clock().now()).await?;
     let hash = desk.hasher().hash(password).await?;
     let row = new_user(email, name, vec![], hash, desk.clock().now());
     desk.store().insert_user(&row).await?;
@@ -138,15 +142,16 @@ pub async fn rename(desk: &Desk, id: Uuid, name: &str) -> Result<User, ApiError>
 /// Gives the user another password, ends every session and begins a new one, all at once.
 ///
 /// # Errors
-/// [`ApiError::PasswordWrong`] when `current` is not the password; [`ApiError::Overloaded`],
+/// [`ApiError::PasswordWrong`] when `current` is not the password; [`ApiError::TooManyAttempts`], [`ApiError::Overloaded`],
 /// [`ApiError::Unavailable`]; [`ApiError::Gone`] when the user was deleted or disabled meanwhile.
 pub async fn change_password(
     desk: &Desk,
     id: Uuid,
     current: &Password,
     new: &Password,
+    address: IpAddr,
 ) -> Result<SignedIn, ApiError> {
-    let row = confirmed(desk, id, current).await?;
+    let row = confirmed(desk, id, current, address).await?;
     let hash = desk.hasher().hash(new).await?;
     let (issued, session) = sign_in::prepare(desk, &row, &hash)?;
     let change =
@@ -163,8 +168,8 @@ pub async fn change_password(
 ///
 /// # Errors
 /// As [`change_password`].
-pub async fn delete(desk: &Desk, id: Uuid, password: &Password) -> Result<(), ApiError> {
-    confirmed(desk, id, password).await?;
+pub async fn delete(desk: &Desk, id: Uuid, password: &Password, address: IpAddr) -> Result<(), ApiError> {
+    confirmed(desk, id, password, address).await?;
     if !desk.store().delete_user(id, desk.clock().now()).await? {
         return Err(desk.gone());
     }
@@ -173,14 +178,16 @@ pub async fn delete(desk: &Desk, id: Uuid, password: &Password) -> Result<(), Ap
     Ok(())
 }
 
-/// The user, whose password has just been typed once more.
-async fn confirmed(desk: &Desk, id: Uuid, password: &Password) -> Result<UserRow, ApiError> {
+/// The user, whose password has just been typed once more: throttled as a sign-in is.
+async fn confirmed(desk: &Desk, id: Uuid, password: &Password, address: IpAddr) -> Result<UserRow, ApiError> {
     let row =
         desk.store().user(id).await?.filter(|row| row.disabled_at.is_none()).ok_or_else(|| desk.gone())?;
-    match desk.hasher().verify(password, row.password_hash.as_deref()).await? {
-        true => Ok(row),
-        false => Err(ApiError::PasswordWrong),
+    let admitted = desk.throttle().admit(desk.store(), &row.email, address, desk.clock().now()).await?;
+    if !desk.hasher().verify(password, row.password_hash.as_deref()).await? {
+        return Err(ApiError::PasswordWrong);
     }
+    admitted.succeeded(desk.store(), desk.clock().now()).await?;
+    Ok(row)
 }
 
 #[cfg(test)]

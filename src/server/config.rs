@@ -8,10 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::token::Algorithm;
 
@@ -28,6 +30,8 @@ pub struct Settings {
     pub password: Password,
     /// `registration.*`
     pub registration: Registration,
+    /// `throttle.*`
+    pub throttle: Throttle,
     /// `log.*`
     pub log: Log,
 }
@@ -41,6 +45,10 @@ pub struct Server {
     pub workers: usize,
     /// The largest request body, bytes. Defaults to 65,536.
     pub max_body_bytes: usize,
+    /// Proxies whose word on a client's address is taken. Defaults to none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The one header in which they give it. Defaults to `X-Forwarded-For`.
+    pub forwarded_header: String,
 }
 
 /// The database.
@@ -87,6 +95,27 @@ pub struct Password {
 pub struct Registration {
     /// Whether anybody may register. Defaults to true.
     pub open: bool,
+}
+
+/// Delays of sign-ins and registrations; what each number means stands in [`throttle`](super::throttle).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Throttle {
+    /// Whether tries are counted and delayed. Defaults to true.
+    pub on: bool,
+    /// The longest delay. Defaults to 900 s.
+    pub max_delay: Duration,
+    /// Failures on an account without a delay, from addresses without a record of success. Defaults to 5.
+    pub account_free: u32,
+    /// Tries on an account in a day, from addresses without a record of success. Defaults to 100.
+    pub account_per_day: u32,
+    /// Tries on an account that may be under way at once. Defaults to 5.
+    pub account_in_flight: usize,
+    /// Failures on an account without a delay, from an address with a record of success. Defaults to 10.
+    pub known_free: u32,
+    /// Failures from an address without a delay, over all accounts. Defaults to 30.
+    pub address_free: u32,
+    /// Registrations from an address in an hour. Defaults to 100.
+    pub registrations_per_hour: u32,
 }
 
 /// The log.
@@ -179,6 +208,8 @@ pub const FIELDS: &[Field] = &[
     field!(server.bind as "bind" = "127.0.0.1:8080", "where to listen; port 0 picks one", address, shown),
     field!(server.workers as "workers" = "", "threads that serve requests; the number of cores where it is not set", |text| whole(text, 1, 512), shown),
     field!(server.max_body_bytes as "max_body_bytes" = "65536", "the largest request body, bytes", |text| whole(text, 1_024, 16_777_216), shown),
+    field!(server.trusted_proxies as "trusted_proxies" = "", "proxies whose word on a client's address is taken: addresses and networks, separated by commas", proxies, |list: &Vec<IpNet>| shown_list(list)),
+    field!(server.forwarded_header as "forwarded_header" = "X-Forwarded-For", "the one header in which such a proxy gives the client's address", header_name, shown),
     field!(database.url as "url" = "sqlite://hallpass.db", "sqlite://relative.db or sqlite:///absolute.db, made if missing", str::parse, shown),
     field!(database.stale_after as "stale_after_s" = "60", "how long the last knowledge serves while the database cannot be asked, seconds", |text| seconds(text, 1, 3_600), shown_seconds),
     field!(token.algorithm as "algorithm" = "EdDSA", "what a new key signs with: EdDSA, ES256 or HS256; read at the first start and at each rotation", algorithm, shown),
@@ -192,8 +223,19 @@ pub const FIELDS: &[Field] = &[
     field!(password.min_length as "min_length" = "8", "the shortest password, characters", |text| whole(text, 8, 256), shown),
     field!(password.queue as "queue" = "64", "how many passwords may wait for their hash", |text| whole(text, 1, 65_536), shown),
     field!(registration.open as "open" = "true", "whether anybody may register", truth, shown),
+    field!(throttle.on as "on" = "true", "whether tries to sign in and to register are counted and delayed", truth, shown),
+    field!(throttle.max_delay as "max_delay_s" = "900", "the longest delay, seconds", |text| seconds(text, 1, 86_400), shown_seconds),
+    field!(throttle.account_free as "account_free" = "5", "failures on an account before a delay, from addresses that nobody has signed in to it from", count, shown),
+    field!(throttle.account_per_day as "account_per_day" = "100", "tries on an account in a day, from such addresses", count, shown),
+    field!(throttle.account_in_flight as "account_in_flight" = "5", "tries on an account that may be under way at once", |text| whole(text, 1, 1_000), shown),
+    field!(throttle.known_free as "known_free" = "10", "failures on an account before a delay, from an address that somebody has signed in to it from", count, shown),
+    field!(throttle.address_free as "address_free" = "30", "failures from an address before a delay, over all accounts", count, shown),
+    field!(throttle.registrations_per_hour as "registrations_per_hour" = "100", "registrations from an address in an hour", count, shown),
     field!(log.format as "format" = "text", "how a line of the log looks: text or json", log_format, shown),
 ];
+
+/// Settings that a file may give as a TOML array.
+const LISTS: &[&str] = &["server.trusted_proxies"];
 
 fn shown(value: &impl fmt::Display) -> String {
     value.to_string()
@@ -215,6 +257,30 @@ fn whole(text: &str, least: usize, most: usize) -> Result<usize, String> {
     let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|number| is_plain && (least..=most).contains(number));
     number.ok_or_else(|| format!("a whole number from {least} to {most} is accepted"))
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    whole(text, 1, 1_000_000).map(|count| count as u32)
+}
+
+fn proxies(text: &str) -> Result<Vec<IpNet>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let parse = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+    items.map(parse).collect::<Result<_, _>>().map_err(|_| {
+        "addresses and networks like 10.0.0.1 and 10.0.0.0/8, separated by commas, are accepted".into()
+    })
+}
+
+fn shown_list(list: &[IpNet]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn header_name(text: &str) -> Result<String, String> {
+    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    match text.len() {
+        1..=64 if is_name => Ok(text.to_owned()),
+        _ => Err("a header's name like X-Forwarded-For or Forwarded is accepted".into()),
+    }
 }
 
 fn seconds(text: &str, least: usize, most: usize) -> Result<Duration, String> {
@@ -274,6 +340,8 @@ impl Default for Settings {
                 bind: SocketAddr::from(([127, 0, 0, 1], 0)),
                 workers: std::thread::available_parallelism().map_or(1, usize::from),
                 max_body_bytes: 0,
+                trusted_proxies: Vec::new(),
+                forwarded_header: String::new(),
             },
             database: Database { url: DatabaseUrl::Sqlite(PathBuf::new()), stale_after: Duration::ZERO },
             token: Token {
@@ -287,6 +355,16 @@ impl Default for Settings {
             },
             password: Password { bcrypt_cost: 0, min_length: 0, queue: 0 },
             registration: Registration { open: false },
+            throttle: Throttle {
+                on: false,
+                max_delay: Duration::ZERO,
+                account_free: 0,
+                account_per_day: 0,
+                account_in_flight: 0,
+                known_free: 0,
+                address_free: 0,
+                registrations_per_hour: 0,
+            },
             log: Log { format: LogFormat::Text },
         };
         for field in FIELDS.iter().filter(|field| !field.default.is_empty()) {
@@ -445,9 +523,14 @@ impl Loaded {
                     toml::Value::String(text) => text.clone(),
                     toml::Value::Integer(number) => number.to_string(),
                     toml::Value::Boolean(truth) => truth.to_string(),
+                    toml::Value::Array(items)
+                        if LISTS.contains(&name.as_str()) && items.iter().all(toml::Value::is_str) =>
+                    {
+                        items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+                    }
                     other => {
                         return Err(ConfigError(format!(
-                            "{name} is a TOML {} ({}); text, a whole number, true or false is accepted",
+                            "{name} is a TOML {} ({}); text, a whole number, true or false is accepted, and a list of texts where the setting is a list",
                             other.type_str(),
                             path.display()
                         )));

@@ -39,6 +39,9 @@ pub enum ApiError {
     /// The e-mail address belongs to somebody.
     #[error("e-mail taken")]
     EmailTaken,
+    /// Too many tries failed; how many seconds to wait.
+    #[error("too many attempts; {0} s to wait")]
+    TooManyAttempts(u64),
     /// More passwords wait for their hash than may wait.
     #[error("the password-hashing queue is full")]
     Overloaded,
@@ -90,6 +93,9 @@ impl ApiError {
                 "email_taken",
                 "the e-mail address belongs to an account already",
             ),
+            Self::TooManyAttempts(secs) => {
+                Failure::of_status(StatusCode::TOO_MANY_REQUESTS).with_retry_after(*secs)
+            }
             Self::Overloaded => Failure::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",

@@ -14,6 +14,7 @@ mod run;
 pub mod sign_in;
 pub mod standing;
 pub mod store;
+pub mod throttle;
 pub mod vault;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use error::ApiError;
 use password::Hasher;
 use standing::Standing;
 use store::{Store, StoreError};
+use throttle::Throttle;
 use vault::{SealedKey, Vault, VaultError};
 
 /// What a sealed signing key is for, as its seal names it.
@@ -50,6 +52,7 @@ struct Inner {
     store: Store,
     vault: Vault,
     hasher: Hasher,
+    throttle: Throttle,
     clock: Clock,
     keys: Keys,
     issuer: Issuer,
@@ -148,9 +151,21 @@ impl Desk {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
             .map_err(DeskError::Hasher)?;
+        let throttle = Throttle::new(settings.throttle.clone(), settings.password.queue, &vault);
         let issuer = Issuer::new(issuer, audience, seconds(settings.token.lifetime));
         Ok(Self {
-            inner: Arc::new(Inner { settings, store, vault, hasher, clock, keys, issuer, standing, guard }),
+            inner: Arc::new(Inner {
+                settings,
+                store,
+                vault,
+                hasher,
+                throttle,
+                clock,
+                keys,
+                issuer,
+                standing,
+                guard,
+            }),
         })
     }
 
@@ -191,6 +206,11 @@ impl Desk {
     /// The password-hashing service.
     pub fn hasher(&self) -> &Hasher {
         &self.inner.hasher
+    }
+
+    /// Who must wait before the next try.
+    pub fn throttle(&self) -> &Throttle {
+        &self.inner.throttle
     }
 
     /// The clock it goes by.

@@ -1,5 +1,7 @@
 //! Signing in: one answer and one price for every way to fail. No HTTP, no SQL.
 
+use std::net::IpAddr;
+
 use chrono::Duration;
 use uuid::Uuid;
 
@@ -25,8 +27,15 @@ pub struct SignedIn {
 ///
 /// # Errors
 /// [`ApiError::CredentialsInvalid`] alike for an unknown address, a wrong password, a disabled user and one
-/// without a password, each after one bcrypt; [`ApiError::Overloaded`], [`ApiError::Unavailable`].
-pub async fn with_password(desk: &Desk, email: &str, password: &Password) -> Result<SignedIn, ApiError> {
+/// without a password, each after one bcrypt; [`ApiError::TooManyAttempts`] before it, by what was typed and
+/// from where; [`ApiError::Overloaded`], [`ApiError::Unavailable`].
+pub async fn with_password(
+    desk: &Desk,
+    email: &str,
+    password: &Password,
+    address: IpAddr,
+) -> Result<SignedIn, ApiError> {
+    let admitted = desk.throttle().admit(desk.store(), email, address, desk.clock().now()).await?;
     // A second try is for the rare case that the user's row changed while the hash was computed.
     for _ in 0..2 {
         let row = desk.store().user_by_email(email).await?;
@@ -35,6 +44,7 @@ pub async fn with_password(desk: &Desk, email: &str, password: &Password) -> Res
         match (row, stored) {
             (Some(row), Some(stored)) if is_right && row.disabled_at.is_none() => {
                 if let Some(signed_in) = begin(desk, row, &stored).await? {
+                    admitted.succeeded(desk.store(), desk.clock().now()).await?;
                     renew_hash(desk, &signed_in.user, password, &stored).await;
                     return Ok(signed_in);
                 }

@@ -134,6 +134,12 @@ impl Ask<'_> {
         self.header("authorization", value)
     }
 
+    /// As if it came through a socket from this address.
+    pub fn from_address(mut self, address: &str) -> Self {
+        self.request = self.request.peer_addr((address.parse::<std::net::IpAddr>().unwrap(), 4711).into());
+        self
+    }
+
     pub fn json(mut self, value: Value) -> Self {
         self.request = self.request.set_json(value);
         self

@@ -11,5 +11,6 @@ mod manners;
 mod prompt;
 mod secrets;
 mod settings;
+mod throttle;
 mod user;
 mod wire;

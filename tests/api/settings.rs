@@ -169,6 +169,17 @@ fn a_layer_that_was_asked_for_must_be_there_and_be_readable() {
 }
 
 #[test]
+fn a_list_is_a_toml_array_or_text_with_commas() {
+    for text in ["trusted_proxies = [\"10.0.0.0/8\", \"::1\"]", "trusted_proxies = \"10.0.0.0/8, ::1\""] {
+        let settings = layers(&[("config/default.toml", &format!("[server]\n{text}\n"))], &[]).settings();
+        let shown: Vec<_> = settings.server.trusted_proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["10.0.0.0/8", "::1/128"]);
+    }
+    layers(&[], &[("HALLPASS_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, proxy.example")])
+        .expect_error(&["10.0.0.1"]);
+}
+
+#[test]
 fn a_byte_order_mark_and_windows_line_ends_are_no_fault() {
     let text = "\u{feff}[token]\r\nlifetime_s = 900\r\nrealm = \"x\"\r\n";
     assert_eq!(layers(&[("config/default.toml", text)], &[]).settings().token.lifetime.as_secs(), 900);

@@ -5,6 +5,7 @@ use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::{HttpResponse, Scope, web};
 use serde::Deserialize;
 
+use super::address::ClientAddress;
 use super::body::Body;
 use super::{Checked, created, endpoint, tokens};
 use crate::server::error::ApiError;
@@ -25,12 +26,16 @@ struct LoginRequest {
     password: Option<Password>,
 }
 
-async fn login(desk: web::Data<Desk>, Body(request): Body<LoginRequest>) -> Result<HttpResponse, ApiError> {
+async fn login(
+    desk: web::Data<Desk>,
+    ClientAddress(address): ClientAddress,
+    Body(request): Body<LoginRequest>,
+) -> Result<HttpResponse, ApiError> {
     let mut checked = Checked::default();
     let email = checked.email(request.email);
     let password = checked.presented("password", request.password);
     checked.verdict()?;
-    let signed_in = sign_in::with_password(&desk, &email, &password).await?;
+    let signed_in = sign_in::with_password(&desk, &email, &password, address).await?;
     Ok(tokens("Login successfully", signed_in))
 }
 
@@ -43,6 +48,7 @@ struct RegisterRequest {
 
 async fn register(
     desk: web::Data<Desk>,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<RegisterRequest>,
 ) -> Result<HttpResponse, ApiError> {
     // Before anything is said of the fields: a closed door needs no advice on passwords.
@@ -54,7 +60,7 @@ async fn register(
     let password = checked.new_password("password", request.password, &email, &desk);
     let name = request.name.map(|name| checked.name(Some(name)));
     checked.verdict()?;
-    let user = accounts::register(&desk, email, &password, name).await?;
+    let user = accounts::register(&desk, email, &password, name, address).await?;
     let mut response = created(user);
     response.headers_mut().insert(LOCATION, HeaderValue::from_static("/user/"));
     Ok(response)

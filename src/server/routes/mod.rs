@@ -1,5 +1,6 @@
 //! All paths. One file a scope, with thin handlers; what they share stands here.
 
+mod address;
 pub mod auth;
 mod body;
 pub mod health;

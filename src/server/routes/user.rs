@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::address::ClientAddress;
 use super::body::Body;
 use super::{Checked, data, endpoint, tokens};
 use crate::guard::AuthUser;
@@ -58,13 +59,14 @@ struct PasswordRequest {
 async fn change_password(
     user: AuthUser,
     desk: web::Data<Desk>,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<PasswordRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let mut checked = Checked::default();
     let current = checked.presented("current_password", request.current_password);
     let new = checked.new_password("new_password", request.new_password, &user.email, &desk);
     checked.verdict()?;
-    let signed_in = accounts::change_password(&desk, id(&user)?, &current, &new).await?;
+    let signed_in = accounts::change_password(&desk, id(&user)?, &current, &new, address).await?;
     Ok(tokens("Password changed successfully", signed_in))
 }
 
@@ -76,12 +78,13 @@ struct DeleteRequest {
 async fn delete(
     user: AuthUser,
     desk: web::Data<Desk>,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<DeleteRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let mut checked = Checked::default();
     let password = checked.presented("password", request.password);
     checked.verdict()?;
-    accounts::delete(&desk, id(&user)?, &password).await?;
+    accounts::delete(&desk, id(&user)?, &password, address).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -1,5 +1,7 @@
 //! The embedded database: one writer, a few readers beside it (WAL).
 
+mod tries;
+
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use super::{Change, NewSession, PATIENCE, PasswordChange, Seq, StoreError, UserR
 use crate::server::vault::{KdfParams, SealedInstallation, SealedKey};
 
 const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "first", include_str!("../../../migrations/sqlite/0001_first.sql"))];
+    &[(1, "first", include_str!("../../../../migrations/sqlite/0001_first.sql"))];
 
 /// Less than [`PATIENCE`], so that a locked database is told apart from a silent one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
@@ -490,6 +492,15 @@ impl Store {
             let mut tx = self.begin().await?;
             sqlx::query("delete from changes where at < $1")
                 .bind((now - chrono::Duration::hours(1)).timestamp_millis())
+                .execute(&mut *tx)
+                .await?;
+            // A day without a try is forgotten by every curve.
+            sqlx::query("delete from tries where last_at < $1")
+                .bind((now - chrono::Duration::hours(25)).timestamp_millis())
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query("delete from known_addresses where until < $1")
+                .bind(now.timestamp_millis())
                 .execute(&mut *tx)
                 .await?;
             sqlx::query("delete from sessions where token_until < $1")

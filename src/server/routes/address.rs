@@ -1,0 +1,113 @@
+//! Where a request comes from: the socket's address, or, behind a proxy that the operator trusts, the
+//! rightmost one that is not such a proxy. What a stranger writes into a header is never believed.
+
+use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv4Addr};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use ipnet::IpNet;
+
+use crate::server::Desk;
+
+/// The client's address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientAddress(pub IpAddr);
+
+impl FromRequest for ClientAddress {
+    type Error = std::convert::Infallible;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Without a socket there is only a test, or one that is not of the Internet.
+        let peer =
+            request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()).to_canonical();
+        let address = request.app_data::<web::Data<Desk>>().map_or(peer, |desk| {
+            let server = &desk.settings().server;
+            let header = server.forwarded_header.as_str();
+            let values = request.headers().get_all(header).filter_map(|value| value.to_str().ok());
+            client(peer, &server.trusted_proxies, header, &values.collect::<Vec<_>>())
+        });
+        ready(Ok(Self(address)))
+    }
+}
+
+/// The address that a request with these values of the forwarding `header` comes from.
+fn client(peer: IpAddr, trusted: &[IpNet], header: &str, values: &[&str]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut nearest = peer;
+    if !is_trusted(&nearest) {
+        return nearest;
+    }
+    let is_standard = header.eq_ignore_ascii_case("forwarded");
+    for hop in values.iter().flat_map(|value| value.split(',')).rev() {
+        let address = if is_standard { forwarded_for(hop) } else { node(hop) };
+        // What the nearest proxy calls by no address cannot be told apart from it.
+        let Some(address) = address else { break };
+        nearest = address;
+        if !is_trusted(&nearest) {
+            break;
+        }
+    }
+    nearest
+}
+
+/// The `for` of one hop (RFC 7239 §4).
+fn forwarded_for(hop: &str) -> Option<IpAddr> {
+    hop.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then(|| node(value.trim().trim_matches('"')))?
+    })
+}
+
+/// An address with or without a port, IPv6 with or without brackets (RFC 7239 §6).
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare =
+        text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(address, _)| address);
+    let parsed =
+        bare.parse().ok().or_else(|| bare.parse().map(|socket: std::net::SocketAddr| socket.ip()).ok());
+    parsed.map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client_of(peer: &str, header: &str, values: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        client(peer.parse().unwrap(), &trusted, header, values).to_string()
+    }
+
+    #[test]
+    fn a_strangers_header_is_not_believed() {
+        assert_eq!(client_of("192.0.2.9", "X-Forwarded-For", &["198.51.100.1"]), "192.0.2.9");
+    }
+
+    #[test]
+    fn behind_a_trusted_proxy_the_rightmost_untrusted_address_counts() {
+        let table: &[(&str, &str, &[&str], &str)] = &[
+            ("one hop", "X-Forwarded-For", &["198.51.100.1"], "198.51.100.1"),
+            ("a forged hop to the left", "X-Forwarded-For", &["203.0.113.7, 198.51.100.1"], "198.51.100.1"),
+            ("two trusted hops", "X-Forwarded-For", &["198.51.100.1, 10.9.9.9"], "198.51.100.1"),
+            ("several headers", "X-Forwarded-For", &["203.0.113.7", "198.51.100.1"], "198.51.100.1"),
+            ("a port", "X-Forwarded-For", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("an IPv6 address with a port", "X-Forwarded-For", &["[2a00:1::5]:4711"], "2a00:1::5"),
+            ("a mapped address", "X-Forwarded-For", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            ("no header", "X-Forwarded-For", &[], "10.0.0.1"),
+            ("nonsense next to the proxy", "X-Forwarded-For", &["198.51.100.1, unknown"], "10.0.0.1"),
+            ("all trusted", "X-Forwarded-For", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            (
+                "the standard header",
+                "Forwarded",
+                &["for=203.0.113.7, for=\"[2a00:1::5]:4711\";proto=https"],
+                "2a00:1::5",
+            ),
+            ("the standard header, hidden", "Forwarded", &["for=_hidden"], "10.0.0.1"),
+            ("another header", "X-Real-IP", &["198.51.100.1"], "198.51.100.1"),
+        ];
+        for (name, header, values, expected) in table {
+            assert_eq!(client_of("10.0.0.1", header, values), *expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Delays of sign-ins and registrations, with a clock that is moved.
+
+use actix_web::http::Method;
+use chrono::Duration;
+use hallpass::server::error::ApiError;
+use serde_json::json;
+
+use crate::app::{EMAIL, PASSWORD, Reply, TestApp};
+
+const STRANGER: &str = "198.51.100.66";
+const HOME: &str = "192.0.2.1";
+
+impl TestApp {
+    async fn login_from(&self, address: &str, email: &str, password: &str) -> Reply {
+        let body = json!({"email": email, "password": password});
+        self.post("/auth/login").from_address(address).json(body).send().await
+    }
+
+    /// Fails `times` times to sign in, each time let through.
+    async fn fail(&self, times: u32, address: &str, email: &str) {
+        for time in 0..times {
+            let reply = self.login_from(address, email, "wrong horse battery").await;
+            reply.expect_refused("credentials_invalid", &format!("failure {time} from {address}"));
+        }
+    }
+}
+
+impl Reply {
+    #[track_caller]
+    fn expect_delayed(&self, secs: u64, what: &str) {
+        self.expect_failure(429, "too_many_attempts", what);
+        assert_eq!(self.header("retry-after"), Some(secs.to_string().as_str()), "{what}");
+    }
+}
+
+#[actix_rt::test]
+async fn failures_delay_the_next_try_progressively_and_lock_nobody_out() {
+    let app = TestApp::new().await;
+    app.fail(5, STRANGER, EMAIL).await;
+    for delay in [30, 120, 480, 900, 900] {
+        app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_delayed(delay, "even the right password");
+        app.clock.advance(Duration::seconds(delay as i64 - 1));
+        app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_delayed(1, "a second too early");
+        app.clock.advance(Duration::seconds(1));
+        app.fail(1, STRANGER, EMAIL).await;
+    }
+    app.clock.advance(Duration::seconds(900));
+    app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_data("after the longest delay");
+}
+
+#[actix_rt::test]
+async fn the_owner_gets_in_from_a_known_address_whatever_strangers_do() {
+    let app = TestApp::new().await;
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("the record of success");
+    app.fail(5, STRANGER, EMAIL).await;
+    app.login_from("203.0.113.9", EMAIL, PASSWORD).await.expect_delayed(30, "another stranger");
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("the owner");
+    // A known address has an allowance of its own, and an end to it.
+    app.fail(10, HOME, EMAIL).await;
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_delayed(1, "too many from home");
+}
+
+#[actix_rt::test]
+async fn a_record_of_success_is_of_one_account() {
+    let app = TestApp::new().await;
+    app.add_user("grace@example.com", PASSWORD).await;
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("the record of success");
+    app.fail(5, HOME, "grace@example.com").await;
+    app.login_from(HOME, "grace@example.com", PASSWORD).await.expect_delayed(30, "another account");
+}
+
+#[actix_rt::test]
+async fn an_account_that_does_not_exist_is_delayed_as_one_that_does() {
+    let app = TestApp::new().await;
+    let mut stories = Vec::new();
+    for (address, email) in [("198.51.100.1", EMAIL), ("198.51.100.2", "nobody@example.com")] {
+        let mut story = Vec::new();
+        for _ in 0..7 {
+            let reply = app.login_from(address, email, "wrong horse battery").await;
+            story.push((reply.status.as_u16(), reply.header("retry-after").map(str::to_owned), reply.text()));
+        }
+        stories.push(story);
+    }
+    assert_eq!(stories[0], stories[1]);
+    assert_eq!(stories[0][6].0, 429);
+}
+
+#[actix_rt::test]
+async fn one_address_is_delayed_over_all_accounts_and_others_are_not() {
+    let app = TestApp::with(|settings| settings.throttle.address_free = 8).await;
+    for number in 0..8 {
+        app.fail(1, STRANGER, &format!("user{number}@example.com")).await;
+    }
+    app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_delayed(1, "any account");
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("another address");
+}
+
+#[actix_rt::test]
+async fn success_gives_its_try_back() {
+    let app = TestApp::with(|settings| settings.throttle.address_free = 2).await;
+    for number in 0..6 {
+        app.add_user(&format!("user{number}@example.com"), PASSWORD).await;
+        app.login_from(HOME, &format!("user{number}@example.com"), PASSWORD)
+            .await
+            .expect_data("an office behind one address");
+    }
+    app.fail(2, HOME, "somebody@example.com").await;
+    app.login_from(HOME, "somebody@example.com", PASSWORD).await.expect_delayed(1, "failures stay");
+}
+
+#[actix_rt::test]
+async fn a_strangers_forwarding_header_is_ignored_and_a_trusted_proxys_is_not() {
+    let app =
+        TestApp::with(|settings| settings.server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
+    let login = |peer: &'static str, forwarded: &'static str| {
+        let body = json!({"email": EMAIL, "password": "wrong horse battery"});
+        app.post("/auth/login").from_address(peer).header("x-forwarded-for", forwarded).json(body).send()
+    };
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("the record of success");
+    app.fail(5, STRANGER, EMAIL).await;
+    login(STRANGER, HOME).await.expect_delayed(30, "who only says to come from home");
+    login("10.0.0.1", HOME).await.expect_refused("credentials_invalid", "home, as the proxy says");
+    login("10.0.0.1", "192.0.2.1, 203.0.113.5")
+        .await
+        .expect_delayed(30, "home, as a stranger told the proxy");
+}
+
+#[actix_rt::test]
+async fn a_subscribers_ipv6_addresses_are_one() {
+    let app = TestApp::with(|settings| settings.throttle.address_free = 3).await;
+    for number in 0..3 {
+        app.fail(1, &format!("2001:db8:1:2::{number}"), &format!("user{number}@example.com")).await;
+    }
+    app.login_from("2001:db8:1:2:ffff::9", EMAIL, PASSWORD).await.expect_delayed(1, "the same network");
+    app.login_from("2001:db8:1:3::9", EMAIL, PASSWORD).await.expect_data("the next one");
+}
+
+#[actix_rt::test]
+async fn tallies_are_shared_by_servers_on_one_database_and_survive_a_restart() {
+    let app = TestApp::new().await;
+    let other = app.another().await;
+    app.fail(3, STRANGER, EMAIL).await;
+    other.fail(2, STRANGER, EMAIL).await;
+    app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_delayed(30, "the first server");
+    let restarted = app.another().await;
+    restarted.login_from(STRANGER, EMAIL, PASSWORD).await.expect_delayed(30, "after a restart");
+    other
+        .login_from(HOME, "nobody@example.com", PASSWORD)
+        .await
+        .expect_refused("credentials_invalid", "others");
+}
+
+#[actix_rt::test]
+async fn a_try_whose_client_went_away_stays_counted() {
+    let app = TestApp::new().await;
+    let throttle = app.desk.throttle();
+    for _ in 0..5 {
+        drop(
+            throttle
+                .admit(app.desk.store(), EMAIL, STRANGER.parse().unwrap(), app.clock.now())
+                .await
+                .unwrap(),
+        );
+    }
+    app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_delayed(30, "five that nobody waited for");
+}
+
+#[actix_rt::test]
+async fn at_most_five_tries_on_an_account_are_under_way_at_once() {
+    let app = TestApp::with(|settings| settings.throttle.account_free = 100).await;
+    let admit = |email: &'static str| {
+        app.desk.throttle().admit(app.desk.store(), email, STRANGER.parse().unwrap(), app.clock.now())
+    };
+    let mut under_way = Vec::new();
+    for _ in 0..5 {
+        under_way.push(admit(EMAIL).await.unwrap());
+    }
+    assert!(matches!(admit(EMAIL).await, Err(ApiError::TooManyAttempts(1))));
+    assert!(admit("grace@example.com").await.is_ok());
+    under_way.pop();
+    assert!(admit(EMAIL).await.is_ok());
+}
+
+#[actix_rt::test]
+async fn one_address_holds_at_most_a_quarter_of_the_hashing_queue() {
+    let app = TestApp::with(|settings| settings.password.queue = 12).await;
+    let emails = ["a@x.example", "b@x.example", "c@x.example", "d@x.example"];
+    let admit = |email: &'static str, address: &str| {
+        app.desk.throttle().admit(app.desk.store(), email, address.parse().unwrap(), app.clock.now())
+    };
+    let mut under_way = Vec::new();
+    for email in &emails[..3] {
+        under_way.push(admit(email, STRANGER).await.unwrap());
+    }
+    assert!(matches!(admit(emails[3], STRANGER).await, Err(ApiError::TooManyAttempts(1))));
+    assert!(admit(emails[3], HOME).await.is_ok(), "another address");
+}
+
+#[actix_rt::test]
+async fn a_wrong_password_in_a_users_own_request_counts_as_a_failed_sign_in() {
+    let app = TestApp::with(|settings| settings.throttle.known_free = 3).await;
+    let data = app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("login");
+    let bearer = format!("Bearer {}", data["token"].as_str().unwrap());
+    let wrong = json!({"password": "wrong horse battery"});
+    for _ in 0..3 {
+        let ask = app.ask(Method::DELETE, "/user/").from_address(HOME).authorization(&bearer);
+        ask.json(wrong.clone()).send().await.expect_failure(403, "password_wrong", "delete");
+    }
+    let body = json!({"current_password": PASSWORD, "new_password": "another horse battery"});
+    let ask = app.post("/user/password").from_address(HOME).authorization(&bearer).json(body);
+    ask.send().await.expect_delayed(1, "another request");
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_delayed(1, "a login");
+    app.get_user(data["token"].as_str().unwrap()).await.expect_data("a token already issued");
+}
+
+#[actix_rt::test]
+async fn registrations_have_a_limit_of_their_own_for_each_address() {
+    let app = TestApp::with(|settings| settings.throttle.registrations_per_hour = 2).await;
+    let register = |number: u32, address: &'static str| {
+        let body = json!({"email": format!("user{number}@example.com"), "password": PASSWORD});
+        app.post("/auth/register").from_address(address).json(body).send()
+    };
+    for number in 0..2 {
+        assert_eq!(register(number, STRANGER).await.status, 201);
+    }
+    register(2, STRANGER).await.expect_delayed(900, "the third");
+    assert_eq!(register(2, HOME).await.status, 201, "another address");
+    app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_data("a login is another matter");
+    app.clock.advance(Duration::hours(1));
+    assert_eq!(register(3, STRANGER).await.status, 201, "an hour later");
+}
+
+#[actix_rt::test]
+async fn a_delayed_try_writes_nothing_and_what_was_typed_is_nowhere_in_the_database() {
+    let app = TestApp::new().await;
+    let typed = "my-password-in-the-wrong-field@example.com";
+    app.fail(5, STRANGER, typed).await;
+    let files = || {
+        let read = |name: &str| std::fs::read(app.folder.path().join(name)).unwrap();
+        [read("test.db"), read("test.db-wal")]
+    };
+    let before = files();
+    app.login_from(STRANGER, typed, PASSWORD).await.expect_delayed(30, "delayed");
+    assert!(before == files(), "the database was written to");
+    for file in &before {
+        assert!(memchr::memmem::find(file, typed.as_bytes()).is_none());
+        assert!(memchr::memmem::find(file, STRANGER.as_bytes()).is_none());
+    }
+    assert!(before.iter().any(|file| memchr::memmem::find(file, EMAIL.as_bytes()).is_some()), "the control");
+}
+
+#[actix_rt::test]
+async fn the_setting_turns_it_off() {
+    let app = TestApp::with(|settings| settings.throttle.on = false).await;
+    app.fail(40, STRANGER, EMAIL).await;
+    app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_data("not delayed");
+}
