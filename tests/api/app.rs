@@ -135,7 +135,7 @@ impl Ask<'_> {
     }
 
     /// As if it came through a socket from this address.
-    pub fn from_address(mut self, address: &str) -> Self {
+    pub fn peer(mut self, address: &str) -> Self {
         self.request = self.request.peer_addr((address.parse::<std::net::IpAddr>().unwrap(), 4711).into());
         self
     }

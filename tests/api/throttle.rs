@@ -13,7 +13,7 @@ const HOME: &str = "192.0.2.1";
 impl TestApp {
     async fn login_from(&self, address: &str, email: &str, password: &str) -> Reply {
         let body = json!({"email": email, "password": password});
-        self.post("/auth/login").from_address(address).json(body).send().await
+        self.post("/auth/login").peer(address).json(body).send().await
     }
 
     /// Fails `times` times to sign in, each time let through.
@@ -114,7 +114,7 @@ async fn a_strangers_forwarding_header_is_ignored_and_a_trusted_proxys_is_not() 
         TestApp::with(|settings| settings.server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
     let login = |peer: &'static str, forwarded: &'static str| {
         let body = json!({"email": EMAIL, "password": "wrong horse battery"});
-        app.post("/auth/login").from_address(peer).header("x-forwarded-for", forwarded).json(body).send()
+        app.post("/auth/login").peer(peer).header("x-forwarded-for", forwarded).json(body).send()
     };
     app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("the record of success");
     app.fail(5, STRANGER, EMAIL).await;
@@ -203,11 +203,11 @@ async fn a_wrong_password_in_a_users_own_request_counts_as_a_failed_sign_in() {
     let bearer = format!("Bearer {}", data["token"].as_str().unwrap());
     let wrong = json!({"password": "wrong horse battery"});
     for _ in 0..3 {
-        let ask = app.ask(Method::DELETE, "/user/").from_address(HOME).authorization(&bearer);
+        let ask = app.ask(Method::DELETE, "/user/").peer(HOME).authorization(&bearer);
         ask.json(wrong.clone()).send().await.expect_failure(403, "password_wrong", "delete");
     }
     let body = json!({"current_password": PASSWORD, "new_password": "another horse battery"});
-    let ask = app.post("/user/password").from_address(HOME).authorization(&bearer).json(body);
+    let ask = app.post("/user/password").peer(HOME).authorization(&bearer).json(body);
     ask.send().await.expect_delayed(1, "another request");
     app.login_from(HOME, EMAIL, PASSWORD).await.expect_delayed(1, "a login");
     app.get_user(data["token"].as_str().unwrap()).await.expect_data("a token already issued");
@@ -218,7 +218,7 @@ async fn registrations_have_a_limit_of_their_own_for_each_address() {
     let app = TestApp::with(|settings| settings.throttle.registrations_per_hour = 2).await;
     let register = |number: u32, address: &'static str| {
         let body = json!({"email": format!("user{number}@example.com"), "password": PASSWORD});
-        app.post("/auth/register").from_address(address).json(body).send()
+        app.post("/auth/register").peer(address).json(body).send()
     };
     for number in 0..2 {
         assert_eq!(register(number, STRANGER).await.status, 201);
