@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod harden;
+mod import;
 mod log;
 mod secret;
 mod serve;

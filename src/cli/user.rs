@@ -62,6 +62,17 @@ pub(super) enum UserCommand {
         /// The user's address
         email: String,
     },
+    /// Add the users of a file: CSV (email,name,roles,password_hash) or JSON lines of the same names
+    Import {
+        /// The file
+        file: std::path::PathBuf,
+    },
+    /// Write all users to standard output, as import reads them
+    Export {
+        /// As JSON lines instead of CSV
+        #[arg(long)]
+        json: bool,
+    },
     /// Delete a user for good
     Delete {
         /// The user's address
@@ -119,6 +130,8 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
             still_there(store.set_disabled(user.id, false, now).await?, &user)?;
             say(format_args!("{} may sign in again", user.email));
         }
+        UserCommand::Import { file } => super::import::import(store, &file).await?,
+        UserCommand::Export { json } => super::import::export(store, json).await?,
         UserCommand::Delete { email, yes } => {
             let user = find(store, &email).await?;
             if !yes && !confirm_delete(&user)? {

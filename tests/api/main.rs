@@ -6,6 +6,7 @@ mod cli;
 mod expect;
 mod extractors;
 mod guard;
+mod import;
 mod login;
 mod manners;
 mod prompt;

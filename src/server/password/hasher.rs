@@ -113,9 +113,9 @@ impl Hasher {
         }
     }
 
-    /// Whether `stored` is due for a new hash: made at a cost below the policy's.
+    /// Whether `stored` is due for a new hash: made elsewhere, or at a cost below the policy's.
     pub fn is_outdated(&self, stored: &str) -> bool {
-        super::cost_of(stored).is_some_and(|cost| cost < self.cost)
+        super::cost_of(stored).is_none_or(|cost| cost < self.cost)
     }
 }
 

@@ -5,6 +5,7 @@
 //! counts, NUL bytes too, though bcrypt itself looks at 72 at most and treats NUL as an end. The prefix
 //! keeps such a hash from ever being taken for a plain `$2b$` one.
 
+mod foreign;
 mod hasher;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
+use foreign::Foreign;
 pub use hasher::{HashError, Hasher};
 
 /// The longest password, in characters.
@@ -154,11 +156,26 @@ fn hash(password: &Password, cost: u32) -> Result<String, HashError> {
 
 /// Whether `password` is the one behind `stored`.
 fn verify(password: &Password, stored: &str) -> Result<bool, HashError> {
-    let bcrypt_hash = stored.strip_prefix(PREFIX).ok_or(HashError::UnknownHash)?;
-    if cost_of(stored).is_none_or(|cost| cost > MAX_COST) {
-        return Err(HashError::UnknownHash);
+    match stored.strip_prefix(PREFIX) {
+        Some(_) if cost_of(stored).is_none_or(|cost| cost > MAX_COST) => Err(HashError::UnknownHash),
+        Some(ours) => bcrypt::verify(&**digest(password), ours).map_err(|_| HashError::UnknownHash),
+        None => Foreign::parse(stored)
+            .map(|foreign| foreign.verify(password.expose()))
+            .map_err(|_| HashError::UnknownHash),
     }
-    bcrypt::verify(&**digest(password), bcrypt_hash).map_err(|_| HashError::UnknownHash)
+}
+
+/// Whether `stored` is a hash that this binary takes: one of ours, or of a known kind from elsewhere, at a
+/// cost that may be obeyed.
+///
+/// # Errors
+/// The reason in words.
+pub fn check_stored(stored: &str) -> Result<(), &'static str> {
+    match cost_of(stored) {
+        Some(4..=MAX_COST) => Ok(()),
+        Some(_) => Err("asks for more work than is accepted"),
+        None => Foreign::parse(stored).map(|_| ()),
+    }
 }
 
 /// The cost that `stored` was made with.
@@ -201,14 +218,7 @@ mod tests {
     #[test]
     fn a_hash_that_is_not_ours_or_too_dear_is_refused_without_being_computed() {
         let dear = hash(&"x".into(), 4).unwrap().replace("$04$", "$31$");
-        for stored in [
-            "",
-            "plain",
-            "$2b$04$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK",
-            "$hallpass$1",
-            "$hallpass$1$2b$é",
-            &dear,
-        ] {
+        for stored in ["", "plain", "$hallpass$1", "$hallpass$1$2b$é", &dear] {
             assert_eq!(verify(&"x".into(), stored), Err(HashError::UnknownHash), "{stored}");
         }
     }

@@ -42,6 +42,24 @@ macro_rules! user_columns {
     };
 }
 
+macro_rules! insert_user {
+    ($user:expr, $rest:literal) => {
+        sqlx::query(concat!(
+            "insert into users (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) ",
+            $rest
+        ))
+        .bind($user.id)
+        .bind(&$user.email)
+        .bind(&$user.name)
+        .bind($user.roles.join(" "))
+        .bind(&$user.password_hash)
+        .bind($user.disabled_at.map(|at| at.timestamp_millis()))
+        .bind($user.created_at.timestamp_millis())
+        .bind($user.last_login_at.map(|at| at.timestamp_millis()))
+    };
+}
+
 impl Store {
     /// Opens the database at `path`, makes it if it is missing (readable by its owner alone), and brings
     /// its schema up to date. Safe when two processes do so at once.
@@ -180,25 +198,30 @@ impl Store {
     /// once cannot both win.
     pub async fn insert_user(&self, user: &UserRow) -> Result<(), StoreError> {
         bounded(async {
-            sqlx::query(
-                "insert into users (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .bind(user.id)
-            .bind(&user.email)
-            .bind(&user.name)
-            .bind(user.roles.join(" "))
-            .bind(&user.password_hash)
-            .bind(user.disabled_at.map(|at| at.timestamp_millis()))
-            .bind(user.created_at.timestamp_millis())
-            .bind(user.last_login_at.map(|at| at.timestamp_millis()))
-            .execute(&self.writer)
-            .await
-            .map(|_| ())
-            .map_err(|error| match error.as_database_error().is_some_and(|error| error.is_unique_violation()) {
-                true => StoreError::EmailTaken,
-                false => error.into(),
+            insert_user!(user, "").execute(&self.writer).await.map(|_| ()).map_err(|error| {
+                match error.as_database_error().is_some_and(|error| error.is_unique_violation()) {
+                    true => StoreError::EmailTaken,
+                    false => error.into(),
+                }
             })
+        })
+        .await
+    }
+
+    /// Adds those of `users` whose address is free, all in one transaction; how many that were.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists; then none was added.
+    pub async fn insert_users(&self, users: &[UserRow]) -> Result<usize, StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            let mut added = 0;
+            for user in users {
+                let done = insert_user!(user, "on conflict (email) do nothing").execute(&mut *tx).await?;
+                added += usize::from(done.rows_affected() > 0);
+            }
+            tx.commit().await?;
+            Ok(added)
         })
         .await
     }

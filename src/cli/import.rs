@@ -1,0 +1,278 @@
+//! `hallpass user import` and `export`: users by the file, a line each, with their roles and hashes.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use super::Failed;
+use crate::clock::Clock;
+use crate::server::accounts::{new_user, parse_email, parse_name, parse_roles};
+use crate::server::password::check_stored;
+use crate::server::store::{Store, UserRow};
+
+/// Users written in one transaction.
+const BATCH: usize = 1000;
+
+/// The longest line of JSON, bytes.
+const MAX_LINE: u64 = 65_536;
+
+/// A line as it stands.
+#[derive(Debug, Default, Deserialize)]
+struct Line {
+    email: Option<String>,
+    name: Option<String>,
+    roles: Option<Roles>,
+    password_hash: Option<String>,
+}
+
+/// Roles as text with `;` between them, or as a list.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Roles {
+    Text(String),
+    List(Vec<String>),
+}
+
+/// What became of a file.
+#[derive(Debug, Default)]
+struct Counts {
+    added: usize,
+    there: usize,
+    refused: usize,
+}
+
+/// Adds the users of `path`: CSV with a header, or JSON lines where its first character is `{`.
+pub(super) async fn import(store: &Store, path: &Path) -> Result<(), Failed> {
+    let unreadable =
+        |error: std::io::Error| Failed::running(format!("{} cannot be read: {error}", path.display()));
+    let file = File::open(path)
+        .map_err(|error| Failed::usage(format!("{} cannot be read: {error}", path.display())))?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let progress = progress(length);
+    let mut reader = BufReader::new(progress.wrap_read(file));
+    skip_byte_order_mark(&mut reader).map_err(unreadable)?;
+
+    let mut import =
+        Import { store, progress: &progress, batch: Vec::with_capacity(BATCH), counts: Counts::default() };
+    match reader.fill_buf().map_err(unreadable)?.first() {
+        Some(b'{') => import.json_lines(reader).await?,
+        _ => import.csv(reader).await?,
+    }
+    import.flush().await?;
+    let Counts { added, there, refused } = import.counts;
+    progress.finish_and_clear();
+    let summary = format!("{added} added, {there} there already and left as they are, {refused} refused");
+    println!("{summary}");
+    match refused {
+        0 => Ok(()),
+        _ => Err(Failed::running(format!(
+            "{refused} lines were refused; mend them and import the file again, the others stay"
+        ))),
+    }
+}
+
+struct Import<'a> {
+    store: &'a Store,
+    progress: &'a ProgressBar,
+    batch: Vec<(u64, UserRow)>,
+    counts: Counts,
+}
+
+impl Import<'_> {
+    async fn csv(&mut self, reader: impl Read) -> Result<(), Failed> {
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(reader);
+        let headers = reader.headers().map_err(|error| Failed::usage(format!("not CSV: {error}")))?.clone();
+        if !headers.iter().any(|name| name == "email") {
+            return Err(Failed::usage(
+                "the first line names no column email; email,name,roles,password_hash is accepted, or JSON lines",
+            ));
+        }
+        if let Some(stranger) =
+            headers.iter().find(|name| !["email", "name", "roles", "password_hash"].contains(name))
+        {
+            return Err(Failed::usage(format!(
+                "there is no column {stranger:?}; email, name, roles and password_hash are accepted"
+            )));
+        }
+        let mut records = reader.deserialize::<Line>();
+        loop {
+            let line = records.reader().position().line();
+            let Some(record) = records.next() else { break };
+            // The position is where the last record ended; an error knows better where it happened.
+            let at = record.as_ref().err().and_then(csv::Error::position).map_or(line, csv::Position::line);
+            self.take(at, record.map_err(|error| reason(&error))).await?;
+        }
+        Ok(())
+    }
+
+    async fn json_lines(&mut self, mut reader: impl BufRead) -> Result<(), Failed> {
+        let mut bytes = Vec::new();
+        for number in 1.. {
+            bytes.clear();
+            let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes);
+            match read.map_err(|error| Failed::running(format!("line {number} cannot be read: {error}")))? {
+                0 => break,
+                read if read as u64 == MAX_LINE && bytes.last() != Some(&b'\n') => {
+                    self.refuse(number, &format!("is longer than {MAX_LINE} bytes"));
+                    reader.skip_until(b'\n').map_err(Failed::running)?;
+                }
+                _ if bytes.trim_ascii().is_empty() => {}
+                _ => {
+                    let line = serde_json::from_slice(&bytes).map_err(|error| match error.is_data() {
+                        true => "has a field of the wrong type".to_owned(),
+                        false => "is not JSON".to_owned(),
+                    });
+                    self.take(number, line).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, number: u64, line: Result<Line, String>) -> Result<(), Failed> {
+        match line.and_then(user) {
+            Ok(user) => self.batch.push((number, user)),
+            Err(reason) => self.refuse(number, &reason),
+        }
+        match self.batch.len() {
+            BATCH.. => self.flush().await,
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse(&mut self, number: u64, reason: &str) {
+        self.counts.refused += 1;
+        self.progress.suspend(|| eprintln!("line {number}: {reason}"));
+    }
+
+    async fn flush(&mut self) -> Result<(), Failed> {
+        let users: Vec<_> = self.batch.drain(..).map(|(_, user)| user).collect();
+        let added = self.store.insert_users(&users).await?;
+        self.counts.added += added;
+        self.counts.there += users.len() - added;
+        Ok(())
+    }
+}
+
+/// The user of a line. Reasons name the field, and never repeat a hash.
+fn user(line: Line) -> Result<UserRow, String> {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let email =
+        parse_email(line.email.as_deref().unwrap_or_default()).map_err(|reason| format!("email {reason}"))?;
+    let name = given(line.name)
+        .map(|name| parse_name(&name))
+        .transpose()
+        .map_err(|reason| format!("name {reason}"))?;
+    let roles = match line.roles {
+        None => vec![],
+        Some(Roles::List(list)) => list,
+        Some(Roles::Text(text)) => {
+            text.split(';').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned).collect()
+        }
+    };
+    let roles = parse_roles(&roles).map_err(|reason| format!("roles: {reason}"))?;
+    let hash = given(line.password_hash);
+    hash.as_deref().map_or(Ok(()), check_stored).map_err(|reason| format!("password_hash {reason}"))?;
+    let user = new_user(email, name, roles, String::new(), Clock::system().now());
+    Ok(UserRow { password_hash: hash, ..user })
+}
+
+fn reason(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".into(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("has {len} columns, and the header has {expected_len}")
+        }
+        csv::ErrorKind::Deserialize { .. } => "cannot be read".into(),
+        _ => "is not CSV".into(),
+    }
+}
+
+/// A user as a line of an export.
+#[derive(Serialize)]
+struct Exported<'a> {
+    email: &'a str,
+    name: Option<&'a str>,
+    roles: String,
+    password_hash: Option<&'a str>,
+}
+
+/// The two forms of a file.
+enum Lines<W: Write> {
+    Csv(csv::Writer<W>),
+    Json(W),
+}
+
+impl<W: Write> Lines<W> {
+    fn new(as_json: bool, out: W) -> std::io::Result<Self> {
+        if as_json {
+            return Ok(Self::Json(out));
+        }
+        let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+        csv.write_record(["email", "name", "roles", "password_hash"])?;
+        Ok(Self::Csv(csv))
+    }
+
+    fn write(&mut self, line: &Exported<'_>) -> std::io::Result<()> {
+        match self {
+            Self::Csv(csv) => Ok(csv.serialize(line)?),
+            Self::Json(out) => {
+                serde_json::to_writer(&mut *out, line)?;
+                out.write_all(b"\n")
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Csv(csv) => csv.flush(),
+            Self::Json(out) => out.flush(),
+        }
+    }
+}
+
+/// Writes every user to standard output, by address, as import reads them.
+pub(super) async fn export(store: &Store, as_json: bool) -> Result<(), Failed> {
+    let failed = |error| Failed::running(format!("standard output cannot be written: {error}"));
+    let mut lines = Lines::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(failed)?;
+    let (mut after, mut disabled) = (String::new(), 0);
+    loop {
+        let page = store.users(&after, BATCH as u32).await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.email);
+        for user in &page {
+            disabled += usize::from(user.disabled_at.is_some());
+            let line = Exported {
+                email: &user.email,
+                name: user.name.as_deref(),
+                roles: user.roles.join(";"),
+                // The format has no word for disabled; without a hash nobody signs in.
+                password_hash: user.password_hash.as_deref().filter(|_| user.disabled_at.is_none()),
+            };
+            lines.write(&line).map_err(failed)?;
+        }
+    }
+    lines.flush().map_err(failed)?;
+    if disabled > 0 {
+        eprintln!("{disabled} disabled users are written without their password hash");
+    }
+    Ok(())
+}
+
+fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {
+    if reader.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+        reader.consume(3);
+    }
+    Ok(())
+}
+
+fn progress(length: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {percent}% {bytes} of {total_bytes}, {eta} left");
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,198 @@
+//! `hallpass user import` and `export`, and the first sign-in with a hash from elsewhere.
+
+use serde_json::Value;
+
+use crate::app::{EMAIL, PASSWORD, TestApp};
+use crate::cli::{Finished, Workplace};
+
+/// A hash of [`PASSWORD`] as other programs store it.
+fn bcrypt_hash() -> String {
+    bcrypt::hash(PASSWORD, 4).unwrap()
+}
+
+fn import(place: &Workplace, name: &str, text: &str) -> Finished {
+    std::fs::write(place.path(name), text).unwrap();
+    place.run(&["user", "import", name], "")
+}
+
+fn users(place: &Workplace) -> Vec<Value> {
+    serde_json::from_str(&place.run(&["user", "list", "--json"], "").out).unwrap()
+}
+
+#[test]
+fn csv_and_json_lines_bring_the_same_users_who_can_sign_in() {
+    let hash = bcrypt_hash();
+    for (name, text) in [
+        (
+            "users.csv",
+            format!(
+                "email,name,roles,password_hash\nAda@Example.com,\"Lovelace, Ada\",admin;editor,{hash}\nsso@example.com,,,\n"
+            ),
+        ),
+        (
+            "users.csv",
+            format!(
+                "\u{feff}password_hash,roles,email,name\r\n{hash},editor; admin,ada@example.com,\"Lovelace, Ada\"\r\n,,sso@example.com,\r\n"
+            ),
+        ),
+        (
+            "users.jsonl",
+            format!(
+                "{{\"email\":\"ada@example.com\",\"name\":\"Lovelace, Ada\",\"roles\":\"editor;admin\",\"password_hash\":\"{hash}\"}}\n\n{{\"email\":\"sso@example.com\"}}"
+            ),
+        ),
+        (
+            "users.jsonl",
+            format!(
+                "{{\"email\":\"ada@example.com\",\"name\":\"Lovelace, Ada\",\"roles\":[\"admin\",\"editor\"],\"password_hash\":\"{hash}\",\"more\":1}}\n{{\"email\":\"sso@example.com\",\"name\":null,\"password_hash\":\"\"}}\n"
+            ),
+        ),
+    ] {
+        let place = Workplace::new();
+        let done = import(&place, name, &text);
+        done.expect(0, &text);
+        assert_eq!(done.out, "2 added, 0 there already and left as they are, 0 refused\n");
+        let users = users(&place);
+        assert_eq!((&users[0]["email"], &users[0]["name"]), (&EMAIL.into(), &"Lovelace, Ada".into()));
+        assert_eq!(users[0]["roles"], serde_json::json!(["admin", "editor"]));
+        assert_eq!((&users[1]["email"], &users[1]["name"]), (&"sso@example.com".into(), &Value::Null));
+        let server = place.serve();
+        assert_eq!(server.login().0, 200);
+    }
+}
+
+#[test]
+fn importing_twice_does_no_harm() {
+    let place = Workplace::new();
+    place.add_user();
+    let text = format!("email,name\n{EMAIL},Somebody Else\nx@example.com,X\nX@example.com,Again\n");
+    let first = import(&place, "users.csv", &text);
+    assert_eq!(first.out, "1 added, 2 there already and left as they are, 0 refused\n");
+    let second = import(&place, "users.csv", &text);
+    second.expect(0, "the second time");
+    assert_eq!(second.out, "0 added, 3 there already and left as they are, 0 refused\n");
+    let users = users(&place);
+    assert_eq!((users.len(), &users[0]["name"], &users[1]["name"]), (2, &"Ada".into(), &"X".into()));
+}
+
+#[test]
+fn a_refused_line_is_told_with_its_number_and_reason_and_the_good_ones_are_kept() {
+    let place = Workplace::new();
+    let text = "email,name,roles,password_hash\n\
+                good@example.com,,,\n\
+                nobody,,,\n\
+                x1@example.com,,Two Words,\n\
+                x2@example.com,,,5f4dcc3b5aa765d61d8327deb882cf99\n\
+                x3@example.com,,,$2b$31$ECHSTyW86PwweIgxmnh2Lex0vxKuMNEEPr5XQx.T1FKwR2SvYtGEq\n\
+                \"x4@example.com\",\"two\nlines\",,\n\
+                x5@example.com,too,few\n\
+                last@example.com,,,\n";
+    let done = import(&place, "users.csv", text);
+    done.expect_error(1, "6 lines were refused");
+    for reason in [
+        "line 3: email is not an e-mail address",
+        "line 4: roles: \"Two Words\" is no role",
+        "line 5: password_hash is no hash that is accepted",
+        "line 6: password_hash asks for more work",
+        "line 7: name holds a control character",
+        "line 9: has 3 columns, and the header has 4",
+    ] {
+        assert!(done.err.contains(reason), "{reason:?} is not in {}", done.err);
+    }
+    assert!(!done.err.contains("5f4dcc3b"), "a hash is never repeated");
+    let emails: Vec<_> =
+        users(&place).iter().map(|user| user["email"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(emails, ["good@example.com", "last@example.com"]);
+
+    let json = "{\"email\":\"a@example.com\"}\n{\"email\":5}\n{broken\n{\"name\":\"nobody\"}\n";
+    let done = import(&place, "users.jsonl", json);
+    for reason in
+        ["line 2: has a field of the wrong type", "line 3: is not JSON", "line 4: email is required"]
+    {
+        assert!(done.err.contains(reason), "{reason:?} is not in {}", done.err);
+    }
+    assert!(done.out.starts_with("1 added"), "{done:?}");
+}
+
+#[test]
+fn a_file_that_is_no_list_of_users_is_refused_whole() {
+    let place = Workplace::new();
+    import(&place, "users.csv", "name,roles\nAda,admin\n").expect_error(2, "names no column email");
+    import(&place, "users.csv", "email,passwrod\nada@example.com,x\n")
+        .expect_error(2, "there is no column \"passwrod\"");
+    import(&place, "users.csv", "").expect_error(2, "names no column email");
+    place.run(&["user", "import", "missing.csv"], "").expect_error(2, "missing.csv cannot be read");
+    let endless = format!("{{\"email\":\"{}\"}}\n{{\"email\":\"ok@example.com\"}}\n", "x".repeat(100_000));
+    let done = import(&place, "users.jsonl", &endless);
+    assert!(
+        done.err.contains("line 1: is longer than 65536 bytes") && done.out.starts_with("1 added"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn what_export_writes_import_reads() {
+    let place = Workplace::new();
+    place.add_user();
+    let hash = bcrypt_hash();
+    let name = "Quote \"d\", and; so on";
+    import(
+        &place,
+        "users.csv",
+        &format!(
+            "email,name,roles,password_hash\nold@example.com,\"{}\",admin;editor,{hash}\nno@example.com,,,\n",
+            name.replace('"', "\"\"")
+        ),
+    )
+    .expect(0, "import");
+    import(&place, "off.csv", &format!("email,password_hash\noff@example.com,{hash}\n")).expect(0, "import");
+    place.run(&["user", "disable", "off@example.com"], "").expect(0, "disable");
+
+    for flag in [&[][..], &["--json"]] {
+        let written = place.run(&[&["user", "export"], flag].concat(), "");
+        written.expect(0, "export");
+        assert!(
+            written.err.contains("1 disabled users are written without their password hash"),
+            "{written:?}"
+        );
+        let other = Workplace::new();
+        let read = import(&other, "users", &written.out);
+        read.expect(0, "import of the export");
+        assert!(read.out.starts_with("4 added"), "{read:?}");
+        let same = |users: Vec<Value>| -> Vec<[Value; 3]> {
+            users.into_iter().map(|mut user| ["email", "name", "roles"].map(|key| user[key].take())).collect()
+        };
+        assert_eq!(same(users(&place)), same(users(&other)));
+        let server = other.serve();
+        assert_eq!(server.login().0, 200, "a hash of ours");
+        let body = |email: &str| serde_json::json!({"email": email, "password": PASSWORD});
+        assert_eq!(
+            server.ask("POST /auth/login", None, Some(&body("old@example.com"))).0,
+            200,
+            "a hash from elsewhere"
+        );
+        assert_eq!(
+            server.ask("POST /auth/login", None, Some(&body("off@example.com"))).0,
+            401,
+            "a disabled user"
+        );
+    }
+    let empty = Workplace::new();
+    assert_eq!(empty.run(&["user", "export"], "").out, "email,name,roles,password_hash\n");
+}
+
+#[actix_rt::test]
+async fn a_hash_from_elsewhere_is_replaced_at_the_first_sign_in_and_not_by_a_failure() {
+    let app = TestApp::new().await;
+    let id = app.user_id().await;
+    let stored = async || app.desk.store().user(id).await.unwrap().unwrap().password_hash.unwrap();
+    let foreign = bcrypt_hash();
+    app.desk.store().set_password(id, &foreign, app.clock.now()).await.unwrap();
+    app.login(EMAIL, "wrong horse battery").await.expect_refused("credentials_invalid", "a wrong password");
+    assert_eq!(stored().await, foreign);
+    app.login(EMAIL, PASSWORD).await.expect_data("the first sign-in");
+    let renewed = stored().await;
+    assert!(renewed.starts_with("$hallpass$1$2b$04$"), "{renewed}");
+    app.login(EMAIL, PASSWORD).await.expect_data("the second sign-in");
+    assert_eq!(stored().await, renewed);
+}
