@@ -1,0 +1,297 @@
+//! A login storm beside guarded requests: what it does to their latency and throughput, and how many logins
+//! get through. `cargo bench --bench storm`
+//!
+//! Everything is measured in one run, on whatever else the machine is doing: the ratios are what counts.
+//! The guarded requests of the first two phases are timed from when each was due, so that a server which
+//! stalls is not spared the requests that it kept from being sent.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, scope, sleep, spawn};
+use std::time::{Duration, Instant};
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use chrono::Utc;
+use hallpass::token::{Algorithm, Grant, Issuer, KeyMaterial, Keyring, SigningKey};
+use hallpass::{AuthUser, Guard};
+
+const COST: u32 = 12;
+const LOGINS: usize = 32;
+const GUARDED_PER_SECOND: u32 = 200;
+const CONNECTIONS: usize = 16;
+const PHASE: Duration = Duration::from_secs(10);
+const PASSWORD: &str = "correct horse battery";
+const PASSPHRASE: &str = "a river of seventeen blue lanterns";
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--naive") {
+        return naive_server();
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let hash = bcrypt::hash(PASSWORD, COST).unwrap();
+    let bare = bare_rate(cores, &hash);
+    println!("bare bcrypt, cost {COST}, {cores} cores: {bare:.1}/s");
+    println!("| server | logins/s of bare | guarded p99 idle, ms | in the storm, ms | x | throughput kept | logins/s of bare under full load |");
+    println!("|---|---|---|---|---|---|---|");
+    let folder = tempfile::tempdir().unwrap();
+    measure("hallpass", &Server::hallpass(&folder, &hash), bare);
+    measure("web::block", &Server::naive(&hash), bare);
+}
+
+/// Verifications a second when every core does nothing else.
+fn bare_rate(cores: usize, hash: &str) -> f64 {
+    let done = AtomicUsize::new(0);
+    let began = Instant::now();
+    scope(|threads| {
+        for _ in 0..cores {
+            threads.spawn(|| {
+                while began.elapsed() < PHASE / 2 {
+                    assert!(bcrypt::verify(PASSWORD, hash).unwrap());
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    done.into_inner() as f64 / began.elapsed().as_secs_f64()
+}
+
+fn measure(name: &str, server: &Server, bare: f64) {
+    let token = server.token();
+    let idle = p99(server, &token);
+    let storm = Storm::begin(server);
+    let stormy = p99(server, &token);
+    let logins = storm.end();
+    let alone = throughput(server, &token);
+    let storm = Storm::begin(server);
+    let beside = throughput(server, &token);
+    let logins_beside = storm.end();
+    println!(
+        "| {name} | {:.2} | {idle:.1} | {stormy:.1} | {:.1} | {:.2} | {:.2} |",
+        logins / bare,
+        stormy / idle,
+        beside / alone,
+        logins_beside / bare
+    );
+}
+
+/// The 99th percentile of guarded requests that come at their own pace, in milliseconds.
+fn p99(server: &Server, token: &str) -> f64 {
+    let count = GUARDED_PER_SECOND * PHASE.as_secs() as u32;
+    let next = AtomicUsize::new(0);
+    let began = Instant::now() + Duration::from_millis(100);
+    let mut times: Vec<Duration> = scope(|threads| {
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                threads.spawn(|| {
+                    let mut connection = Connection::open(&server.address);
+                    let mut times = Vec::new();
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed) as u32;
+                        if number >= count {
+                            return times;
+                        }
+                        let due = began + PHASE * number / count;
+                        sleep(due.saturating_duration_since(Instant::now()));
+                        assert_eq!(connection.get_user(token), 200);
+                        times.push(due.elapsed());
+                    }
+                })
+            })
+            .collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    times.sort();
+    times[times.len() * 99 / 100].as_secs_f64() * 1000.0
+}
+
+/// Guarded requests a second, as fast as they go.
+fn throughput(server: &Server, token: &str) -> f64 {
+    let done = AtomicUsize::new(0);
+    let began = Instant::now();
+    scope(|threads| {
+        for _ in 0..CONNECTIONS {
+            threads.spawn(|| {
+                let mut connection = Connection::open(&server.address);
+                while began.elapsed() < PHASE {
+                    assert_eq!(connection.get_user(token), 200);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    done.into_inner() as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Clients that log in, each again as soon as it was answered.
+struct Storm {
+    began: Instant,
+    over: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<usize>>,
+}
+
+impl Storm {
+    fn begin(server: &Server) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let clients = (0..LOGINS)
+            .map(|number| {
+                let (over, address) = (Arc::clone(&over), server.address.clone());
+                spawn(move || {
+                    let mut connection = Connection::open(&address);
+                    let mut done = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        assert_eq!(connection.login(number), 200);
+                        done += usize::from(!over.load(Ordering::Relaxed));
+                    }
+                    done
+                })
+            })
+            .collect();
+        Self { began: Instant::now(), over, clients }
+    }
+
+    /// Logins a second.
+    fn end(self) -> f64 {
+        let lasted = self.began.elapsed().as_secs_f64();
+        self.over.store(true, Ordering::Relaxed);
+        let done: usize = self.clients.into_iter().map(|client| client.join().unwrap()).sum();
+        done as f64 / lasted
+    }
+}
+
+struct Connection(BufReader<TcpStream>, String);
+
+impl Connection {
+    fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream), String::new())
+    }
+
+    fn get_user(&mut self, token: &str) -> u16 {
+        self.send(&format!("GET /user/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"))
+    }
+
+    fn login(&mut self, number: usize) -> u16 {
+        let body = format!(r#"{{"email":"user{number}@example.com","password":"{PASSWORD}"}}"#);
+        self.send(&format!(
+            "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    /// Sends a request and reads the answer into `self.1`; the status.
+    fn send(&mut self, request: &str) -> u16 {
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the server hung up");
+            let line = line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                status = rest[..3].parse().unwrap();
+            } else if let Some((name, value)) = line.split_once(": ")
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        self.1 = String::from_utf8(body).unwrap();
+        status
+    }
+}
+
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn hallpass(folder: &tempfile::TempDir, hash: &str) -> Self {
+        let command = |arguments: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
+            command.args(arguments).current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.env("HALLPASS_THROTTLE__ON", "false").env("RUST_LOG", "error");
+            command
+        };
+        let mut users = String::from("email,password_hash\n");
+        for number in 0..LOGINS {
+            users += &format!("user{number}@example.com,{hash}\n");
+        }
+        std::fs::write(folder.path().join("users.csv"), users).unwrap();
+        assert!(command(&["user", "import", "users.csv"]).output().unwrap().status.success());
+        let server = Self::start(command(&["serve", "--bind", "127.0.0.1:0", "--key-stdin"]), PASSPHRASE);
+        // The first sign-in of each replaces the imported hash: that work is not of the storm.
+        for number in 0..LOGINS {
+            assert_eq!(Connection::open(&server.address).login(number), 200);
+        }
+        server
+    }
+
+    fn naive(hash: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--naive"]).env("HASH", hash).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::start(command, "")
+    }
+
+    fn start(mut command: Command, input: &str) -> Self {
+        let mut child = command.spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{input}").unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
+        Self { child, address }
+    }
+
+    fn token(&self) -> String {
+        let mut connection = Connection::open(&self.address);
+        assert_eq!(connection.login(0), 200);
+        let (_, rest) = connection.1.split_once(r#""token":""#).unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What people write by hand: the same guard, and each hash on actix's pool for blocking work.
+fn naive_server() {
+    let hash: &'static str = std::env::var("HASH").unwrap().leak();
+    let material = KeyMaterial::generate(Algorithm::EdDsa).unwrap();
+    let key = Arc::new(SigningKey::new(Algorithm::EdDsa, &material).unwrap());
+    let issuer = Issuer::new("naive", "naive", chrono::Duration::hours(1));
+    let grant = Grant { subject: "user".into(), ..Grant::default() };
+    let token: &'static str = issuer.issue(&key, &grant, Utc::now()).unwrap().token.leak();
+    let jwks = serde_json::to_string(&Keyring::from(key).jwks()).unwrap();
+    let guard = Guard::builder().jwks(&jwks).issuer("naive").audience("naive").build().unwrap();
+    actix_rt::System::new()
+        .block_on(async move {
+            let login = move || async move {
+                let is_right = web::block(move || bcrypt::verify(PASSWORD, hash).unwrap()).await.unwrap();
+                assert!(is_right);
+                HttpResponse::Ok().json(serde_json::json!({"token": token}))
+            };
+            let user = |user: AuthUser| async move { HttpResponse::Ok().json(&*user) };
+            let app = move || {
+                App::new()
+                    .app_data(guard.clone())
+                    .route("/auth/login", web::post().to(login))
+                    .route("/user/", web::get().to(user))
+            };
+            let server = HttpServer::new(app).tcp_nodelay(true).bind("127.0.0.1:0").unwrap();
+            println!("listening on http://{}", server.addrs()[0]);
+            server.run().await
+        })
+        .unwrap();
+}
