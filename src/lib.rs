@@ -20,6 +20,8 @@ pub use guard::{
     MaybeAuthUser, Policy, Protect, Recall, Refusal, Refused, Require, Role, RoleName, SignedInWithin,
     Unavailable, User, UserSource,
 };
+#[cfg(feature = "jwks-url")]
+pub use guard::{FetchedKeys, JwksUrl};
 pub use token::Claims;
 
 /// The README's Rust is compiled as a test.

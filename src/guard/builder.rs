@@ -10,15 +10,20 @@ use chrono::Duration;
 
 use super::answer::Challenge;
 use super::credential::Scheme;
+#[cfg(feature = "jwks-url")]
+use super::jwks_url::{JwksUrl, JwksUrlError};
 use super::source::DynUsers;
 use super::{Door, Guard, KeySource, OnUnauthorized, Refusal, StillGood, UserSource, VerifyToken};
 use crate::clock::Clock;
 use crate::token::{Claims, Expected, KeyError, Keyring, TokenType, VerifyingKey};
 
+/// Made by [`GuardBuilder::build`], which knows the guard's clock, whenever that was set.
+type MakeKeys = dyn FnOnce(&Clock) -> Result<Arc<dyn KeySource>, GuardError> + Send + Sync;
+
 /// Puts a [`Guard`] together; made by [`Guard::builder`].
 #[must_use]
 pub struct GuardBuilder<U> {
-    keys: Option<Result<Arc<dyn KeySource>, KeyError>>,
+    keys: Option<Box<MakeKeys>>,
     users: Arc<dyn DynUsers<U>>,
     issuer: Option<String>,
     audience: Option<String>,
@@ -40,7 +45,7 @@ pub struct GuardBuilder<U> {
 pub enum GuardError {
     /// No keys were named.
     #[error(
-        "the guard has no keys; add .shared_secret(..), .public_key_pem(..), .public_key_jwk(..), .jwks(..) or .keys(..)"
+        "the guard has no keys; add .shared_secret(..), .public_key_pem(..), .public_key_jwk(..), .jwks(..), .jwks_url(..) or .keys(..)"
     )]
     NoKeys,
     /// No issuer was named.
@@ -52,6 +57,10 @@ pub enum GuardError {
     /// A key cannot be used.
     #[error("the guard's key cannot be used: {0}")]
     Key(#[from] KeyError),
+    /// Keys cannot be fetched.
+    #[cfg(feature = "jwks-url")]
+    #[error("the guard's keys cannot be fetched: {0}")]
+    JwksUrl(#[from] JwksUrlError),
     /// The header's name is none.
     #[error("{0:?} is not the name of a header; add .header(\"X-API-Key\") or the like")]
     Header(String),
@@ -106,18 +115,31 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self.ring(Keyring::from_jwks(json.as_bytes()))
     }
 
+    /// Verifies with the keys that an issuer publishes at a URL, fetched again and again; see [`JwksUrl`] for
+    /// how, and for what such a guard does not learn.
+    #[cfg(feature = "jwks-url")]
+    pub fn jwks_url(self, url: JwksUrl) -> Self {
+        self.make_keys(|clock| Ok(url.or_clock(clock).start()?))
+    }
+
     /// Verifies with the keys that `source` names at each request.
-    pub fn keys(mut self, source: Arc<dyn KeySource>) -> Self {
-        self.keys = Some(Ok(source));
-        self
+    pub fn keys(self, source: Arc<dyn KeySource>) -> Self {
+        self.make_keys(|_| Ok(source))
     }
 
     fn key(self, key: Result<VerifyingKey, KeyError>) -> Self {
         self.ring(key.map(Keyring::from))
     }
 
-    fn ring(mut self, ring: Result<Keyring, KeyError>) -> Self {
-        self.keys = Some(ring.map(|ring| Arc::new(ArcSwap::from_pointee(ring)) as Arc<dyn KeySource>));
+    fn ring(self, ring: Result<Keyring, KeyError>) -> Self {
+        self.make_keys(|_| Ok(Arc::new(ArcSwap::from_pointee(ring?))))
+    }
+
+    fn make_keys(
+        mut self,
+        make: impl FnOnce(&Clock) -> Result<Arc<dyn KeySource>, GuardError> + Send + Sync + 'static,
+    ) -> Self {
+        self.keys = Some(Box::new(make));
         self
     }
 
@@ -260,7 +282,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// assert!(error.to_string().starts_with("the guard has no keys; add .shared_secret(..)"));
     /// ```
     pub fn build(self) -> Result<Guard<U>, GuardError> {
-        let keys = self.keys.ok_or(GuardError::NoKeys)??;
+        let keys = self.keys.ok_or(GuardError::NoKeys)?(&self.clock)?;
         let issuer = self.issuer.filter(|issuer| !issuer.is_empty()).ok_or(GuardError::NoIssuer)?;
         let audience = self.audience.filter(|audience| !audience.is_empty()).ok_or(GuardError::NoAudience)?;
         if self.leeway < Duration::zero() || self.leeway > Duration::seconds(300) {

@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -17,7 +18,10 @@ use futures_util::future::LocalBoxFuture;
 use super::answer::{self, Challenge};
 use super::payload::SharedPayload;
 use super::{Caller, Door, Guard, Recall, Refusal, Unavailable, User};
-use crate::token::Claims;
+use crate::token::{Claims, TokenError};
+
+/// How long the middleware waits for a key that a token names and the ring does not have.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A verdict: told at once, or waited for.
 ///
@@ -190,7 +194,7 @@ impl<U: Send + Sync + 'static> FromRequest for AuthUser<U> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         match Guard::<U>::of(request) {
-            Ok(guard) => guard.admit(request),
+            Ok(guard) => guard.admit(request, UnknownKey::Refused),
             Err(refusal) => Admission::unguarded(refusal),
         }
     }
@@ -203,7 +207,9 @@ impl FromRequest for Claims {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         match Door::of(request) {
-            Ok(door) => door.admit(request).then(|claims| Admission::told(claims.map(Arc::unwrap_or_clone))),
+            Ok(door) => door
+                .admit(request, UnknownKey::Refused)
+                .then(|claims| Admission::told(claims.map(Arc::unwrap_or_clone))),
             Err(refusal) => Admission::unguarded(refusal),
         }
     }
@@ -297,13 +303,43 @@ where
     }
 }
 
+/// What becomes of a token whose key the ring does not have, but which may be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnknownKey {
+    /// It is refused at once: an extractor tells its verdict in the first poll.
+    Refused,
+    /// The key is waited for: the middleware comes before all that a wait could let through.
+    Awaited,
+}
+
 impl Door {
     /// The claims of the caller, after every check that concerns the token alone.
-    fn admit(self: &Arc<Self>, request: &HttpRequest) -> Admission<Arc<Claims>> {
+    fn admit(self: &Arc<Self>, request: &HttpRequest, unknown_key: UnknownKey) -> Admission<Arc<Claims>> {
         if let Some(caller) = request.extensions().get::<Caller>().filter(|caller| caller.came_by(self)) {
             return Admission::told(Ok(Arc::clone(&caller.claims)));
         }
-        let claims = match self.verdict(request) {
+        let verdict = self.verdict(request);
+        if matches!(verdict, Err(Refusal::TokenInvalid(TokenError::KeyUnknown)))
+            && let Some(keys) = self.keys.look_again()
+            && unknown_key == UnknownKey::Awaited
+        {
+            let (door, request) = (Arc::clone(self), request.clone());
+            return Admission::waiting(async move {
+                // Whether the keys came in time shows in the second verdict, which is the last.
+                let _ = actix_rt::time::timeout(PATIENCE, keys).await;
+                door.conclude(door.verdict(&request), &request).await
+            });
+        }
+        self.conclude(verdict, request)
+    }
+
+    /// What follows from a verdict: the answer to a refusal, or the app's own check.
+    fn conclude(
+        self: &Arc<Self>,
+        verdict: Result<Claims, Refusal>,
+        request: &HttpRequest,
+    ) -> Admission<Arc<Claims>> {
+        let claims = match verdict {
             Ok(claims) => Arc::new(claims),
             Err(refusal) => return Admission::told(Err(self.refuse(refusal, request))),
         };
@@ -336,13 +372,13 @@ impl Door {
 
 impl<U: Send + Sync + 'static> Guard<U> {
     /// The whole verdict: token, then user.
-    pub(super) fn admit(&self, request: &HttpRequest) -> Admission<AuthUser<U>> {
+    pub(super) fn admit(&self, request: &HttpRequest, unknown_key: UnknownKey) -> Admission<AuthUser<U>> {
         if let Some(known) = self.already_admitted(request) {
             return Admission::told(Ok(known));
         }
         let guard = self.clone();
         let owned = request.clone();
-        self.door.admit(request).then(move |claims| match claims {
+        self.door.admit(request, unknown_key).then(move |claims| match claims {
             Ok(claims) => guard.settle(owned, claims),
             Err(refused) => Admission::told(Err(refused)),
         })

@@ -12,6 +12,8 @@ mod answer;
 mod builder;
 mod credential;
 mod extract;
+#[cfg(feature = "jwks-url")]
+mod jwks_url;
 pub(crate) mod payload;
 mod policy;
 mod refusal;
@@ -27,6 +29,8 @@ use futures_util::future::LocalBoxFuture;
 
 pub use builder::{GuardBuilder, GuardError};
 pub use extract::{Admission, AuthUser, Authed, MaybeAuthUser, Refused};
+#[cfg(feature = "jwks-url")]
+pub use jwks_url::{FetchError, FetchedKeys, JwksUrl, JwksUrlError};
 pub use policy::{AllOf, AnyOf, HasRoles, Policy, Require, Role, RoleName, SignedInWithin};
 pub use refusal::Refusal;
 pub use scope::{Protect, ProtectService};

@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::extract::Refused;
+use super::extract::{Refused, UnknownKey};
 use super::{Admission, AuthUser, Guard, Refusal, User};
 use crate::token::Claims;
 
@@ -171,7 +171,7 @@ impl<P: Policy<U>, U: Send + Sync + 'static> FromRequest for Require<P, U> {
 impl<U: Send + Sync + 'static> Guard<U> {
     fn require<P: Policy<U>>(&self, request: &HttpRequest) -> Admission<Require<P, U>> {
         let (guard, owned) = (self.clone(), request.clone());
-        self.admit(request).then(move |verdict| {
+        self.admit(request, UnknownKey::Refused).then(move |verdict| {
             Admission::told(verdict.and_then(|user| match P::judge(&user, guard.door.clock.now()) {
                 Ok(()) => Ok(Require { user, policy: PhantomData }),
                 Err(refusal) => Err(guard.door.refuse(refusal, &owned)),

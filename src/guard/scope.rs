@@ -10,6 +10,7 @@ use actix_web::http::Method;
 use actix_web::{Error, HttpMessage};
 use futures_util::future::LocalBoxFuture;
 
+use super::extract::UnknownKey;
 use super::{Guard, User};
 
 /// The middleware of a [`Guard`]; made by [`Guard::protect`].
@@ -118,7 +119,7 @@ where
         if self.is_public(&request) {
             return Box::pin(async move { Ok(service.call(request).await?.map_into_left_body()) });
         }
-        let verdict = self.guard.admit(request.request());
+        let verdict = self.guard.admit(request.request(), UnknownKey::Awaited);
         Box::pin(async move {
             // The verdict's handle on the request is gone once it is told; routing needs the only one.
             match verdict.await {

@@ -1,5 +1,6 @@
 //! Where keys and users come from: the two seams that an app fills.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -143,6 +144,15 @@ pub trait KeySource: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal::Unavailable`] when there are none that may still be trusted.
     fn ring(&self) -> Result<Arc<Keyring>, Refusal>;
+
+    /// Told that a token names a key that the ring does not have. Must not block.
+    ///
+    /// A source that can look for more keys starts to, however often it is told no more than makes sense, and
+    /// returns what to wait for. The middleware waits for it, 2 s at most, and then judges the token once
+    /// more; extractors refuse at once. Defaults to `None`: there are no more keys to be had.
+    fn look_again(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        None
+    }
 }
 
 /// Keys that somebody else exchanges while requests go on, such as the server when it rotates.
