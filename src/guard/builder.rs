@@ -282,7 +282,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// assert!(error.to_string().starts_with("the guard has no keys; add .shared_secret(..)"));
     /// ```
     pub fn build(self) -> Result<Guard<U>, GuardError> {
-        let keys = self.keys.ok_or(GuardError::NoKeys)?(&self.clock)?;
+        let make_keys = self.keys.ok_or(GuardError::NoKeys)?;
         let issuer = self.issuer.filter(|issuer| !issuer.is_empty()).ok_or(GuardError::NoIssuer)?;
         let audience = self.audience.filter(|audience| !audience.is_empty()).ok_or(GuardError::NoAudience)?;
         if self.leeway < Duration::zero() || self.leeway > Duration::seconds(300) {
@@ -296,6 +296,8 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             None if self.bare => return Err(GuardError::BareWithoutScheme),
             None => Scheme::Whole,
         };
+        // Last, since it may begin to fetch.
+        let keys = make_keys(&self.clock)?;
         let expected = Expected::new(issuer, audience).with_type(self.typ).with_leeway(self.leeway);
         Ok(Guard {
             door: Arc::new(Door {

@@ -319,11 +319,18 @@ impl FetchedKeys {
     /// [`FetchError`]; the last good keys then stay in force.
     pub async fn refresh(&self) -> Result<(), FetchError> {
         self.ask.send_modify(|asked| asked.ticket += 1);
+        self.fetched().await
+    }
+
+    /// How the fetch went, or goes, that serves the last ticket drawn until now.
+    fn fetched(&self) -> impl Future<Output = Result<(), FetchError>> + use<> {
         let ticket = self.ask.borrow().ticket;
         let mut told = self.told.clone();
-        match told.wait_for(|told| told.ticket >= Some(ticket)).await {
-            Ok(told) => told.outcome.clone(),
-            Err(_) => Err(FetchError::Stopped),
+        async move {
+            match told.wait_for(|told| told.ticket >= Some(ticket)).await {
+                Ok(told) => told.outcome.clone(),
+                Err(_) => Err(FetchError::Stopped),
+            }
         }
     }
 }
@@ -331,7 +338,9 @@ impl FetchedKeys {
 impl KeySource for FetchedKeys {
     fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
         match &*self.good.load() {
-            Some(good) if self.clock.ticks() - good.as_of <= self.max_stale.num_milliseconds() => {
+            Some(good)
+                if self.clock.ticks().saturating_sub(good.as_of) <= self.max_stale.num_milliseconds() =>
+            {
                 Ok(Arc::clone(&good.ring))
             }
             _ => Err(Refusal::Unavailable),
@@ -341,20 +350,19 @@ impl KeySource for FetchedKeys {
     fn look_again(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         let now = self.clock.ticks();
         self.ask.send_if_modified(|asked| {
-            let due = asked.looked_at.is_none_or(|then| now - then >= LOOK_EVERY.num_milliseconds());
+            let due =
+                asked.looked_at.is_none_or(|then| now.saturating_sub(then) >= LOOK_EVERY.num_milliseconds());
             if due {
                 *asked = Asked { ticket: asked.ticket + 1, looked_at: Some(now) };
             }
             due
         });
-        let ticket = self.ask.borrow().ticket;
-        let mut told = self.told.clone();
-        if told.borrow().ticket >= Some(ticket) {
-            return None;
-        }
+        // Without a fetch under way this is ready at once. It is not `None` even then: the fetch may have ended
+        // since the ring was read.
+        let fetched = self.fetched();
         Some(Box::pin(async move {
             // How it went shows in the ring.
-            let _ = told.wait_for(|told| told.ticket >= Some(ticket)).await;
+            let _ = fetched.await;
         }))
     }
 }
@@ -382,7 +390,8 @@ impl Fetcher {
             let pause = match &outcome {
                 Ok(()) => self.refresh_every,
                 Err(error) => {
-                    log::warn!("no keys from {}: {error}", place(&self.url));
+                    // Cut short: it may quote a name from the set, which is as long as its author liked.
+                    log::warn!("no keys from {}: {:.300}", place(&self.url), error.to_string());
                     self.refresh_every.min(RETRY_AFTER)
                 }
             };
@@ -463,5 +472,22 @@ impl fmt::Debug for JwksUrl {
 impl fmt::Debug for FetchedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FetchedKeys").field("url", &self.place).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn the_thread_ends_with_the_last_handle_on_its_keys() {
+        let keys = JwksUrl::new("http://127.0.0.1:1/").unwrap().start().unwrap();
+        let mut told = keys.told.clone();
+        let last = Arc::clone(&keys);
+        drop(keys);
+        assert!(matches!(last.refresh().await, Err(FetchError::Unreachable(_))), "it still works");
+        drop(last);
+        // Changes are seen until the sender is gone, which is the thread's own.
+        while told.changed().await.is_ok() {}
     }
 }

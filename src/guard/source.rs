@@ -145,11 +145,11 @@ pub trait KeySource: Send + Sync + 'static {
     /// [`Refusal::Unavailable`] when there are none that may still be trusted.
     fn ring(&self) -> Result<Arc<Keyring>, Refusal>;
 
-    /// Told that a token names a key that the ring does not have. Must not block.
+    /// Told that a token names a key that the ring does not have: a source that can look for more begins to.
+    /// Strangers choose what their tokens name, so it must be cheap, and look only so often.
     ///
-    /// A source that can look for more keys starts to, however often it is told no more than makes sense, and
-    /// returns what to wait for. The middleware waits for it, 2 s at most, and then judges the token once
-    /// more; extractors refuse at once. Defaults to `None`: there are no more keys to be had.
+    /// The middleware waits for what is returned, 2 s at most, and then judges the token once more; extractors
+    /// refuse it at once. Defaults to `None`: there are no more keys to be had.
     fn look_again(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         None
     }
