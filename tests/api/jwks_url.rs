@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration as Patience;
 
@@ -17,7 +18,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use hallpass::clock::Clock;
 use hallpass::guard::FetchError;
 use hallpass::token::{self, Algorithm, Grant, KeyError, KeyMaterial, Keyring, SigningKey};
-use hallpass::{AuthUser, FetchedKeys, Guard, GuardError, JwksUrl, KeySource};
+use hallpass::{AuthUser, FetchedKeys, Guard, GuardError, JwksUrl, KeySource, Refusal};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -380,6 +381,28 @@ async fn the_middleware_alone_finds_a_new_key_in_the_request_that_brings_it() {
     let (street, new) = (Street::new().await, new_key());
     street.issuer.answers(Answer::keys(&[&new]));
     expect(knock(&street.guard, BY_MIDDLEWARE, &token(&new)).await, 200, "", "the first request");
+}
+
+#[actix_rt::test]
+async fn a_request_that_waited_for_a_key_is_judged_whole_and_refused_once() {
+    let (street, new) = (Street::new().await, new_key());
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&refusals);
+    let guard = Guard::builder()
+        .keys(street.keys.clone())
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .clock(street.clock.clone())
+        .verify_token(|_, _| async { Err(Refusal::Application("closed_today")) })
+        .on_unauthorized(move |refusal, status, _| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            HttpResponse::build(status).json(json!({"error": refusal.code()}))
+        })
+        .build()
+        .unwrap();
+    street.issuer.answers(Answer::keys(&[&new]));
+    expect(knock(&guard, BY_MIDDLEWARE, &token(&new)).await, 401, "closed_today", "found, and then judged");
+    assert_eq!(refusals.load(Ordering::SeqCst), 1);
 }
 
 #[actix_rt::test]
