@@ -34,7 +34,9 @@ fn main() {
     let hash = bcrypt::hash(PASSWORD, COST).unwrap();
     let bare = bare_rate(cores, &hash);
     println!("bare bcrypt, cost {COST}, {cores} cores: {bare:.1}/s");
-    println!("| server | logins/s of bare | guarded p99 idle, ms | in the storm, ms | x | throughput kept | logins/s of bare under full load |");
+    println!(
+        "| server | logins/s of bare | guarded p99 idle, ms | in the storm, ms | x | throughput kept | logins/s of bare under full load |"
+    );
     println!("|---|---|---|---|---|---|---|");
     let folder = tempfile::tempdir().unwrap();
     measure("hallpass", &Server::hallpass(&folder, &hash), bare);

@@ -202,7 +202,7 @@ struct Exported<'a> {
 
 /// The two forms of a file.
 enum Lines<W: Write> {
-    Csv(csv::Writer<W>),
+    Csv(Box<csv::Writer<W>>),
     Json(W),
 }
 
@@ -213,7 +213,7 @@ impl<W: Write> Lines<W> {
         }
         let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
         csv.write_record(["email", "name", "roles", "password_hash"])?;
-        Ok(Self::Csv(csv))
+        Ok(Self::Csv(Box::new(csv)))
     }
 
     fn write(&mut self, line: &Exported<'_>) -> std::io::Result<()> {

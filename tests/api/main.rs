@@ -6,11 +6,8 @@ mod cli;
 mod expect;
 mod extractors;
 mod guard;
-<<<<<<< HEAD
 mod import;
-=======
 mod jwks_url;
->>>>>>> efbdaf1 (guard: verify with keys fetched from a JWKS URL)
 mod login;
 mod manners;
 mod prompt;
