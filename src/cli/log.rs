@@ -12,12 +12,14 @@ use serde_json::Map;
 use crate::envelope::RequestId;
 use crate::server::config::LogFormat;
 
-/// Starts the log. `RUST_LOG` narrows or widens it; by default our own lines from `info` on are
-/// written, and other crates' from `warn` on.
+/// Starts the log. `RUST_LOG` says what is written; without it, our own lines from `info` on and other
+/// crates' from `warn` on.
 pub(super) fn start(format: LogFormat) {
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(LevelFilter::Warn).filter_module("hallpass", LevelFilter::Info);
-    builder.parse_default_env();
+    match std::env::var("RUST_LOG") {
+        Ok(filters) => builder.parse_filters(&filters),
+        Err(_) => builder.filter_level(LevelFilter::Warn).filter_module("hallpass", LevelFilter::Info),
+    };
     builder.format(match format {
         LogFormat::Text => text,
         LogFormat::Json => json,

@@ -12,6 +12,9 @@ use super::{Desk, config::Settings};
 /// How long requests in flight have to finish after a stop was asked for.
 const SHUTDOWN_SECS: u64 = 30;
 
+/// How often the hashing queue is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(10);
+
 /// How often what has expired is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
@@ -51,6 +54,7 @@ impl Running {
     pub async fn until(self, desk: Desk, stop: impl Future<Output = ()> + 'static) -> std::io::Result<()> {
         let handle: ServerHandle = self.server.handle();
         let follower = actix_rt::spawn(follow(desk.clone()));
+        let watcher = actix_rt::spawn(watch(desk.clone()));
         let tidier = actix_rt::spawn(tidy(desk.clone()));
         actix_rt::spawn(async move {
             stop.await;
@@ -58,6 +62,7 @@ impl Running {
         });
         let result = self.server.await;
         follower.abort();
+        watcher.abort();
         tidier.abort();
         desk.store().close().await;
         result
@@ -81,6 +86,21 @@ async fn follow(desk: Desk) {
                 is_deaf = true;
             }
             Err(_) => {}
+        }
+    }
+}
+
+/// Tells the log of passwords that wait long for their hash.
+async fn watch(desk: Desk) {
+    loop {
+        actix_rt::time::sleep(WATCH_EVERY).await;
+        let load = desk.hasher().load();
+        if load.longest_wait > std::time::Duration::from_secs(1) {
+            log::warn!(
+                "{} passwords wait for their hash, the first for {} ms",
+                load.waiting,
+                load.longest_wait.as_millis()
+            );
         }
     }
 }

@@ -1,9 +1,11 @@
-//! The hashing service: a few threads of its own at low priority, fed by a bounded queue, so that a storm
-//! of sign-ins slows no request that carries a token.
+//! The hashing service: a few threads of its own at the lowest priority, fed by a bounded queue, so that a
+//! storm of sign-ins slows no request that carries a token. Where requests leave those threads next to
+//! nothing, as many others at nearly normal priority step in, so that sign-ins do not starve either.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -36,6 +38,7 @@ enum Outcome {
 
 struct Job {
     task: Task,
+    queued_at: Instant,
     answer: oneshot::Sender<Result<Outcome, HashError>>,
 }
 
@@ -55,7 +58,27 @@ struct Queue {
     work: Condvar,
     limit: usize,
     cost: u32,
+    /// The threads of lowest priority, by the system's number.
+    patient: Mutex<Vec<i32>>,
 }
+
+/// How busy the service is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Passwords that wait for their hash to begin.
+    pub waiting: usize,
+    /// How long the first of them has waited.
+    pub longest_wait: Duration,
+}
+
+/// How nice the patient threads are: they run where nobody else wants to.
+const PATIENT: i32 = 19;
+
+/// How nice the others are: little more than a request's thread.
+const STEADY: i32 = 3;
+
+/// How long the patient threads are watched before the others step in.
+const WATCH: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct State {
@@ -81,10 +104,17 @@ impl Hasher {
         // A hash of what nobody can type: random, and forgotten at once.
         let unknowable = uuid::Uuid::new_v4().to_string();
         let decoy = super::hash(&unknowable.as_str().into(), cost).map_err(std::io::Error::other)?;
-        let queue = Arc::new(Queue { state: Mutex::default(), work: Condvar::new(), limit: queue, cost });
+        let queue = Arc::new(Queue::new(queue, cost));
         for number in 0..threads.max(1) {
-            let queue = Arc::clone(&queue);
-            thread::Builder::new().name(format!("hash-{number}")).spawn(move || queue.serve())?;
+            let patient = Arc::clone(&queue);
+            thread::Builder::new().name(format!("hash-{number}")).spawn(move || patient.serve_patiently())?;
+            // Elsewhere niceness is not a thread's own, and nobody starves.
+            if cfg!(target_os = "linux") {
+                let steady = Arc::clone(&queue);
+                thread::Builder::new()
+                    .name(format!("hash-floor-{number}"))
+                    .spawn(move || steady.serve_steadily())?;
+            }
         }
         Ok(Self { _life: Arc::new(Life(Arc::clone(&queue))), queue, cost, decoy: decoy.into() })
     }
@@ -113,6 +143,11 @@ impl Hasher {
         }
     }
 
+    /// How busy it is.
+    pub fn load(&self) -> Load {
+        self.queue.load()
+    }
+
     /// Whether `stored` is due for a new hash: made elsewhere, or at a cost below the policy's.
     pub fn is_outdated(&self, stored: &str) -> bool {
         super::cost_of(stored).is_none_or(|cost| cost < self.cost)
@@ -120,8 +155,20 @@ impl Hasher {
 }
 
 impl Queue {
+    fn new(limit: usize, cost: u32) -> Self {
+        Self { state: Mutex::default(), work: Condvar::new(), limit, cost, patient: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self) -> Load {
+        let state = self.lock();
+        Load {
+            waiting: state.jobs.len(),
+            longest_wait: state.jobs.front().map_or(Duration::ZERO, |job| job.queued_at.elapsed()),
+        }
     }
 
     async fn run(&self, task: Task) -> Result<Outcome, HashError> {
@@ -135,49 +182,102 @@ impl Queue {
             if state.jobs.len() >= self.limit {
                 return Err(HashError::QueueFull);
             }
-            state.jobs.push_back(Job { task, answer });
+            state.jobs.push_back(Job { task, queued_at: Instant::now(), answer });
         }
-        self.work.notify_one();
+        // Whoever wakes may be one that only watches.
+        self.work.notify_all();
         outcome.await.unwrap_or_else(|_| Err(HashError::Failed("the service has stopped".into())))
     }
 
-    /// The life of one thread.
-    fn serve(&self) {
-        lower_priority();
-        while let Some(job) = self.next() {
-            if job.answer.is_closed() {
-                continue;
+    /// The life of a patient thread: it takes whatever comes.
+    fn serve_patiently(&self) {
+        be_nice(PATIENT);
+        #[cfg(target_os = "linux")]
+        self.patient
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(rustix::thread::gettid().as_raw_nonzero().get());
+        while self.wait_for_work() {
+            // Another may have been quicker.
+            if let Some(job) = self.take() {
+                self.compute(job);
             }
-            let outcome = match &job.task {
-                Task::Hash(password) => super::hash(password, self.cost).map(Outcome::Hash),
-                Task::Verify(password, stored) => super::verify(password, stored).map(Outcome::Verify),
-            };
-            // Nobody may be waiting any more; then the outcome is dropped.
-            let _ = job.answer.send(outcome);
         }
     }
 
-    fn next(&self) -> Option<Job> {
-        let mut state = self.lock();
-        loop {
-            if let Some(job) = state.jobs.pop_front() {
-                return Some(job);
+    /// The life of a steady thread: it takes a job only while the patient ones get next to no time.
+    fn serve_steadily(&self) {
+        be_nice(STEADY);
+        while self.wait_for_work() {
+            let (before, began) = (self.patient_time(), Instant::now());
+            thread::sleep(WATCH);
+            let ran = self.patient_time().saturating_sub(before);
+            let threads = self.patient.lock().unwrap_or_else(PoisonError::into_inner).len();
+            if is_starved(ran, began.elapsed(), threads)
+                && let Some(job) = self.take()
+            {
+                self.compute(job);
             }
+        }
+    }
+
+    fn compute(&self, job: Job) {
+        if job.answer.is_closed() {
+            return;
+        }
+        let outcome = match &job.task {
+            Task::Hash(password) => super::hash(password, self.cost).map(Outcome::Hash),
+            Task::Verify(password, stored) => super::verify(password, stored).map(Outcome::Verify),
+        };
+        // Nobody may be waiting any more; then the outcome is dropped.
+        let _ = job.answer.send(outcome);
+    }
+
+    fn take(&self) -> Option<Job> {
+        self.lock().jobs.pop_front()
+    }
+
+    /// Returns when a job waits; `false` when there will be none any more.
+    fn wait_for_work(&self) -> bool {
+        let mut state = self.lock();
+        while state.jobs.is_empty() {
             if state.closed {
-                return None;
+                return false;
             }
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        true
+    }
+
+    /// How long the patient threads have run altogether.
+    fn patient_time(&self) -> Duration {
+        let threads = self.patient.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().map(|thread| run_time(*thread)).sum()
     }
 }
 
-/// Lets request threads go first. On Linux niceness is the thread's own; elsewhere it would be the whole
-/// process's.
-fn lower_priority() {
+/// Whether `threads` threads that have work, and together ran for `ran` in a while of `watched`, got less than
+/// a quarter of the time.
+fn is_starved(ran: Duration, watched: Duration, threads: usize) -> bool {
+    ran.as_secs_f64() < watched.as_secs_f64() * threads as f64 / 4.0
+}
+
+/// How long a thread of ours has run, as the kernel counts it; "ever" where it does not tell, which is not
+/// starving.
+fn run_time(thread: i32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    nanos.map_or(Duration::MAX / 1024, Duration::from_nanos)
+}
+
+/// Lets other threads go first. On Linux niceness is a thread's own; elsewhere it would be the whole process's.
+fn be_nice(niceness: i32) {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, 10) {
+    if let Err(error) = rustix::process::setpriority_process(None, niceness) {
         log::warn!("hashing runs at normal priority: {error}");
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = niceness;
 }
 
 impl std::fmt::Debug for Hasher {
@@ -207,13 +307,37 @@ mod tests {
     #[actix_rt::test]
     async fn a_full_queue_is_told_at_once_and_those_who_left_make_room() {
         // No thread serves this queue, so what is put in stays.
-        let queue = Queue { state: Mutex::default(), work: Condvar::new(), limit: 1, cost: 4 };
+        let queue = Queue::new(1, 4);
         let mut first = Box::pin(queue.run(Task::Hash("one".into())));
         assert!((&mut first).now_or_never().is_none());
         assert!(matches!(queue.run(Task::Hash("two".into())).await, Err(HashError::QueueFull)));
         drop(first);
         let mut third = Box::pin(queue.run(Task::Hash("three".into())));
         assert!((&mut third).now_or_never().is_none());
+    }
+
+    #[actix_rt::test]
+    async fn the_load_tells_how_many_wait_and_how_long_the_first_has() {
+        // No thread serves this queue, so what is put in stays.
+        let queue = Queue::new(8, 4);
+        assert_eq!(queue.load(), Load::default());
+        let mut jobs = ["one", "two"].map(|text| Box::pin(queue.run(Task::Hash(text.into()))));
+        for job in &mut jobs {
+            assert!(job.now_or_never().is_none());
+        }
+        let load = queue.load();
+        assert_eq!(load.waiting, 2);
+        assert!(load.longest_wait > Duration::ZERO);
+        assert!(queue.load().longest_wait >= load.longest_wait, "it is the first's, and grows");
+    }
+
+    #[test]
+    fn threads_with_work_that_got_less_than_a_quarter_of_the_time_are_starved() {
+        let (window, quarter) = (Duration::from_millis(100), Duration::from_millis(50));
+        assert!(is_starved(Duration::ZERO, window, 2));
+        assert!(is_starved(quarter - Duration::from_millis(1), window, 2));
+        assert!(!is_starved(quarter, window, 2));
+        assert!(!is_starved(Duration::MAX / 1024, window, 2), "where the system does not tell");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use foreign::Foreign;
-pub use hasher::{HashError, Hasher};
+pub use hasher::{HashError, Hasher, Load};
 
 /// The longest password, in characters.
 pub const MAX_CHARS: usize = 256;
