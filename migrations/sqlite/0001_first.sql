@@ -47,13 +47,51 @@ create table sessions (
     -- null once the user is deleted: the id alone stays until its last token has expired
     user_id blob references users (id) on delete set null,
     created_at integer not null,
-    -- when the last access token of the session expires; the row is of no use after that
+    -- when it was last refreshed: since then it has been idle
+    refreshed_at integer not null,
+    -- when it was last seen in use, written at most once a minute
+    last_seen_at integer not null,
+    -- when the last access token of the session expires
     token_until integer not null,
-    ended_at integer
+    ended_at integer,
+    -- SHA-256 of the one refresh token that is good now; none rests in clear
+    refresh_digest blob not null,
+    -- whether its refresh tokens travel in the cookie alone
+    by_cookie integer not null,
+    -- as of the last sign-in or refresh; null once the user is deleted
+    user_agent text,
+    address text
 ) strict;
 
 create index sessions_of_user on sessions (user_id);
 create index sessions_ended on sessions (token_until) where ended_at is not null;
+
+-- Refresh tokens that were used a moment ago. Whoever presents one again gets the same successor, which
+-- is made from the token and this salt.
+create table rotations (
+    -- SHA-256 of the token that was used
+    digest blob not null primary key,
+    session_id blob not null references sessions (id) on delete cascade,
+    salt blob not null,
+    at integer not null
+) strict, without rowid;
+
+create index rotations_of_session on rotations (session_id);
+
+-- What happened to accounts, sessions and keys. Rows are added, and cleared away when they are old; never
+-- changed. No column holds anything that was typed.
+create table events (
+    id integer not null primary key autoincrement,
+    at integer not null,
+    kind text not null,
+    user_id blob,
+    session_id blob,
+    address text,
+    request_id text
+) strict;
+
+create index events_of_user on events (user_id, id);
+create index events_by_time on events (at);
 
 -- What running servers must hear of, in the order in which it was committed. Each change is written in
 -- the transaction that makes it.

@@ -11,6 +11,7 @@ use super::{Failed, block_on, log};
 use crate::clock::Clock;
 use crate::server::accounts::new_user;
 use crate::server::config::Settings;
+use crate::server::events::{Event, EventKind};
 use crate::server::password::{Hasher, Password};
 use crate::server::store::Store;
 
@@ -32,9 +33,8 @@ pub(super) fn run() -> Result<(), Failed> {
         let word = random();
         let hasher = Hasher::start(1, 1, settings.password.bcrypt_cost).map_err(Failed::running)?;
         let hash = hasher.hash(&Password::from(word.as_str())).await.map_err(Failed::running)?;
-        store
-            .insert_user(&new_user(EMAIL.into(), Some("Demo".into()), vec![], hash, Clock::system().now()))
-            .await?;
+        let user = new_user(EMAIL.into(), Some("Demo".into()), vec![], hash, Clock::system().now());
+        store.insert_user(&user, &Event::new(EventKind::UserAdded, user.created_at).user(user.id)).await?;
         listen(settings, store, vault, |url| introduce(url, &word)).await
     });
     // Removed by name, not left to a destructor: an error here is worth a line.

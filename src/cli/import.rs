@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Failed;
 use crate::clock::Clock;
 use crate::server::accounts::{new_user, parse_email, parse_name, parse_roles};
+use crate::server::events::{Event, EventKind};
 use crate::server::password::check_stored;
 use crate::server::store::{Store, UserRow};
 
@@ -150,7 +151,10 @@ impl Import<'_> {
 
     async fn flush(&mut self) -> Result<(), Failed> {
         let users: Vec<_> = self.batch.drain(..).map(|(_, user)| user).collect();
-        let added = self.store.insert_users(&users).await?;
+        let added = self
+            .store
+            .insert_users(&users, &Event::new(EventKind::UsersImported, Clock::system().now()))
+            .await?;
         self.counts.added += added;
         self.counts.there += users.len() - added;
         Ok(())

@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod events;
 mod harden;
 mod import;
 mod log;
@@ -54,6 +55,8 @@ enum Command {
     /// Add, list and change users
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Show the record of what happened
+    Events(events::EventsArgs),
     /// Print the settings in force and where each comes from
     Config,
 }
@@ -125,6 +128,7 @@ fn run(cli: Cli) -> Result<(), Failed> {
         Some(Command::Serve(args)) => serve::run(&common, &args),
         Some(Command::Demo) => demo::run(),
         Some(Command::User(command)) => user::run(&common, command),
+        Some(Command::Events(args)) => events::run(&common, &args),
         Some(Command::Config) => config::run(&common),
     }
 }

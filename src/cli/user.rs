@@ -11,6 +11,7 @@ use super::{Common, Failed, block_on, open_store};
 use crate::clock::Clock;
 use crate::server::accounts::{new_user, parse_email, parse_name, parse_roles};
 use crate::server::config::Settings;
+use crate::server::events::{Event, EventKind};
 use crate::server::password::{Hasher, Password, check_new};
 use crate::server::store::{Store, StoreError, UserRow};
 
@@ -95,7 +96,7 @@ pub(super) fn run(common: &Common, command: UserCommand) -> Result<(), Failed> {
 }
 
 async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Result<(), Failed> {
-    let now = Clock::system().now();
+    let event = |kind, user: &UserRow| Event::new(kind, Clock::system().now()).user(user.id);
     match command {
         UserCommand::Add { email, name, roles, password_stdin } => {
             let email = acceptable("EMAIL", parse_email(&email))?;
@@ -117,17 +118,26 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
             let user = find(store, &email).await?;
             let password = new_password(&user.email, settings, password_stdin)?;
             let hash = hash(settings, &password).await?;
-            still_there(store.set_password(user.id, &hash, now).await?, &user)?;
+            still_there(
+                store.set_password(user.id, &hash, &event(EventKind::PasswordChanged, &user)).await?,
+                &user,
+            )?;
             say(format_args!("{} has a new password; every earlier token is dead", user.email));
         }
         UserCommand::Disable { email } => {
             let user = find(store, &email).await?;
-            still_there(store.set_disabled(user.id, true, now).await?, &user)?;
+            still_there(
+                store.set_disabled(user.id, true, &event(EventKind::UserDisabled, &user)).await?,
+                &user,
+            )?;
             say(format_args!("{} is disabled; every token is dead", user.email));
         }
         UserCommand::Enable { email } => {
             let user = find(store, &email).await?;
-            still_there(store.set_disabled(user.id, false, now).await?, &user)?;
+            still_there(
+                store.set_disabled(user.id, false, &event(EventKind::UserEnabled, &user)).await?,
+                &user,
+            )?;
             say(format_args!("{} may sign in again", user.email));
         }
         UserCommand::Import { file } => super::import::import(store, &file).await?,
@@ -137,7 +147,7 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
             if !yes && !confirm_delete(&user)? {
                 return Err(Failed::running(format!("{} was not deleted", user.email)));
             }
-            still_there(store.delete_user(user.id, now).await?, &user)?;
+            still_there(store.delete_user(user.id, &event(EventKind::UserDeleted, &user)).await?, &user)?;
             say(format_args!("{} is deleted", user.email));
         }
     }
@@ -179,7 +189,8 @@ async fn add(
     password: &Password,
 ) -> Result<UserRow, Failed> {
     let user = new_user(email, name, roles, hash(settings, password).await?, Clock::system().now());
-    match store.insert_user(&user).await {
+    let event = Event::new(EventKind::UserAdded, user.created_at).user(user.id);
+    match store.insert_user(&user, &event).await {
         Ok(()) => Ok(user),
         Err(StoreError::EmailTaken) => Err(taken(&user.email)),
         Err(other) => Err(other.into()),
@@ -265,11 +276,11 @@ fn shown(user: &UserRow) -> serde_json::Value {
     })
 }
 
-fn rfc3339(time: DateTime<Utc>) -> String {
+pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-async fn find(store: &Store, email: &str) -> Result<UserRow, Failed> {
+pub(super) async fn find(store: &Store, email: &str) -> Result<UserRow, Failed> {
     let email = acceptable("EMAIL", parse_email(email))?;
     let unknown = || Failed::running(format!("there is no user {email}; hallpass user list shows all"));
     store.user_by_email(&email).await?.ok_or_else(unknown)
@@ -290,7 +301,7 @@ fn acceptable<T>(what: &str, verdict: Result<T, String>) -> Result<T, Failed> {
     verdict.map_err(|reason| Failed::usage(format!("{what} {reason}")))
 }
 
-fn say(line: std::fmt::Arguments<'_>) {
+pub(super) fn say(line: std::fmt::Arguments<'_>) {
     say_raw(format_args!("{line}\n"));
 }
 

@@ -1,16 +1,17 @@
 //! What may be an e-mail address, a name and a role, and how a user is made. No HTTP, no SQL.
 
-use std::net::IpAddr;
-
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::Desk;
 use super::error::ApiError;
+use super::events::{Client, Event, EventKind};
 use super::password::Password;
-use super::sign_in::{self, SignedIn};
+use super::sessions;
+use super::sign_in::{self, Prepared, SignedIn};
 use super::store::{PasswordChange, UserRow};
 use crate::guard::User;
+use crate::token::Claims;
 
 /// The most roles a user has.
 pub const MAX_ROLES: usize = 32;
@@ -114,16 +115,16 @@ pub async fn register(
     email: String,
     password: &Password,
     name: Option<String>,
-    address: IpAddr,
+    client: &Client,
 ) -> Result<User, ApiError> {
     if !desk.settings().registration.open {
         return Err(ApiError::RegistrationClosed);
     }
-    desk.throttle().admit_registration(desk.store(), address, desk.clock().now()).await?;
+    desk.throttle().admit_registration(desk.store(), client.counted_address(), desk.clock().now()).await?;
     let hash = desk.hasher().hash(password).await?;
     let row = new_user(email, name, vec![], hash, desk.clock().now());
-    desk.store().insert_user(&row).await?;
-    log::info!("user {} registered", row.id);
+    let event = Event::new(EventKind::UserAdded, row.created_at).user(row.id).by(client);
+    desk.store().insert_user(&row, &event).await?;
     Ok(row.into())
 }
 
@@ -131,15 +132,17 @@ pub async fn register(
 ///
 /// # Errors
 /// [`ApiError::Unavailable`]; [`ApiError::Gone`] when the user was deleted meanwhile.
-pub async fn rename(desk: &Desk, id: Uuid, name: &str) -> Result<User, ApiError> {
-    if !desk.store().set_name(id, Some(name), desk.clock().now()).await? {
+pub async fn rename(desk: &Desk, id: Uuid, name: &str, client: &Client) -> Result<User, ApiError> {
+    let event = Event::new(EventKind::UserRenamed, desk.clock().now()).user(id).by(client);
+    if !desk.store().set_name(id, Some(name), &event).await? {
         return Err(desk.gone());
     }
     desk.catch_up().await?;
     desk.store().user(id).await?.map(User::from).ok_or_else(|| desk.gone())
 }
 
-/// Gives the user another password, ends every session and begins a new one, all at once.
+/// Gives the user another password, ends every session and begins a new one, all at once; by cookie if the
+/// session that asks is.
 ///
 /// # Errors
 /// [`ApiError::PasswordWrong`] when `current` is not the password; [`ApiError::TooManyAttempts`], [`ApiError::Overloaded`],
@@ -147,43 +150,54 @@ pub async fn rename(desk: &Desk, id: Uuid, name: &str) -> Result<User, ApiError>
 pub async fn change_password(
     desk: &Desk,
     id: Uuid,
+    claims: &Claims,
     current: &Password,
     new: &Password,
-    address: IpAddr,
+    client: &Client,
 ) -> Result<SignedIn, ApiError> {
-    let row = confirmed(desk, id, current, address).await?;
+    let row = confirmed(desk, id, current, client).await?;
+    let by_cookie = sessions::is_by_cookie(desk, claims).await?;
     let hash = desk.hasher().hash(new).await?;
-    let (issued, session) = sign_in::prepare(desk, &row, &hash)?;
+    let Prepared { session, token, refresh } = sign_in::prepare(desk, &row, &hash, client, by_cookie)?;
     let change =
         PasswordChange { old_hash: row.password_hash.as_deref(), new_hash: &hash, session: &session };
-    if !desk.store().change_password(&change).await? {
+    let event = Event::new(EventKind::PasswordChanged, session.at).user(id).session(session.id).by(client);
+    if !desk.store().change_password(&change, &event).await? {
         return Err(desk.gone());
     }
     desk.catch_up().await?;
-    log::info!("user {id} has a new password, session {}", session.id);
-    Ok(SignedIn { token: issued.token, expires_in: desk.lifetime(), user: row.into() })
+    Ok(SignedIn { token, expires_in: desk.lifetime(), refresh, user: row.into() })
 }
 
-/// Deletes the user who asks, and every session.
+/// Deletes the user who asks, and every session. Whether the one that asked was by cookie.
 ///
 /// # Errors
 /// As [`change_password`].
-pub async fn delete(desk: &Desk, id: Uuid, password: &Password, address: IpAddr) -> Result<(), ApiError> {
-    confirmed(desk, id, password, address).await?;
-    if !desk.store().delete_user(id, desk.clock().now()).await? {
+pub async fn delete(
+    desk: &Desk,
+    id: Uuid,
+    claims: &Claims,
+    password: &Password,
+    client: &Client,
+) -> Result<bool, ApiError> {
+    confirmed(desk, id, password, client).await?;
+    let by_cookie = sessions::is_by_cookie(desk, claims).await?;
+    let event = Event::new(EventKind::UserDeleted, desk.clock().now()).user(id).by(client);
+    if !desk.store().delete_user(id, &event).await? {
         return Err(desk.gone());
     }
     desk.catch_up().await?;
-    log::info!("user {id} deleted the account");
-    Ok(())
+    Ok(by_cookie)
 }
 
 /// The user, whose password has just been typed once more: throttled as a sign-in is.
-async fn confirmed(desk: &Desk, id: Uuid, password: &Password, address: IpAddr) -> Result<UserRow, ApiError> {
+async fn confirmed(desk: &Desk, id: Uuid, password: &Password, client: &Client) -> Result<UserRow, ApiError> {
     let row =
         desk.store().user(id).await?.filter(|row| row.disabled_at.is_none()).ok_or_else(|| desk.gone())?;
-    let admitted = desk.throttle().admit(desk.store(), &row.email, address, desk.clock().now()).await?;
+    let now = desk.clock().now();
+    let admitted = desk.throttle().admit(desk.store(), &row.email, client.counted_address(), now).await?;
     if !desk.hasher().verify(password, row.password_hash.as_deref()).await? {
+        desk.store().record(&Event::new(EventKind::SignInFailed, now).user(id).by(client)).await?;
         return Err(ApiError::PasswordWrong);
     }
     admitted.succeeded(desk.store(), desk.clock().now()).await?;

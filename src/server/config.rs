@@ -32,6 +32,10 @@ pub struct Settings {
     pub registration: Registration,
     /// `throttle.*`
     pub throttle: Throttle,
+    /// `session.*`
+    pub session: Session,
+    /// `events.*`
+    pub events: Events,
     /// `log.*`
     pub log: Log,
 }
@@ -45,6 +49,8 @@ pub struct Server {
     pub workers: usize,
     /// The largest request body, bytes. Defaults to 65,536.
     pub max_body_bytes: usize,
+    /// Origins whose pages may ask; `*` alone is any, without cookies. Defaults to none.
+    pub cors_origins: Vec<String>,
     /// Proxies whose word on a client's address is taken. Defaults to none.
     pub trusted_proxies: Vec<IpNet>,
     /// The one header in which they give it. Defaults to `X-Forwarded-For`.
@@ -116,6 +122,26 @@ pub struct Throttle {
     pub address_free: u32,
     /// Registrations from an address in an hour. Defaults to 100.
     pub registrations_per_hour: u32,
+    /// Refreshes from an address in an hour. Defaults to 3,600.
+    pub refreshes_per_hour: u32,
+}
+
+/// Sessions and their refresh tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// How long after its first use a refresh token still gets its successor. Defaults to 10 s.
+    pub reuse_grace: Duration,
+    /// How long a session lives without a refresh. Defaults to 1,209,600 s (14 days).
+    pub idle_lifetime: Duration,
+    /// How long a session lives in all. Defaults to 7,776,000 s (90 days).
+    pub refresh_lifetime: Duration,
+}
+
+/// The record of what happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Events {
+    /// How long an event is kept. Defaults to 90 days.
+    pub keep: Duration,
 }
 
 /// The log.
@@ -208,6 +234,7 @@ pub const FIELDS: &[Field] = &[
     field!(server.bind as "bind" = "127.0.0.1:8080", "where to listen; port 0 picks one", address, shown),
     field!(server.workers as "workers" = "", "threads that serve requests; the number of cores where it is not set", |text| whole(text, 1, 512), shown),
     field!(server.max_body_bytes as "max_body_bytes" = "65536", "the largest request body, bytes", |text| whole(text, 1_024, 16_777_216), shown),
+    field!(server.cors_origins as "cors_origins" = "", "origins whose pages may ask, exactly as browsers name them, separated by commas; * is any, without cookies", origins, |list: &Vec<String>| list.join(",")),
     field!(server.trusted_proxies as "trusted_proxies" = "", "proxies whose word on a client's address is taken: addresses and networks, separated by commas", proxies, |list: &Vec<IpNet>| shown_list(list)),
     field!(server.forwarded_header as "forwarded_header" = "X-Forwarded-For", "the one header in which such a proxy gives the client's address", header_name, shown),
     field!(database.url as "url" = "sqlite://hallpass.db", "sqlite://relative.db or sqlite:///absolute.db, made if missing", str::parse, shown),
@@ -231,11 +258,16 @@ pub const FIELDS: &[Field] = &[
     field!(throttle.known_free as "known_free" = "10", "failures on an account before a delay, from an address that somebody has signed in to it from", count, shown),
     field!(throttle.address_free as "address_free" = "30", "failures from an address before a delay, over all accounts", count, shown),
     field!(throttle.registrations_per_hour as "registrations_per_hour" = "100", "registrations from an address in an hour", count, shown),
+    field!(throttle.refreshes_per_hour as "refreshes_per_hour" = "3600", "refreshes from an address in an hour", count, shown),
+    field!(session.reuse_grace as "reuse_grace_s" = "10", "how long after its first use a refresh token still gets its successor, seconds", |text| seconds(text, 0, 60), shown_seconds),
+    field!(session.idle_lifetime as "idle_lifetime_s" = "1209600", "how long a session lives without a refresh, seconds", |text| seconds(text, 60, 31_536_000), shown_seconds),
+    field!(session.refresh_lifetime as "refresh_lifetime_s" = "7776000", "how long a session lives in all, seconds", |text| seconds(text, 60, 315_360_000), shown_seconds),
+    field!(events.keep as "keep_days" = "90", "how long the record of events is kept, days", days, shown_days),
     field!(log.format as "format" = "text", "how a line of the log looks: text or json", log_format, shown),
 ];
 
 /// Settings that a file may give as a TOML array.
-const LISTS: &[&str] = &["server.trusted_proxies"];
+const LISTS: &[&str] = &["server.cors_origins", "server.trusted_proxies"];
 
 fn shown(value: &impl fmt::Display) -> String {
     value.to_string()
@@ -289,6 +321,35 @@ fn seconds(text: &str, least: usize, most: usize) -> Result<Duration, String> {
         .map_err(|accepted| format!("{accepted}, in seconds"))
 }
 
+fn days(text: &str) -> Result<Duration, String> {
+    whole(text, 1, 3_650).map(|days| Duration::from_secs(days as u64 * 86_400))
+}
+
+fn shown_days(value: &Duration) -> String {
+    (value.as_secs() / 86_400).to_string()
+}
+
+fn origins(text: &str) -> Result<Vec<String>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let origins: Vec<String> = items.map(str::to_owned).collect();
+    let is_origin = |origin: &String| {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        host.is_some_and(|host| {
+            let plain =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:[]".contains(&byte);
+            !host.is_empty() && host.bytes().all(plain)
+        })
+    };
+    match origins.iter().all(is_origin) || origins == ["*"] {
+        true => Ok(origins),
+        false => Err(
+            "origins like https://app.example, in small letters and without a path, separated by commas, \
+                      are accepted; or * alone, for any origin without cookies"
+                .into(),
+        ),
+    }
+}
+
 fn truth(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "true or false is accepted".into())
 }
@@ -340,6 +401,7 @@ impl Default for Settings {
                 bind: SocketAddr::from(([127, 0, 0, 1], 0)),
                 workers: std::thread::available_parallelism().map_or(1, usize::from),
                 max_body_bytes: 0,
+                cors_origins: Vec::new(),
                 trusted_proxies: Vec::new(),
                 forwarded_header: String::new(),
             },
@@ -364,7 +426,14 @@ impl Default for Settings {
                 known_free: 0,
                 address_free: 0,
                 registrations_per_hour: 0,
+                refreshes_per_hour: 0,
             },
+            session: Session {
+                reuse_grace: Duration::ZERO,
+                idle_lifetime: Duration::ZERO,
+                refresh_lifetime: Duration::ZERO,
+            },
+            events: Events { keep: Duration::ZERO },
             log: Log { format: LogFormat::Text },
         };
         for field in FIELDS.iter().filter(|field| !field.default.is_empty()) {

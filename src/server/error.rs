@@ -1,10 +1,13 @@
 //! Every failure of the server's own routes, as the contract's JSON. The one error type of all handlers.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
+use super::cookie;
 use super::password::HashError;
+use super::refresh::NoRandomness;
+
 use super::store::StoreError;
 use crate::failure::{Failure, Fields, UNAUTHORIZED_MESSAGE};
 
@@ -30,6 +33,23 @@ pub enum ApiError {
     /// The user of a token that was good a moment ago is gone.
     #[error("the user is gone")]
     Gone(HeaderValue),
+    /// The refresh token is unknown, over, or was used before.
+    #[error("refresh token invalid")]
+    RefreshInvalid {
+        /// The challenge of the 401.
+        challenge: HeaderValue,
+        /// Its session has ended of it: a cookie of it is of no more use.
+        ended: bool,
+    },
+    /// The cookie came without the header that only a page of ours sends.
+    #[error("the cookie came without its proof header")]
+    CsrfRejected,
+    /// The request contradicts itself; the text says how.
+    #[error("request invalid: {0}")]
+    RequestInvalid(&'static str),
+    /// There is no such thing, or it is another user's.
+    #[error("not found")]
+    NotFound,
     /// The password that a signed-in user was asked for once more is wrong.
     #[error("password wrong")]
     PasswordWrong,
@@ -80,6 +100,21 @@ impl ApiError {
                 Failure::new(StatusCode::UNAUTHORIZED, "token_revoked", UNAUTHORIZED_MESSAGE)
                     .with_header(WWW_AUTHENTICATE, challenge.clone())
             }
+            Self::RefreshInvalid { challenge, ended } => {
+                let failure = Failure::new(StatusCode::UNAUTHORIZED, "refresh_invalid", UNAUTHORIZED_MESSAGE)
+                    .with_header(WWW_AUTHENTICATE, challenge.clone());
+                match ended {
+                    true => failure.with_header(SET_COOKIE, cookie::cleared()),
+                    false => failure,
+                }
+            }
+            Self::CsrfRejected => Failure::new(
+                StatusCode::FORBIDDEN,
+                "csrf_rejected",
+                "a request by cookie must carry the header X-Hallpass: 1",
+            ),
+            Self::RequestInvalid(reason) => Failure::new(StatusCode::BAD_REQUEST, "request_invalid", *reason),
+            Self::NotFound => Failure::of_status(StatusCode::NOT_FOUND),
             Self::PasswordWrong => {
                 Failure::new(StatusCode::FORBIDDEN, "password_wrong", "the password is wrong")
             }
@@ -130,6 +165,12 @@ impl From<StoreError> for ApiError {
             StoreError::EmailTaken => Self::EmailTaken,
             other => Self::Internal(other.to_string()),
         }
+    }
+}
+
+impl From<NoRandomness> for ApiError {
+    fn from(error: NoRandomness) -> Self {
+        Self::Internal(error.to_string())
     }
 }
 

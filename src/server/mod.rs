@@ -7,10 +7,14 @@
 
 pub mod accounts;
 pub mod config;
+pub mod cookie;
 pub mod error;
+pub mod events;
 pub mod password;
+pub mod refresh;
 pub mod routes;
 mod run;
+pub mod sessions;
 pub mod sign_in;
 pub mod standing;
 pub mod store;
@@ -20,26 +24,38 @@ pub mod vault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix_cors::Cors;
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::middleware::Condition;
 use actix_web::web::ServiceConfig;
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
 
 pub use run::{Running, bind};
 
 use crate::clock::Clock;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, X_REQUEST_ID};
 use crate::guard::{Guard, GuardError, Refusal};
 use crate::token::{Algorithm, Grant, Issued, Issuer, JwkSet, KeyMaterial, Keyring, SigningKey};
 use config::Settings;
 use error::ApiError;
 use password::Hasher;
+use refresh::RefreshTokens;
 use standing::Standing;
-use store::{Store, StoreError};
+use store::{Keep, Lifetimes, Store, StoreError};
 use throttle::Throttle;
 use vault::{SealedKey, Vault, VaultError};
 
 /// What a sealed signing key is for, as its seal names it.
 const ACCESS_TOKEN: &str = "access-token";
+
+/// What a request by cookie must carry, to show that it comes from a page that may set headers.
+pub const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
+
+/// How long a browser may remember what a preflight was answered.
+const CORS_MAX_AGE_SECS: usize = 3_600;
 
 /// One installation at work. Clones share it.
 #[derive(Clone)]
@@ -53,6 +69,7 @@ struct Inner {
     vault: Vault,
     hasher: Hasher,
     throttle: Throttle,
+    refresh_tokens: RefreshTokens,
     clock: Clock,
     keys: Keys,
     issuer: Issuer,
@@ -152,6 +169,7 @@ impl Desk {
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
             .map_err(DeskError::Hasher)?;
         let throttle = Throttle::new(settings.throttle.clone(), settings.password.queue, &vault);
+        let refresh_tokens = RefreshTokens::new(&vault);
         let issuer = Issuer::new(issuer, audience, seconds(settings.token.lifetime));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -160,6 +178,7 @@ impl Desk {
                 vault,
                 hasher,
                 throttle,
+                refresh_tokens,
                 clock,
                 keys,
                 issuer,
@@ -169,7 +188,7 @@ impl Desk {
         })
     }
 
-    /// Registers every route, for `App::new().wrap(desk.envelope()).configure(desk.configure())`.
+    /// Registers every route, for `App::new().wrap(desk.cors()).wrap(desk.envelope()).configure(desk.configure())`.
     pub fn configure(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let desk = self.clone();
         move |config| {
@@ -186,6 +205,25 @@ impl Desk {
         Envelope::default()
             .max_body_bytes(self.inner.settings.server.max_body_bytes)
             .challenge(self.inner.guard.challenge())
+    }
+
+    /// The wrap that answers browsers of other origins, those of `server.cors_origins` alone. It goes inside
+    /// [`envelope`](Self::envelope): `App::new().wrap(desk.cors()).wrap(desk.envelope())`.
+    pub fn cors(&self) -> Condition<Cors> {
+        let origins = &self.inner.settings.server.cors_origins;
+        let mut cors = Cors::default()
+            .allowed_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+            .allowed_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID, X_HALLPASS])
+            .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, DATE])
+            .max_age(CORS_MAX_AGE_SECS);
+        // Any origin, or cookies; never both.
+        if origins == &["*"] {
+            cors = cors.allow_any_origin().send_wildcard();
+        } else {
+            cors =
+                origins.iter().fold(cors.supports_credentials(), |cors, origin| cors.allowed_origin(origin));
+        }
+        Condition::new(!origins.is_empty(), cors)
     }
 
     /// The guard that knows this desk's tokens, for an app's own handlers.
@@ -223,6 +261,26 @@ impl Desk {
         seconds(self.inner.settings.token.lifetime)
     }
 
+    /// How long a session may go on.
+    pub fn lifetimes(&self) -> Lifetimes {
+        let session = &self.inner.settings.session;
+        Lifetimes {
+            idle: seconds(session.idle_lifetime),
+            absolute: seconds(session.refresh_lifetime),
+            grace: seconds(session.reuse_grace),
+        }
+    }
+
+    /// What issues refresh tokens and knows them again.
+    pub(crate) fn refresh_tokens(&self) -> &RefreshTokens {
+        &self.inner.refresh_tokens
+    }
+
+    /// When the session was last seen in use, as far as memory reaches.
+    pub(crate) fn last_seen(&self, session: Uuid) -> Option<DateTime<Utc>> {
+        self.inner.standing.last_seen(session)
+    }
+
     /// Hears of everything that was committed before the call, and acts on it.
     ///
     /// # Errors
@@ -239,13 +297,21 @@ impl Desk {
         Ok(())
     }
 
-    /// Clears away what has expired, here and in the database.
+    /// Clears away what has expired, here and in the database, and tells the database which sessions were
+    /// in use.
     ///
     /// # Errors
     /// As [`StoreError`] lists.
     pub async fn tidy(&self) -> Result<(), StoreError> {
         self.inner.standing.forget_expired();
-        self.inner.store.reap(self.inner.clock.now(), seconds(self.inner.settings.token.leeway)).await
+        self.inner.standing.write_uses().await?;
+        let settings = &self.inner.settings;
+        let keep = Keep {
+            sessions: self.lifetimes(),
+            leeway: seconds(settings.token.leeway),
+            events: seconds(settings.events.keep),
+        };
+        self.inner.store.reap(self.inner.clock.now(), &keep).await
     }
 
     /// The public keys that verify its tokens (RFC 7517); none under HS256.
@@ -278,6 +344,11 @@ impl Desk {
                 .challenge_of(Refusal::TokenRevoked)
                 .unwrap_or_else(|| self.inner.guard.challenge()),
         )
+    }
+
+    /// The answer to every refresh token that is not good; `ended` where its session has ended of it.
+    pub(crate) fn refresh_invalid(&self, ended: bool) -> ApiError {
+        ApiError::RefreshInvalid { challenge: self.inner.guard.challenge(), ended }
     }
 
     /// The one answer to every failed sign-in.

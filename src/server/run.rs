@@ -33,7 +33,7 @@ pub fn bind(desk: &Desk) -> std::io::Result<Running> {
     let Settings { server, .. } = desk.settings();
     let factory = {
         let desk = desk.clone();
-        move || App::new().wrap(desk.envelope()).configure(desk.configure())
+        move || App::new().wrap(desk.cors()).wrap(desk.envelope()).configure(desk.configure())
     };
     let http = HttpServer::new(factory)
         .workers(server.workers)
@@ -64,6 +64,10 @@ impl Running {
         follower.abort();
         watcher.abort();
         tidier.abort();
+        // What was in use is written once more; that it cannot be is no reason to fail now.
+        if let Err(error) = desk.tidy().await {
+            log::warn!("what is known in memory was not written: {error}");
+        }
         desk.store().close().await;
         result
     }

@@ -1,26 +1,40 @@
 //! Signing in: one answer and one price for every way to fail. No HTTP, no SQL.
 
-use std::net::IpAddr;
-
 use chrono::Duration;
 use uuid::Uuid;
 
 use super::Desk;
 use super::error::ApiError;
+use super::events::{Client, Event, EventKind};
 use super::password::Password;
+use super::refresh::RefreshToken;
+use super::sessions::grant;
 use super::store::{NewSession, UserRow};
 use crate::guard::User;
-use crate::token::{Grant, Issued};
+use crate::token::Grant;
 
-/// A session that has just begun.
+/// A session that has just begun, or goes on.
 #[derive(Debug)]
 pub struct SignedIn {
     /// The access token.
     pub token: String,
     /// How long it lives.
     pub expires_in: Duration,
+    /// What gets the next one.
+    pub refresh: Refresh,
     /// Whose it is.
     pub user: User,
+}
+
+/// What a client refreshes its session with.
+#[derive(Debug)]
+pub struct Refresh {
+    /// The refresh token.
+    pub token: RefreshToken,
+    /// How long it lives.
+    pub expires_in: Duration,
+    /// Whether it travels in the cookie alone.
+    pub by_cookie: bool,
 }
 
 /// Signs in the user with this `email` (trimmed, in lower case).
@@ -33,17 +47,21 @@ pub async fn with_password(
     desk: &Desk,
     email: &str,
     password: &Password,
-    address: IpAddr,
+    client: &Client,
+    by_cookie: bool,
 ) -> Result<SignedIn, ApiError> {
-    let admitted = desk.throttle().admit(desk.store(), email, address, desk.clock().now()).await?;
+    let admitted =
+        desk.throttle().admit(desk.store(), email, client.counted_address(), desk.clock().now()).await?;
+    let mut failed = Event::new(EventKind::SignInFailed, desk.clock().now()).by(client);
     // A second try is for the rare case that the user's row changed while the hash was computed.
     for _ in 0..2 {
         let row = desk.store().user_by_email(email).await?;
+        failed.user = row.as_ref().map(|row| row.id);
         let stored = row.as_ref().and_then(|row| row.password_hash.clone());
         let is_right = desk.hasher().verify(password, stored.as_deref()).await?;
         match (row, stored) {
             (Some(row), Some(stored)) if is_right && row.disabled_at.is_none() => {
-                if let Some(signed_in) = begin(desk, row, &stored).await? {
+                if let Some(signed_in) = begin(desk, row, &stored, client, by_cookie).await? {
                     admitted.succeeded(desk.store(), desk.clock().now()).await?;
                     renew_hash(desk, &signed_in.user, password, &stored).await;
                     return Ok(signed_in);
@@ -52,38 +70,61 @@ pub async fn with_password(
             _ => break,
         }
     }
-    log::info!("a sign-in failed");
+    desk.store().record(&failed).await?;
     Err(desk.credentials_invalid())
 }
 
 /// Begins a session for a user whose password, stored as `stored`, was right; `None` when the user was
 /// disabled, deleted or given another hash meanwhile.
-async fn begin(desk: &Desk, row: UserRow, stored: &str) -> Result<Option<SignedIn>, ApiError> {
-    let (issued, session) = prepare(desk, &row, stored)?;
-    let begun = desk.store().begin_session(&session).await?;
-    if !begun {
+async fn begin(
+    desk: &Desk,
+    row: UserRow,
+    stored: &str,
+    client: &Client,
+    by_cookie: bool,
+) -> Result<Option<SignedIn>, ApiError> {
+    let Prepared { session, token, refresh } = prepare(desk, &row, stored, client, by_cookie)?;
+    let event = Event::new(EventKind::SignedIn, session.at).user(row.id).session(session.id).by(client);
+    if !desk.store().begin_session(&session, &event).await? {
         return Ok(None);
     }
     desk.catch_up().await?;
-    log::info!("user {} signed in, session {}", row.id, session.id);
     let user = User { last_login_at: Some(session.at), ..User::from(row) };
-    Ok(Some(SignedIn { token: issued.token, expires_in: desk.lifetime(), user }))
+    Ok(Some(SignedIn { token, expires_in: desk.lifetime(), refresh, user }))
 }
 
-/// A session about to begin, and its first access token; `stored` is the hash that must still stand then.
-pub(super) fn prepare(desk: &Desk, row: &UserRow, stored: &str) -> Result<(Issued, NewSession), ApiError> {
+/// A session about to begin, and its first tokens.
+pub(super) struct Prepared {
+    pub session: NewSession,
+    pub token: String,
+    pub refresh: Refresh,
+}
+
+/// Prepares a session; `stored` is the hash that must still stand when it begins.
+pub(super) fn prepare(
+    desk: &Desk,
+    row: &UserRow,
+    stored: &str,
+    client: &Client,
+    by_cookie: bool,
+) -> Result<Prepared, ApiError> {
     let now = desk.clock().now();
     let id = Uuid::now_v7();
-    let grant = Grant {
-        subject: row.id.to_string(),
-        email: Some(row.email.clone()),
-        roles: row.roles.clone(),
-        session: Some(id.to_string()),
+    let issued = desk.issue(&Grant { session: Some(id.to_string()), ..grant(row) }, now)?;
+    let token = desk.refresh_tokens().first(id)?;
+    let session = NewSession {
+        id,
+        user_id: row.id,
+        password_hash: stored.to_owned(),
+        at: now,
+        token_until: issued.claims.expires_at(),
+        refresh_digest: token.digest(),
+        by_cookie,
+        client: client.clone(),
     };
-    let issued = desk.issue(&grant, now)?;
-    let token_until = issued.claims.expires_at();
-    let session = NewSession { id, user_id: row.id, password_hash: stored.to_owned(), at: now, token_until };
-    Ok((issued, session))
+    let lifetimes = desk.lifetimes();
+    let refresh = Refresh { token, expires_in: lifetimes.idle.min(lifetimes.absolute), by_cookie };
+    Ok(Prepared { session, token: issued.token, refresh })
 }
 
 /// Brings a hash of a lower cost up to the policy's. The sign-in has succeeded; it does not fail of this.

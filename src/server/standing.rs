@@ -24,6 +24,12 @@ pub const POLL: std::time::Duration = std::time::Duration::from_millis(500);
 /// Users kept in memory at most; the least used go first.
 const USERS_KEPT: usize = 100_000;
 
+/// How often a session's use is noted at most.
+const SEEN_EVERY: Duration = Duration::minutes(1);
+
+/// Sessions whose last use is kept in memory at most; the least used go first.
+const SESSIONS_KEPT: usize = 100_000;
+
 /// What is known of a user: a user who can be let in, or none.
 type Known = Option<Arc<User>>;
 
@@ -36,6 +42,10 @@ pub struct Standing {
     users: Cache<Uuid, Known>,
     /// Sessions whose tokens are dead, and until when that matters.
     ended: RwLock<HashMap<Uuid, DateTime<Utc>>>,
+    /// When sessions were last noted to be in use, milliseconds since 1970.
+    noted: Cache<Uuid, Arc<AtomicI64>>,
+    /// Of those, what the database has not been told.
+    unwritten: std::sync::Mutex<HashMap<Uuid, DateTime<Utc>>>,
     /// The last change applied; held while more are.
     seen: Mutex<Seq>,
     /// When the database last told what has changed, in the clock's ticks.
@@ -68,6 +78,8 @@ impl Standing {
             heard: AtomicI64::new(clock.ticks()),
             users: Cache::new(USERS_KEPT),
             ended: RwLock::default(),
+            noted: Cache::new(SESSIONS_KEPT),
+            unwritten: std::sync::Mutex::default(),
             store,
             clock,
             stale_after,
@@ -149,9 +161,47 @@ impl Standing {
         // Every token of ours names its session; one that does not could never be revoked.
         let session =
             claims.sid.as_deref().and_then(|sid| Uuid::try_parse(sid).ok()).ok_or(Refusal::TokenRevoked)?;
-        match self.ended.read().unwrap_or_else(PoisonError::into_inner).contains_key(&session) {
-            true => Err(Refusal::TokenRevoked),
-            false => Ok(()),
+        if self.ended.read().unwrap_or_else(PoisonError::into_inner).contains_key(&session) {
+            return Err(Refusal::TokenRevoked);
+        }
+        self.note_use(session);
+        Ok(())
+    }
+
+    /// Notes that a session is in use: in memory, and at most once a minute.
+    fn note_use(&self, session: Uuid) {
+        let now = self.clock.now();
+        let millis = now.timestamp_millis();
+        match self.noted.get(&session) {
+            Some(noted) => {
+                let last = noted.load(Ordering::Relaxed);
+                let is_due = millis - last >= SEEN_EVERY.num_milliseconds();
+                // Of several requests at once, one notes it.
+                if !is_due
+                    || noted.compare_exchange(last, millis, Ordering::Relaxed, Ordering::Relaxed).is_err()
+                {
+                    return;
+                }
+            }
+            None => self.noted.insert(session, Arc::new(AtomicI64::new(millis))),
+        }
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).insert(session, now);
+    }
+
+    /// When the session was last noted to be in use, as far as memory reaches.
+    pub fn last_seen(&self, session: Uuid) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_millis(self.noted.get(&session)?.load(Ordering::Relaxed))
+    }
+
+    /// Writes to the database which sessions were in use since it was last told.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists; what could not be written is forgotten, since the next use is noted again.
+    pub async fn write_uses(&self) -> Result<(), StoreError> {
+        let unwritten = std::mem::take(&mut *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner));
+        match unwritten.is_empty() {
+            true => Ok(()),
+            false => self.store.seen(&unwritten.into_iter().collect::<Vec<_>>()).await,
         }
     }
 

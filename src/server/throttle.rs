@@ -1,10 +1,12 @@
-//! Tries to sign in or to register: counted before any hash, and delayed when many failed. The rules stand
+//! Tries to sign in, to register or to refresh: counted before any hash, and delayed when many failed. The rules stand
 //! here; the tallies are in the database, for every server on it and after every restart.
 //!
 //! Three tallies, each with a curve of its own:
 //! - of an **account**, for addresses from which nobody has signed in to it: slow, and at most so many a day;
 //! - of a **known address** of an account, from which somebody has: its owner gets in, whatever strangers do;
 //! - of an **address**, over all accounts.
+//!
+//! Registrations and refreshes are counted by address alone, so many an hour.
 //!
 //! A try is counted first, and given back only by success, so that one whose client went away stays counted.
 //! Everything goes by what was typed, before the account is looked up, and so tells nothing of it. Accounts
@@ -131,6 +133,7 @@ enum Kind {
     Known = 2,
     Address = 3,
     Registration = 4,
+    Refresh = 5,
 }
 
 /// A try that was let through. It is in flight until this is dropped, and counted as a failure until
@@ -210,7 +213,25 @@ impl Throttle {
     ) -> Result<(), ApiError> {
         if self.settings.on {
             let slot = self.slot(Kind::Registration, &[&block(address)]);
-            self.count(store, vec![(slot, self.registration_curve())], now).await?;
+            self.count(store, vec![(slot, self.hourly_curve(self.settings.registrations_per_hour))], now)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Counts a refresh from `address`.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub async fn admit_refresh(
+        &self,
+        store: &Store,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<(), ApiError> {
+        if self.settings.on {
+            let slot = self.slot(Kind::Refresh, &[&block(address)]);
+            self.count(store, vec![(slot, self.hourly_curve(self.settings.refreshes_per_hour))], now).await?;
         }
         Ok(())
     }
@@ -293,13 +314,9 @@ impl Throttle {
         }
     }
 
-    fn registration_curve(&self) -> Curve {
-        Curve {
-            free: u32::MAX,
-            most: self.settings.registrations_per_hour,
-            window: Duration::hours(1),
-            ..self.account_curve()
-        }
+    /// No more than so many, however they went.
+    fn hourly_curve(&self, most: u32) -> Curve {
+        Curve { free: u32::MAX, most, window: Duration::hours(1), ..self.account_curve() }
     }
 
     fn longest(&self) -> Duration {

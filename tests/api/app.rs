@@ -8,6 +8,7 @@ use chrono::{DateTime, Duration, Utc};
 use hallpass::clock::Clock;
 use hallpass::server::accounts::new_user;
 use hallpass::server::config::Settings;
+use hallpass::server::events::{Event, EventKind};
 use hallpass::server::password::{Hasher, Password};
 use hallpass::server::store::Store;
 use hallpass::server::vault::{KdfParams, Vault};
@@ -80,7 +81,13 @@ impl TestApp {
     pub async fn add_user(&self, email: &str, password: &str) {
         let hash = Hasher::start(1, 1, 4).unwrap().hash(&Password::from(password)).await.unwrap();
         let user = new_user(email.into(), Some("Ada".into()), vec!["editor".into()], hash, self.clock.now());
-        self.desk.store().insert_user(&user).await.unwrap();
+        let event = self.event(EventKind::UserAdded).user(user.id);
+        self.desk.store().insert_user(&user, &event).await.unwrap();
+    }
+
+    /// What the operator does now.
+    pub fn event(&self, kind: EventKind) -> Event {
+        Event::new(kind, self.clock.now())
     }
 
     /// Lets time pass for a server that goes on hearing from its database.
@@ -152,7 +159,10 @@ impl Ask<'_> {
 
     pub async fn send(self) -> Reply {
         let desk = &self.app.desk;
-        let service = test::init_service(App::new().wrap(desk.envelope()).configure(desk.configure())).await;
+        let service = test::init_service(
+            App::new().wrap(desk.cors()).wrap(desk.envelope()).configure(desk.configure()),
+        )
+        .await;
         let response = test::call_service(&service, self.request.to_request()).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body()).await.unwrap().to_vec();

@@ -426,7 +426,7 @@ fn the_log_is_text_or_json_and_names_the_request() {
     assert!(told[0]["message"].as_str().unwrap().contains("token_invalid"), "{log}");
     assert!(told[0]["request_id"].as_str().is_some_and(|id| id.len() == 36), "{log}");
     let signed_in =
-        lines.iter().find(|line| line["message"].as_str().unwrap().contains("signed in")).unwrap();
+        lines.iter().find(|line| line["message"].as_str().unwrap().contains("signed_in")).unwrap();
     assert!(signed_in["request_id"].is_string(), "{log}");
     assert!(!log.contains(&token) && !log.contains(PASSWORD) && !log.contains("no.such.token"), "{log}");
 }

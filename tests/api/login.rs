@@ -1,6 +1,7 @@
 //! `POST /auth/login`.
 
 use chrono::Duration;
+use hallpass::server::events::EventKind;
 use serde_json::json;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
@@ -38,7 +39,7 @@ async fn every_failed_sign_in_gets_the_same_bytes() {
     let app = TestApp::new().await;
     app.add_user("gone@example.com", PASSWORD).await;
     let gone = app.desk.store().user_by_email("gone@example.com").await.unwrap().unwrap();
-    app.desk.store().set_disabled(gone.id, true, app.clock.now()).await.unwrap();
+    app.desk.store().set_disabled(gone.id, true, &app.event(EventKind::UserDisabled)).await.unwrap();
     let mut passwordless = hallpass::server::accounts::new_user(
         "sso@example.com".into(),
         None,
@@ -47,7 +48,7 @@ async fn every_failed_sign_in_gets_the_same_bytes() {
         app.clock.now(),
     );
     passwordless.password_hash = None;
-    app.desk.store().insert_user(&passwordless).await.unwrap();
+    app.desk.store().insert_user(&passwordless, &app.event(EventKind::UserAdded)).await.unwrap();
 
     let mut seen = Vec::new();
     for (email, password, what) in [
@@ -111,7 +112,7 @@ async fn a_hash_of_a_lower_cost_is_renewed_by_a_login_and_the_password_stays_goo
     let cheap = hallpass::server::password::Hasher::start(1, 1, 4).unwrap();
     let hash = cheap.hash(&PASSWORD.into()).await.unwrap();
     let id = app.user_id().await;
-    app.desk.store().set_password(id, &hash, app.clock.now()).await.unwrap();
+    app.desk.store().set_password(id, &hash, &app.event(EventKind::PasswordChanged)).await.unwrap();
 
     let token = app.token().await;
     let stored = app.desk.store().user(id).await.unwrap().unwrap().password_hash.unwrap();

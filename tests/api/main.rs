@@ -12,6 +12,7 @@ mod login;
 mod manners;
 mod prompt;
 mod secrets;
+mod session;
 mod settings;
 mod throttle;
 mod user;

@@ -107,7 +107,7 @@ fn neither_the_database_nor_the_log_nor_the_environment_holds_a_secret() {
     assert!(holds(&files, crate::app::EMAIL.as_bytes()));
     assert!(holds(&environment, b"HALLPASS_PASSWORD__BCRYPT_COST"));
     let log = server.stop("TERM").err.into_bytes();
-    assert!(holds(&log, b"signed in"));
+    assert!(holds(&log, b"signed_in"));
     for secret in &secrets {
         let name = String::from_utf8_lossy(secret);
         for (place, bytes) in

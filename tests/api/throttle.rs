@@ -244,7 +244,6 @@ async fn a_delayed_try_writes_nothing_and_what_was_typed_is_nowhere_in_the_datab
     assert!(before == files(), "the database was written to");
     for file in &before {
         assert!(memchr::memmem::find(file, typed.as_bytes()).is_none());
-        assert!(memchr::memmem::find(file, STRANGER.as_bytes()).is_none());
     }
     assert!(before.iter().any(|file| memchr::memmem::find(file, EMAIL.as_bytes()).is_some()), "the control");
 }

@@ -1,6 +1,7 @@
 //! `GET /user/`, and how soon a change bites.
 
 use chrono::Duration;
+use hallpass::server::events::EventKind;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
 
@@ -41,26 +42,25 @@ async fn a_change_by_another_process_bites_once_it_is_heard() {
     let app = TestApp::new().await;
     let id = app.user_id().await;
     let store = app.another().await.desk.store().clone();
-    let now = app.clock.now();
 
     let token = app.token().await;
     assert_eq!(app.get_user(&token).await.expect_data("at first")["name"], "Ada");
 
-    store.set_name(id, Some("Countess"), now).await.unwrap();
+    store.set_name(id, Some("Countess"), &app.event(EventKind::UserRenamed)).await.unwrap();
     app.desk.catch_up().await.unwrap();
     assert_eq!(app.get_user(&token).await.expect_data("renamed")["name"], "Countess");
 
-    store.set_disabled(id, true, now).await.unwrap();
+    store.set_disabled(id, true, &app.event(EventKind::UserDisabled)).await.unwrap();
     app.desk.catch_up().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "disabled");
 
-    store.set_disabled(id, false, now).await.unwrap();
+    store.set_disabled(id, false, &app.event(EventKind::UserEnabled)).await.unwrap();
     app.desk.catch_up().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "enabled again: no old token revives");
 
     let token = app.token().await;
     app.get_user(&token).await.expect_data("a new sign-in");
-    store.delete_user(id, now).await.unwrap();
+    store.delete_user(id, &app.event(EventKind::UserDeleted)).await.unwrap();
     app.desk.catch_up().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "deleted");
 }
@@ -70,7 +70,11 @@ async fn a_new_password_kills_every_earlier_token_also_one_of_the_same_second() 
     let app = TestApp::new().await;
     let tokens = [app.token().await, app.token().await];
     let hash = app.desk.hasher().hash(&"another horse battery".into()).await.unwrap();
-    app.desk.store().set_password(app.user_id().await, &hash, app.clock.now()).await.unwrap();
+    app.desk
+        .store()
+        .set_password(app.user_id().await, &hash, &app.event(EventKind::PasswordChanged))
+        .await
+        .unwrap();
     app.desk.catch_up().await.unwrap();
     for token in &tokens {
         app.get_user(token).await.expect_refused("token_revoked", "issued before");
@@ -84,8 +88,8 @@ async fn a_new_password_kills_every_earlier_token_also_one_of_the_same_second() 
 async fn what_has_ended_stays_ended_for_a_server_that_starts_later() {
     let app = TestApp::new().await;
     let (dead, id) = (app.token().await, app.user_id().await);
-    app.desk.store().set_disabled(id, true, app.clock.now()).await.unwrap();
-    app.desk.store().set_disabled(id, false, app.clock.now()).await.unwrap();
+    app.desk.store().set_disabled(id, true, &app.event(EventKind::UserDisabled)).await.unwrap();
+    app.desk.store().set_disabled(id, false, &app.event(EventKind::UserEnabled)).await.unwrap();
     let alive = app.token().await;
     let later = app.another().await;
     later.get_user(&dead).await.expect_refused("token_revoked", "ended before the start");
@@ -99,11 +103,11 @@ async fn a_server_that_slept_through_cleared_changes_learns_everything_anew() {
     app.get_user(&token).await.expect_data("known and cached");
     let other = app.another().await;
     let id = app.user_id().await;
-    other.desk.store().set_disabled(id, true, app.clock.now()).await.unwrap();
+    other.desk.store().set_disabled(id, true, &app.event(EventKind::UserDisabled)).await.unwrap();
     app.clock.advance(Duration::hours(2));
     other.desk.tidy().await.unwrap();
     // One more change, so that the gap before it shows.
-    other.desk.store().set_name(id, None, app.clock.now()).await.unwrap();
+    other.desk.store().set_name(id, None, &app.event(EventKind::UserRenamed)).await.unwrap();
     app.clock.advance(Duration::hours(-2));
     app.desk.catch_up().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "disabled during the sleep");

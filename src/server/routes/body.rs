@@ -21,35 +21,61 @@ const ARRIVAL: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct Body<T>(pub T);
 
+/// The body as a `T`, and a `T` of nothing where there is no body at all.
+#[derive(Debug)]
+pub(crate) struct OptionalBody<T>(pub T);
+
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request
-            .app_data::<web::Data<Desk>>()
-            .map_or(65_536, |desk| desk.settings().server.max_body_bytes);
-        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let declared: Option<usize> = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let media_type = header(CONTENT_TYPE).map(is_json);
-        let payload = payload.take();
+        let bytes = collect(request, payload);
+        Box::pin(async move { parse(&bytes.await?).map(Self) })
+    }
+}
+
+impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalBody<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = collect(request, payload);
         Box::pin(async move {
-            if media_type == Some(false) {
-                return Err(ApiError::UnsupportedMediaType);
+            let bytes = bytes.await?;
+            match bytes.is_empty() {
+                true => Ok(Self(T::default())),
+                false => parse(&bytes).map(Self),
             }
-            if declared.is_some_and(|length| length > limit) {
-                return Err(ApiError::BodyTooLarge);
-            }
-            let bytes = actix_rt::time::timeout(ARRIVAL, read(payload, declared.unwrap_or(0), limit))
-                .await
-                .unwrap_or_else(|_| {
-                Err(ApiError::JsonMalformed("it did not arrive within 15 s".into()))
-            })?;
-            if media_type.is_none() && !bytes.is_empty() {
-                return Err(ApiError::UnsupportedMediaType);
-            }
-            parse(&bytes).map(Self)
         })
+    }
+}
+
+/// The bytes of a body that may be as long as the settings say, and must be called JSON unless it is empty.
+fn collect(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<Zeroizing<Vec<u8>>, ApiError>> + use<> {
+    let limit =
+        request.app_data::<web::Data<Desk>>().map_or(65_536, |desk| desk.settings().server.max_body_bytes);
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let declared: Option<usize> = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let media_type = header(CONTENT_TYPE).map(is_json);
+    let payload = payload.take();
+    async move {
+        if media_type == Some(false) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        if declared.is_some_and(|length| length > limit) {
+            return Err(ApiError::BodyTooLarge);
+        }
+        let bytes = actix_rt::time::timeout(ARRIVAL, read(payload, declared.unwrap_or(0), limit))
+            .await
+            .unwrap_or_else(|_| Err(ApiError::JsonMalformed("it did not arrive within 15 s".into())))?;
+        if media_type.is_none() && !bytes.is_empty() {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        Ok(bytes)
     }
 }
 

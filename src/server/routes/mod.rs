@@ -1,23 +1,24 @@
 //! All paths. One file a scope, with thin handlers; what they share stands here.
 
-mod address;
 pub mod auth;
 mod body;
+mod client;
 pub mod health;
 pub mod user;
 pub mod well_known;
 
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderValue};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderValue, SET_COOKIE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::failure::Fields;
-use crate::guard::User;
+use crate::guard::{AuthUser, User};
 use crate::server::error::ApiError;
 use crate::server::password::{Password, check_new, check_presented};
 use crate::server::sign_in::SignedIn;
-use crate::server::{Desk, accounts};
+use crate::server::{Desk, accounts, cookie};
 
 /// A path and the methods it takes, with and without its trailing slash. HEAD works where GET does,
 /// OPTIONS answers 204, every other method 405, both with `Allow` (RFC 9110 §9.3.7, §15.5.6).
@@ -56,6 +57,11 @@ impl guard::Guard for OneOf {
     }
 }
 
+/// The id under which the store knows the user who asks.
+pub(crate) fn user_id(user: &AuthUser) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(&user.id).map_err(|_| ApiError::Internal("the id of a stored user is no UUID".into()))
+}
+
 /// `{"data": …}`, never kept by a cache: whatever our routes tell is about one user.
 pub(crate) fn data(value: impl Serialize) -> HttpResponse {
     #[derive(Serialize)]
@@ -74,24 +80,46 @@ pub(crate) fn created(value: impl Serialize) -> HttpResponse {
     response
 }
 
-/// What a beginning session is answered with (RFC 6749 §5.1).
+/// What a session that begins or goes on is answered with (RFC 6749 §5.1). The refresh token is in the body or
+/// in the cookie, never in both.
 pub(crate) fn tokens(message: &'static str, signed_in: SignedIn) -> HttpResponse {
     #[derive(Serialize)]
-    struct Tokens {
+    struct Tokens<'a> {
         message: &'static str,
-        token: String,
+        token: &'a str,
         token_type: &'static str,
         /// Seconds.
         expires_in: i64,
-        user: User,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refresh_token: Option<&'a str>,
+        /// Seconds.
+        refresh_expires_in: i64,
+        user: &'a User,
     }
-    data(Tokens {
+    let SignedIn { token, expires_in, refresh, user } = signed_in;
+    let refresh_token = refresh.token.to_text();
+    let mut response = data(Tokens {
         message,
-        token: signed_in.token,
+        token: &token,
         token_type: "Bearer",
-        expires_in: signed_in.expires_in.num_seconds(),
-        user: signed_in.user,
-    })
+        expires_in: expires_in.num_seconds(),
+        refresh_token: Some(refresh_token.as_str()).filter(|_| !refresh.by_cookie),
+        refresh_expires_in: refresh.expires_in.num_seconds(),
+        user: &user,
+    });
+    if refresh.by_cookie {
+        response.headers_mut().append(SET_COOKIE, cookie::carrying(&refresh));
+    }
+    response
+}
+
+/// 204, and the cookie taken away where the session that ended was by cookie.
+pub(crate) fn ended(by_cookie: bool) -> HttpResponse {
+    let mut response = HttpResponse::NoContent().finish();
+    if by_cookie {
+        response.headers_mut().append(SET_COOKIE, cookie::cleared());
+    }
+    response
 }
 
 /// The fields of a request, checked one by one; what was wrong with each is told all at once.

@@ -8,6 +8,7 @@ mod sqlite;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::events::{Client, Event};
 pub use sqlite::Store;
 
 /// How long the database may take for one question before it counts as not answering.
@@ -72,6 +73,12 @@ pub struct NewSession {
     pub at: DateTime<Utc>,
     /// When its first access token expires.
     pub token_until: DateTime<Utc>,
+    /// The digest of its first refresh token.
+    pub refresh_digest: Digest,
+    /// Whether its refresh tokens travel in the cookie alone.
+    pub by_cookie: bool,
+    /// Who signs in.
+    pub client: Client,
 }
 
 /// A password about to change, and the session that goes on with the new one.
@@ -83,6 +90,96 @@ pub struct PasswordChange<'a> {
     pub new_hash: &'a str,
     /// The only session that lives on; its `password_hash` is the new one.
     pub session: &'a NewSession,
+}
+
+/// SHA-256 of a refresh token.
+pub type Digest = [u8; 32];
+
+/// How long a session may go on.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// Without a refresh.
+    pub idle: chrono::Duration,
+    /// In all.
+    pub absolute: chrono::Duration,
+    /// How long after its first use a refresh token still gets its successor.
+    pub grace: chrono::Duration,
+}
+
+/// How long things are kept that are of no use any more.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Sessions, beyond which only ended ones stay until their last token has expired.
+    pub sessions: Lifetimes,
+    /// How long after its expiry a token may still be accepted.
+    pub leeway: chrono::Duration,
+    /// Events.
+    pub events: chrono::Duration,
+}
+
+/// A refresh token, presented.
+#[derive(Debug)]
+pub struct Presented {
+    /// The session that it names.
+    pub session: Uuid,
+    /// Its digest.
+    pub digest: Digest,
+    /// The successor's, if it is the first time.
+    pub successor: Digest,
+    /// What that successor was made with.
+    pub salt: [u8; 32],
+    /// Whether it came in the cookie.
+    pub by_cookie: bool,
+    /// Now.
+    pub at: DateTime<Utc>,
+    /// When the access token expires that is handed out with the successor.
+    pub token_until: DateTime<Utc>,
+    /// Who presents it.
+    pub client: Client,
+}
+
+/// What becomes of a refresh token that was presented.
+#[derive(Debug)]
+pub enum Rotation {
+    /// It has a successor, made with `salt`: the one presented, or that of its first use.
+    Successor {
+        /// Whose session it is.
+        user: Box<UserRow>,
+        /// What the successor is made with.
+        salt: [u8; 32],
+        /// When the session ends, unless it is refreshed.
+        expires_at: DateTime<Utc>,
+    },
+    /// It had been used before, and too long ago: its session has ended now.
+    Theft,
+    /// Its session has ended or never was, or its tokens travel another way. Nothing was written.
+    Refused,
+}
+
+/// A session as its user sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// The token's `sid`.
+    pub id: Uuid,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it was last seen in use, or a minute before.
+    pub last_seen_at: DateTime<Utc>,
+    /// When it ends, unless it is refreshed.
+    pub expires_at: DateTime<Utc>,
+    /// Who signed in or refreshed it last.
+    pub client: Client,
+}
+
+/// An event as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Its place in the order of all.
+    pub number: i64,
+    /// What happened.
+    pub event: Event,
+    /// The user's address today; none for one who is deleted.
+    pub email: Option<String>,
 }
 
 /// Something that running servers must hear of.

@@ -1,5 +1,7 @@
 //! The embedded database: one writer, a few readers beside it (WAL).
 
+mod events;
+mod sessions;
 mod tries;
 
 use std::fs::{File, OpenOptions};
@@ -14,7 +16,8 @@ use sqlx::sqlite::{
 use sqlx::{SqlSafeStr, Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::{Change, NewSession, PATIENCE, PasswordChange, Seq, StoreError, UserRow};
+use super::{Change, Keep, PATIENCE, PasswordChange, Seq, StoreError, UserRow};
+use crate::server::events::Event;
 use crate::server::vault::{KdfParams, SealedInstallation, SealedKey};
 
 const MIGRATIONS: &[(i64, &str, &str)] =
@@ -25,6 +28,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The first SQLite whose WAL cannot corrupt a database that two processes checkpoint.
 const OLDEST_SQLITE: &str = "3.51.3";
+
+use events::record;
+use sessions::{end_sessions, insert_session};
 
 /// The database. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -41,6 +47,8 @@ macro_rules! user_columns {
         concat!("select id, email, name, roles, password_hash, disabled_at, created_at, last_login_at from users ", $rest)
     };
 }
+
+use user_columns;
 
 macro_rules! insert_user {
     ($user:expr, $rest:literal) => {
@@ -196,14 +204,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::EmailTaken`] when the address belongs to somebody; the index decides, so two at
     /// once cannot both win.
-    pub async fn insert_user(&self, user: &UserRow) -> Result<(), StoreError> {
+    pub async fn insert_user(&self, user: &UserRow, event: &Event) -> Result<(), StoreError> {
         bounded(async {
-            insert_user!(user, "").execute(&self.writer).await.map(|_| ()).map_err(|error| {
+            let mut tx = self.begin().await?;
+            insert_user!(user, "").execute(&mut *tx).await.map_err(|error| {
                 match error.as_database_error().is_some_and(|error| error.is_unique_violation()) {
                     true => StoreError::EmailTaken,
                     false => error.into(),
                 }
-            })
+            })?;
+            commit(tx, event).await
         })
         .await
     }
@@ -212,7 +222,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`StoreError`] lists; then none was added.
-    pub async fn insert_users(&self, users: &[UserRow]) -> Result<usize, StoreError> {
+    pub async fn insert_users(&self, users: &[UserRow], event: &Event) -> Result<usize, StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
             let mut added = 0;
@@ -220,7 +230,7 @@ impl Store {
                 let done = insert_user!(user, "on conflict (email) do nothing").execute(&mut *tx).await?;
                 added += usize::from(done.rows_affected() > 0);
             }
-            tx.commit().await?;
+            commit(tx, event).await?;
             Ok(added)
         })
         .await
@@ -283,7 +293,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`StoreError`] lists.
-    pub async fn set_password(&self, id: Uuid, hash: &str, at: DateTime<Utc>) -> Result<bool, StoreError> {
+    pub async fn set_password(&self, id: Uuid, hash: &str, event: &Event) -> Result<bool, StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
             let found = sqlx::query("update users set password_hash = $2 where id = $1")
@@ -292,10 +302,13 @@ impl Store {
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();
-            end_sessions(&mut tx, id, at).await?;
-            note(&mut tx, Change::User(id), at).await?;
-            tx.commit().await?;
-            Ok(found > 0)
+            if found == 0 {
+                return Ok(false);
+            }
+            end_sessions(&mut tx, id, event.at).await?;
+            note(&mut tx, Change::User(id), event.at).await?;
+            commit(tx, event).await?;
+            Ok(true)
         })
         .await
     }
@@ -305,7 +318,11 @@ impl Store {
     ///
     /// # Errors
     /// As [`StoreError`] lists.
-    pub async fn change_password(&self, change: &PasswordChange<'_>) -> Result<bool, StoreError> {
+    pub async fn change_password(
+        &self,
+        change: &PasswordChange<'_>,
+        event: &Event,
+    ) -> Result<bool, StoreError> {
         bounded(async {
             let (user, at) = (change.session.user_id, change.session.at);
             let mut tx = self.begin().await?;
@@ -324,7 +341,7 @@ impl Store {
             end_sessions(&mut tx, user, at).await?;
             insert_session(&mut tx, change.session).await?;
             note(&mut tx, Change::User(user), at).await?;
-            tx.commit().await?;
+            commit(tx, event).await?;
             Ok(true)
         })
         .await
@@ -353,26 +370,24 @@ impl Store {
     ///
     /// # Errors
     /// As [`StoreError`] lists.
-    pub async fn set_disabled(
-        &self,
-        id: Uuid,
-        disabled: bool,
-        at: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    pub async fn set_disabled(&self, id: Uuid, disabled: bool, event: &Event) -> Result<bool, StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
             let found = sqlx::query("update users set disabled_at = $2 where id = $1")
                 .bind(id)
-                .bind(disabled.then(|| at.timestamp_millis()))
+                .bind(disabled.then(|| event.at.timestamp_millis()))
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();
-            if disabled {
-                end_sessions(&mut tx, id, at).await?;
+            if found == 0 {
+                return Ok(false);
             }
-            note(&mut tx, Change::User(id), at).await?;
-            tx.commit().await?;
-            Ok(found > 0)
+            if disabled {
+                end_sessions(&mut tx, id, event.at).await?;
+            }
+            note(&mut tx, Change::User(id), event.at).await?;
+            commit(tx, event).await?;
+            Ok(true)
         })
         .await
     }
@@ -381,12 +396,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`StoreError`] lists.
-    pub async fn set_name(
-        &self,
-        id: Uuid,
-        name: Option<&str>,
-        at: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    pub async fn set_name(&self, id: Uuid, name: Option<&str>, event: &Event) -> Result<bool, StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
             let found = sqlx::query("update users set name = $2 where id = $1")
@@ -395,9 +405,12 @@ impl Store {
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();
-            note(&mut tx, Change::User(id), at).await?;
-            tx.commit().await?;
-            Ok(found > 0)
+            if found == 0 {
+                return Ok(false);
+            }
+            note(&mut tx, Change::User(id), event.at).await?;
+            commit(tx, event).await?;
+            Ok(true)
         })
         .await
     }
@@ -407,66 +420,25 @@ impl Store {
     ///
     /// # Errors
     /// As [`StoreError`] lists.
-    pub async fn delete_user(&self, id: Uuid, at: DateTime<Utc>) -> Result<bool, StoreError> {
+    pub async fn delete_user(&self, id: Uuid, event: &Event) -> Result<bool, StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
-            end_sessions(&mut tx, id, at).await?;
+            end_sessions(&mut tx, id, event.at).await?;
+            sqlx::query("update sessions set user_agent = null, address = null where user_id = $1")
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
             let found = sqlx::query("delete from users where id = $1")
                 .bind(id)
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();
-            note(&mut tx, Change::User(id), at).await?;
-            tx.commit().await?;
-            Ok(found > 0)
-        })
-        .await
-    }
-
-    // --- sessions ---
-
-    /// Begins a session and notes the sign-in, if the user is still there, enabled, and has the password
-    /// that was checked. `false`: not so, and nothing was written.
-    ///
-    /// # Errors
-    /// As [`StoreError`] lists.
-    pub async fn begin_session(&self, session: &NewSession) -> Result<bool, StoreError> {
-        bounded(async {
-            let mut tx = self.begin().await?;
-            let at = session.at.timestamp_millis();
-            let welcome = sqlx::query(
-                "update users set last_login_at = $3 where id = $1 and password_hash = $2 and disabled_at is null",
-            )
-            .bind(session.user_id)
-            .bind(&session.password_hash)
-            .bind(at)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-            if welcome == 0 {
+            if found == 0 {
                 return Ok(false);
             }
-            insert_session(&mut tx, session).await?;
-            note(&mut tx, Change::User(session.user_id), session.at).await?;
-            tx.commit().await?;
+            note(&mut tx, Change::User(id), event.at).await?;
+            commit(tx, event).await?;
             Ok(true)
-        })
-        .await
-    }
-
-    /// The sessions that have ended while tokens of theirs are still in time at `now`, and until when.
-    ///
-    /// # Errors
-    /// As [`StoreError`] lists.
-    pub async fn ended_sessions(&self, now: DateTime<Utc>) -> Result<Vec<(Uuid, DateTime<Utc>)>, StoreError> {
-        bounded(async {
-            let rows: Vec<(Uuid, i64)> = sqlx::query_as(
-                "select id, token_until from sessions where ended_at is not null and token_until > $1",
-            )
-            .bind(now.timestamp_millis())
-            .fetch_all(&self.readers)
-            .await?;
-            rows.into_iter().map(|(id, until)| Ok((id, time(until)?))).collect()
         })
         .await
     }
@@ -505,31 +477,35 @@ impl Store {
         .await
     }
 
-    /// Clears away what no server needs any more at `now`: changes that every server has long seen, and
-    /// sessions whose last token has expired after they ended.
+    /// Clears away what no server needs any more at `now`: changes that every server has long seen, tries
+    /// and events of old, and sessions that are over, once their last token has expired.
     ///
     /// # Errors
     /// As [`StoreError`] lists.
-    pub async fn reap(&self, now: DateTime<Utc>, leeway: chrono::Duration) -> Result<(), StoreError> {
+    pub async fn reap(&self, now: DateTime<Utc>, keep: &Keep) -> Result<(), StoreError> {
+        let before = |age: chrono::Duration| (now - age).timestamp_millis();
+        let clear = [
+            ("delete from changes where at < $1", before(chrono::Duration::hours(1))),
+            // A day without a try is forgotten by every curve.
+            ("delete from tries where last_at < $1", before(chrono::Duration::hours(25))),
+            ("delete from known_addresses where until < $1", now.timestamp_millis()),
+            ("delete from rotations where at < $1", before(keep.sessions.grace)),
+            ("delete from events where at < $1", before(keep.events)),
+        ];
         bounded(async {
             let mut tx = self.begin().await?;
-            sqlx::query("delete from changes where at < $1")
-                .bind((now - chrono::Duration::hours(1)).timestamp_millis())
-                .execute(&mut *tx)
-                .await?;
-            // A day without a try is forgotten by every curve.
-            sqlx::query("delete from tries where last_at < $1")
-                .bind((now - chrono::Duration::hours(25)).timestamp_millis())
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query("delete from known_addresses where until < $1")
-                .bind(now.timestamp_millis())
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query("delete from sessions where token_until < $1")
-                .bind((now - leeway).timestamp_millis())
-                .execute(&mut *tx)
-                .await?;
+            for (statement, limit) in clear {
+                sqlx::query(statement).bind(limit).execute(&mut *tx).await?;
+            }
+            sqlx::query(
+                "delete from sessions where token_until < $1 \
+                 and (ended_at is not null or created_at <= $2 or refreshed_at <= $3)",
+            )
+            .bind(before(keep.leeway))
+            .bind(before(keep.sessions.absolute))
+            .bind(before(keep.sessions.idle))
+            .execute(&mut *tx)
+            .await?;
             tx.commit().await?;
             Ok(())
         })
@@ -557,35 +533,11 @@ async fn insert_key(tx: &mut Transaction<'_, Sqlite>, key: &SealedKey) -> Result
     note(tx, Change::Keys, key.created_at).await
 }
 
-async fn insert_session(tx: &mut Transaction<'_, Sqlite>, session: &NewSession) -> Result<(), StoreError> {
-    sqlx::query("insert into sessions (id, user_id, created_at, token_until) values ($1, $2, $3, $4)")
-        .bind(session.id)
-        .bind(session.user_id)
-        .bind(session.at.timestamp_millis())
-        .bind(session.token_until.timestamp_millis())
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
-}
-
-async fn end_sessions(
-    tx: &mut Transaction<'_, Sqlite>,
-    user: Uuid,
-    at: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into changes (kind, subject, at) \
-         select 'session', id, $2 from sessions where user_id = $1 and ended_at is null",
-    )
-    .bind(user)
-    .bind(at.timestamp_millis())
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query("update sessions set ended_at = $2 where user_id = $1 and ended_at is null")
-        .bind(user)
-        .bind(at.timestamp_millis())
-        .execute(&mut **tx)
-        .await?;
+/// Records what happened, in the transaction that did it, and tells the log once it is done.
+async fn commit(mut tx: Transaction<'static, Sqlite>, event: &Event) -> Result<(), StoreError> {
+    record(&mut tx, event).await?;
+    tx.commit().await?;
+    event.log();
     Ok(())
 }
 

@@ -1,34 +1,42 @@
-//! Where a request comes from: the socket's address, or, behind a proxy that the operator trusts, the
-//! rightmost one that is not such a proxy. What a stranger writes into a header is never believed.
+//! Who asks: from the socket's address, or, behind a proxy that the operator trusts, the rightmost one that is
+//! not such a proxy; and with which program. What a stranger writes into a header of addresses is never
+//! believed.
 
 use std::future::{Ready, ready};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use actix_web::dev::Payload;
+use actix_web::http::header::USER_AGENT;
 use actix_web::{FromRequest, HttpRequest, web};
 use ipnet::IpNet;
 
 use crate::server::Desk;
+use crate::server::events::Client;
 
-/// The client's address.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ClientAddress(pub IpAddr);
+/// The longest `User-Agent` that is kept, in characters.
+const USER_AGENT_CHARS: usize = 256;
 
-impl FromRequest for ClientAddress {
+impl FromRequest for Client {
     type Error = std::convert::Infallible;
     type Future = Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // Without a socket there is only a test, or one that is not of the Internet.
-        let peer =
-            request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()).to_canonical();
-        let address = request.app_data::<web::Data<Desk>>().map_or(peer, |desk| {
-            let server = &desk.settings().server;
-            let header = server.forwarded_header.as_str();
-            let values = request.headers().get_all(header).filter_map(|value| value.to_str().ok());
-            client(peer, &server.trusted_proxies, header, &values.collect::<Vec<_>>())
+        let address = request.peer_addr().map(|peer| {
+            let peer = peer.ip().to_canonical();
+            request.app_data::<web::Data<Desk>>().map_or(peer, |desk| {
+                let server = &desk.settings().server;
+                let header = server.forwarded_header.as_str();
+                let values = request.headers().get_all(header).filter_map(|value| value.to_str().ok());
+                client(peer, &server.trusted_proxies, header, &values.collect::<Vec<_>>())
+            })
         });
-        ready(Ok(Self(address)))
+        let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+        let user_agent = user_agent
+            .map(|text| {
+                text.chars().filter(|character| !character.is_control()).take(USER_AGENT_CHARS).collect()
+            })
+            .filter(|text: &String| !text.is_empty());
+        ready(Ok(Self { address, user_agent }))
     }
 }
 

@@ -1,0 +1,148 @@
+//! `hallpass events`: the record of what happened, without the passphrase and beside a running server.
+
+use std::time::Duration as StdDuration;
+
+use chrono::{DateTime, Duration, NaiveDate, Utc};
+use clap::Args;
+use serde_json::json;
+
+use super::user::{find, rfc3339, say};
+use super::{Common, Failed, block_on, open_store};
+use crate::clock::Clock;
+use crate::server::store::{RecordedEvent, Store};
+
+/// Events read at a time, so that a record of any length takes little memory.
+const PAGE: u32 = 500;
+
+/// How often a record that is followed is looked at.
+const FOLLOW_EVERY: StdDuration = StdDuration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// Only what happened to this user
+    #[arg(long, value_name = "EMAIL")]
+    user: Option<String>,
+    /// Only from then on: 2026-01-31T09:30:00Z, 2026-01-31, or 90s, 15m, 12h, 7d ago
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Go on with what happens from now on, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(common: &Common, args: &EventsArgs) -> Result<(), Failed> {
+    let settings = common.settings(None)?;
+    super::log::start(settings.log.format);
+    let since = match &args.since {
+        Some(text) => parse_since(text, Clock::system().now()).map_err(Failed::usage)?,
+        None => DateTime::UNIX_EPOCH,
+    };
+    block_on(async {
+        let store = open_store(&settings).await?;
+        let outcome = show(&store, args, since).await;
+        store.close().await;
+        outcome
+    })
+}
+
+async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<(), Failed> {
+    let user = match &args.user {
+        Some(email) => Some(find(store, email).await?.id),
+        None => None,
+    };
+    let mut seen = 0;
+    loop {
+        let page = store.events(user, since, seen, PAGE).await?;
+        let is_last = page.len() < PAGE as usize;
+        for recorded in page {
+            seen = recorded.number;
+            say(format_args!("{}", if args.json { as_json(&recorded) } else { as_text(&recorded) }));
+        }
+        match (is_last, args.follow) {
+            (false, _) => {}
+            (true, true) => actix_rt::time::sleep(FOLLOW_EVERY).await,
+            (true, false) => return Ok(()),
+        }
+    }
+}
+
+fn as_text(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
+    let id = event.user.map(|id| id.to_string());
+    let fields = [
+        ("user", email.clone().or(id)),
+        ("session", event.session.map(|id| id.to_string())),
+        ("address", event.address.map(|address| address.to_string())),
+        ("request_id", event.request.clone()),
+    ];
+    let mut line = format!("{} {:<21}", rfc3339(event.at), event.kind.name());
+    for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        line.push_str(&format!(" {name}={value}"));
+    }
+    line.trim_end().to_owned()
+}
+
+fn as_json(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
+    json!({
+        "at": rfc3339(event.at),
+        "kind": event.kind.name(),
+        "user_id": event.user.map(|id| id.to_string()),
+        "email": email,
+        "session_id": event.session.map(|id| id.to_string()),
+        "address": event.address.map(|address| address.to_string()),
+        "request_id": event.request,
+    })
+    .to_string()
+}
+
+/// The moment that `text` means at `now`.
+fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
+    }
+    let ago = text.char_indices().last().and_then(|(end, unit)| {
+        let count = text[..end].parse::<u32>().ok()?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        now.checked_sub_signed(Duration::seconds(i64::from(count) * seconds))
+    });
+    ago.ok_or_else(|| {
+        format!(
+            "--since {text:?} is no time; 2026-01-31T09:30:00Z, 2026-01-31, 90s, 15m, 12h or 7d is accepted"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_given_whole_by_its_day_or_by_how_long_ago_it_was() {
+        let now = "2026-02-01T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2026-01-31T09:30:00Z", "2026-01-31T09:30:00Z"),
+            ("2026-01-31T09:30:00+01:00", "2026-01-31T08:30:00Z"),
+            ("2026-01-31", "2026-01-31T00:00:00Z"),
+            ("90s", "2026-02-01T11:58:30Z"),
+            ("15m", "2026-02-01T11:45:00Z"),
+            ("12h", "2026-02-01T00:00:00Z"),
+            ("7d", "2026-01-25T12:00:00Z"),
+        ] {
+            assert_eq!(parse_since(text, now).map(rfc3339), Ok(expected.to_owned()), "{text}");
+        }
+        for text in ["", "yesterday", "7", "7w", "-7d", "4294967295d", "d", "é"] {
+            assert!(parse_since(text, now).is_err_and(|reason| reason.contains("12h or 7d")), "{text}");
+        }
+    }
+}

@@ -1,0 +1,771 @@
+//! Refresh, logout, and the sessions that a person sees.
+
+use actix_web::http::Method;
+use chrono::Duration;
+use futures_util::future::join_all;
+use hallpass::server::events::EventKind;
+use serde_json::{Value, json};
+
+use crate::app::{EMAIL, PASSWORD, Reply, TestApp};
+
+/// The two tokens of an answer.
+struct Pair {
+    access: String,
+    refresh: String,
+}
+
+impl Pair {
+    #[track_caller]
+    fn of(reply: &Reply) -> Self {
+        let data = reply.expect_data("tokens");
+        let text = |name: &str| data[name].as_str().unwrap_or_else(|| panic!("no {name}: {data}")).to_owned();
+        Self { access: text("token"), refresh: text("refresh_token") }
+    }
+}
+
+impl TestApp {
+    async fn sign_in(&self) -> Pair {
+        Pair::of(&self.login(EMAIL, PASSWORD).await)
+    }
+
+    async fn refresh(&self, token: &str) -> Reply {
+        self.post("/auth/refresh").json(json!({"refresh_token": token})).send().await
+    }
+
+    async fn bearer(&self, method: Method, path: &str, token: &str) -> Reply {
+        self.ask(method, path).authorization(&format!("Bearer {token}")).send().await
+    }
+
+    async fn kinds(&self) -> Vec<&'static str> {
+        let events = self.desk.store().events(None, chrono::DateTime::UNIX_EPOCH, 0, 10_000).await.unwrap();
+        events.into_iter().map(|recorded| recorded.event.kind.name()).collect()
+    }
+}
+
+#[track_caller]
+fn expect_invalid(reply: &Reply, what: &str) {
+    reply.expect_failure(401, "refresh_invalid", what);
+    assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer realm="Authentication Required""#), "{what}");
+}
+
+#[actix_rt::test]
+async fn a_refresh_hands_out_the_next_tokens_of_the_same_session() {
+    let app = TestApp::new().await;
+    let first = app.sign_in().await;
+    app.pass(Duration::minutes(59)).await;
+    let reply = app.refresh(&first.refresh).await;
+    let data = reply.expect_data("refresh");
+    let mut names: Vec<_> = data.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["expires_in", "message", "refresh_expires_in", "refresh_token", "token", "token_type", "user"]
+    );
+    assert_eq!((&data["token_type"], &data["expires_in"]), (&json!("Bearer"), &json!(3600)));
+    assert_eq!(data["refresh_expires_in"], 1_209_600);
+    let second = Pair::of(&reply);
+    assert_ne!(second.refresh, first.refresh);
+    app.pass(Duration::minutes(59)).await;
+    app.get_user(&first.access).await.expect_refused("token_expired", "the first access token");
+    assert_eq!(app.get_user(&second.access).await.expect_data("the second")["email"], EMAIL);
+    let sessions = app.bearer(Method::GET, "/user/sessions", &second.access).await.expect_data("sessions");
+    assert_eq!(sessions.as_array().unwrap().len(), 1, "{sessions}");
+}
+
+#[actix_rt::test]
+async fn twenty_refreshes_at_once_all_get_the_same_successor() {
+    let app = TestApp::new().await;
+    let first = app.sign_in().await;
+    let other = app.another().await;
+    let asks = (0..20).map(|number| {
+        let server = if number % 2 == 0 { &app } else { &other };
+        server.refresh(&first.refresh)
+    });
+    let replies = join_all(asks).await;
+    let successors: Vec<_> = replies.iter().map(|reply| Pair::of(reply).refresh).collect();
+    assert!(successors.iter().all(|successor| *successor == successors[0]), "{successors:?}");
+    assert_eq!(app.kinds().await.iter().filter(|kind| **kind == "refreshed").count(), 1, "one won");
+    Pair::of(&app.refresh(&successors[0]).await);
+}
+
+/// What comes back for a token of the session, and whether the session lives on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    /// The byte-same successor as the first time.
+    SameSuccessor,
+    /// Refused, and the session lives on.
+    Refused,
+    /// Refused, and the session is dead.
+    Theft,
+}
+
+#[actix_rt::test]
+async fn a_used_token_has_the_same_successor_for_the_grace_and_is_theft_later() {
+    use Fate::*;
+    // Which token (0 is the first of the session, used at once; 1 its successor, used where the table says so),
+    // the steps of the clock in milliseconds with a repeat of token 0 between them, and what becomes of it.
+    let table: &[(&str, bool, &[i64], Fate)] = &[
+        ("at once", false, &[0], SameSuccessor),
+        ("at once, its successor used already", true, &[0], SameSuccessor),
+        ("just before the grace ends", false, &[9_999], SameSuccessor),
+        ("just before it ends, its successor used", true, &[9_999], SameSuccessor),
+        ("when the grace ends", false, &[10_000], Theft),
+        ("when it ends, its successor used", true, &[10_000], Theft),
+        ("much later", true, &[86_400_000], Theft),
+        ("a repeat does not extend the grace", false, &[6_000, 4_000], Theft),
+        ("repeats within the grace", false, &[3_000, 3_000, 3_000], SameSuccessor),
+        ("a clock that went back", false, &[-5_000], SameSuccessor),
+    ];
+    for (name, successor_used, steps, expected) in table {
+        let app = TestApp::new().await;
+        let first = app.sign_in().await;
+        let second = Pair::of(&app.refresh(&first.refresh).await);
+        let mut newest = second.access.clone();
+        if *successor_used {
+            newest = Pair::of(&app.refresh(&second.refresh).await).access;
+        }
+        let mut fate = Refused;
+        for step in *steps {
+            app.pass(Duration::milliseconds(*step)).await;
+            let reply = app.refresh(&first.refresh).await;
+            fate = match reply.status.as_u16() {
+                200 if Pair::of(&reply).refresh == second.refresh => SameSuccessor,
+                200 => panic!("{name}: another successor"),
+                _ => {
+                    expect_invalid(&reply, name);
+                    match app.kinds().await.contains(&"refresh_reused") {
+                        true => Theft,
+                        false => Refused,
+                    }
+                }
+            };
+        }
+        assert_eq!(fate, *expected, "{name}");
+        let after = app.get_user(&newest).await;
+        match fate {
+            Theft if steps.iter().sum::<i64>() < 3_600_000 => after.expect_refused("token_revoked", name),
+            Theft => after.expect_refused("token_expired", name),
+            _ => drop(after.expect_data(name)),
+        }
+        if fate == Theft {
+            expect_invalid(&app.refresh(&second.refresh).await, "the whole session is dead");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn any_earlier_token_of_the_session_is_theft_even_when_its_digest_is_long_forgotten() {
+    let app = TestApp::new().await;
+    let mut tokens = vec![app.sign_in().await];
+    for _ in 0..4 {
+        app.pass(Duration::hours(1)).await;
+        app.desk.tidy().await.unwrap();
+        let newest = tokens.last().unwrap().refresh.clone();
+        tokens.push(Pair::of(&app.refresh(&newest).await));
+    }
+    app.pass(Duration::minutes(1)).await;
+    app.desk.tidy().await.unwrap();
+    expect_invalid(&app.refresh(&tokens[1].refresh).await, "an old one");
+    app.get_user(&tokens[4].access).await.expect_refused("token_revoked", "the session is dead");
+    assert_eq!(app.kinds().await.last(), Some(&"refresh_reused"));
+}
+
+#[actix_rt::test]
+async fn a_token_that_was_never_issued_changes_nothing_whatever_session_it_names() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    let app = TestApp::new().await;
+    let pair = app.sign_in().await;
+    let mut bytes = URL_SAFE_NO_PAD.decode(pair.refresh.strip_prefix("hpr_").unwrap()).unwrap();
+    bytes[20] ^= 1;
+    let forged = format!("hpr_{}", URL_SAFE_NO_PAD.encode(bytes));
+    let stranger = TestApp::new().await.sign_in().await.refresh;
+    for (what, text) in [
+        ("another secret for a known session", forged.as_str()),
+        ("another installation's", &stranger),
+        ("an access token", &pair.access),
+        ("nothing", ""),
+        ("nonsense", "hpr_🦀"),
+    ] {
+        expect_invalid(&app.refresh(text).await, what);
+    }
+    expect_invalid(&app.post("/auth/refresh").send().await, "no body");
+    expect_invalid(&app.post("/auth/refresh").json(json!({})).send().await, "an empty object");
+    app.post("/auth/refresh").json(json!({"refresh_token": 5})).send().await.expect_failure(
+        400,
+        "json_malformed",
+        "a number",
+    );
+    Pair::of(&app.refresh(&pair.refresh).await);
+    app.get_user(&pair.access).await.expect_data("the session lives on");
+}
+
+#[actix_rt::test]
+async fn a_session_ends_when_it_is_idle_too_long_and_at_the_end_of_its_life_whatever_is_done() {
+    let app = TestApp::with(|settings| {
+        settings.session.idle_lifetime = std::time::Duration::from_secs(1_000);
+        settings.session.refresh_lifetime = std::time::Duration::from_secs(2_500);
+    })
+    .await;
+    let idle = app.sign_in().await;
+    app.pass(Duration::seconds(1_000)).await;
+    expect_invalid(&app.refresh(&idle.refresh).await, "idle for its lifetime");
+
+    let mut pair = app.sign_in().await;
+    for left in [1_000, 700] {
+        app.pass(Duration::seconds(900)).await;
+        let reply = app.refresh(&pair.refresh).await;
+        assert_eq!(reply.expect_data("in use")["refresh_expires_in"], left);
+        pair = Pair::of(&reply);
+    }
+    app.pass(Duration::seconds(699)).await;
+    pair = Pair::of(&app.refresh(&pair.refresh).await);
+    app.pass(Duration::seconds(1)).await;
+    expect_invalid(&app.refresh(&pair.refresh).await, "its life is over, within the grace too");
+    assert!(!app.kinds().await.contains(&"refresh_reused"), "which is no theft");
+}
+
+#[actix_rt::test]
+async fn a_refresh_works_after_a_restart_and_a_retry_gets_what_was_lost() {
+    let app = TestApp::new().await;
+    let first = app.sign_in().await;
+    let second = Pair::of(&app.refresh(&first.refresh).await);
+    let restarted = app.another().await;
+    assert_eq!(Pair::of(&restarted.refresh(&first.refresh).await).refresh, second.refresh);
+    Pair::of(&restarted.refresh(&second.refresh).await);
+}
+
+#[actix_rt::test]
+async fn a_refresh_reads_the_user_anew() {
+    let app = TestApp::new().await;
+    let other = app.another().await;
+    let pair = other.sign_in().await;
+    let event = app.event(EventKind::UserRenamed);
+    assert!(app.desk.store().set_name(app.user_id().await, Some("Countess"), &event).await.unwrap());
+    let data = other.refresh(&pair.refresh).await.expect_data("refreshed");
+    assert_eq!(data["user"]["name"], "Countess");
+}
+
+#[actix_rt::test]
+async fn logout_kills_this_sessions_tokens_at_once_and_no_others() {
+    let app = TestApp::new().await;
+    let (here, elsewhere) = (app.sign_in().await, app.sign_in().await);
+    let reply = app.bearer(Method::POST, "/auth/logout", &here.access).await;
+    assert_eq!((reply.status.as_u16(), reply.body.len()), (204, 0));
+    assert_eq!(reply.header("set-cookie"), None, "no cookie session, no cookie");
+    app.get_user(&here.access).await.expect_refused("token_revoked", "access");
+    expect_invalid(&app.refresh(&here.refresh).await, "refresh");
+    app.get_user(&elsewhere.access).await.expect_data("the other session");
+    app.bearer(Method::POST, "/auth/logout", &here.access).await.expect_refused("token_revoked", "again");
+}
+
+#[actix_rt::test]
+async fn logout_takes_a_refresh_token_where_the_access_token_has_expired() {
+    let app = TestApp::new().await;
+    let pair = app.sign_in().await;
+    let newer = Pair::of(&app.refresh(&pair.refresh).await);
+    app.pass(Duration::hours(1)).await;
+    let logout = |token: String, refresh: String| {
+        app.post("/auth/logout")
+            .authorization(&format!("Bearer {token}"))
+            .json(json!({"refresh_token": refresh}))
+            .send()
+    };
+    let reply = logout(newer.access.clone(), newer.refresh.clone()).await;
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    expect_invalid(&app.refresh(&newer.refresh).await, "dead");
+    assert_eq!(logout(newer.access.clone(), newer.refresh).await.status, 204, "once more does no harm");
+    expect_invalid(&logout(newer.access, "hpr_x".into()).await, "neither is good");
+    app.post("/auth/logout").send().await.expect_refused("token_missing", "nothing at all");
+}
+
+#[actix_rt::test]
+async fn logout_with_both_tokens_ends_the_sessions_of_both() {
+    let app = TestApp::new().await;
+    let (one, other) = (app.sign_in().await, app.sign_in().await);
+    let reply = app
+        .post("/auth/logout")
+        .authorization(&format!("Bearer {}", one.access))
+        .json(json!({"refresh_token": other.refresh}))
+        .send()
+        .await;
+    assert_eq!(reply.status, 204);
+    for pair in [one, other] {
+        app.get_user(&pair.access).await.expect_refused("token_revoked", "both");
+    }
+}
+
+#[actix_rt::test]
+async fn logout_all_kills_every_token_of_the_user_here_and_at_every_other_server() {
+    let app = TestApp::new().await;
+    app.add_user("bob@example.com", PASSWORD).await;
+    let other = app.another().await;
+    let (here, there) = (app.sign_in().await, other.sign_in().await);
+    let bob = Pair::of(&app.login("bob@example.com", PASSWORD).await);
+    for (server, pair) in [(&app, &there), (&other, &here)] {
+        server.get_user(&pair.access).await.expect_data("before");
+    }
+    app.ask(Method::POST, "/auth/logout-all").send().await.expect_refused("token_missing", "a stranger");
+    assert_eq!(app.bearer(Method::POST, "/auth/logout-all", &here.access).await.status, 204);
+    other.desk.catch_up().await.unwrap();
+    for server in [&app, &other] {
+        for pair in [&here, &there] {
+            server.get_user(&pair.access).await.expect_refused("token_revoked", "access");
+            expect_invalid(&server.refresh(&pair.refresh).await, "refresh");
+        }
+        server.get_user(&bob.access).await.expect_data("another user's");
+    }
+    let restarted = app.another().await;
+    restarted.get_user(&here.access).await.expect_refused("token_revoked", "after a restart");
+}
+
+#[actix_rt::test]
+async fn each_change_that_ends_sessions_ends_their_refresh_tokens_too() {
+    for change in ["password", "disable", "delete", "operator's password"] {
+        let app = TestApp::new().await;
+        let pair = app.sign_in().await;
+        let (id, store) = (app.user_id().await, app.desk.store());
+        let bearer = format!("Bearer {}", pair.access);
+        match change {
+            "password" => {
+                let body = json!({"current_password": PASSWORD, "new_password": "another horse battery"});
+                let reply = app.post("/user/password").authorization(&bearer).json(body).send().await;
+                let fresh = Pair::of(&reply);
+                Pair::of(&app.refresh(&fresh.refresh).await);
+            }
+            "disable" => {
+                let event = app.event(EventKind::UserDisabled);
+                assert!(store.set_disabled(id, true, &event).await.unwrap());
+            }
+            "delete" => {
+                let reply = app.ask(Method::DELETE, "/user/").authorization(&bearer);
+                assert_eq!(reply.json(json!({"password": PASSWORD})).send().await.status, 204);
+            }
+            _ => {
+                let event = app.event(EventKind::PasswordChanged);
+                assert!(store.set_password(id, "$hallpass$1$2b$04$x", &event).await.unwrap());
+            }
+        }
+        expect_invalid(&app.refresh(&pair.refresh).await, change);
+    }
+}
+
+#[actix_rt::test]
+async fn a_deleted_users_session_stays_as_an_id_alone_until_its_last_token_has_expired() {
+    let app = TestApp::new().await;
+    let reply = app
+        .post("/auth/login")
+        .peer("203.0.113.9")
+        .header("user-agent", "Firefox of Ada")
+        .json(json!({"email": EMAIL, "password": PASSWORD}))
+        .send()
+        .await;
+    let pair = Pair::of(&reply);
+    let id = app.user_id().await;
+    let event = app.event(EventKind::UserDeleted).user(id);
+    assert!(app.desk.store().delete_user(id, &event).await.unwrap());
+    let ended = app.desk.store().ended_sessions(app.clock.now()).await.unwrap();
+    assert_eq!(ended.len(), 1);
+    app.another().await.get_user(&pair.access).await.expect_refused("token_revoked", "after a restart");
+    let sessions = app.desk.store().sessions(id, app.clock.now(), &app.desk.lifetimes()).await.unwrap();
+    assert_eq!(sessions, [], "nothing points to the user");
+    app.pass(Duration::minutes(61)).await;
+    app.desk.tidy().await.unwrap();
+    let long_ago = app.clock.now() - Duration::days(1);
+    assert_eq!(app.desk.store().ended_sessions(long_ago).await.unwrap(), []);
+}
+
+#[actix_rt::test]
+async fn a_session_that_can_still_be_refreshed_is_not_cleared_away() {
+    let app = TestApp::new().await;
+    let pair = app.sign_in().await;
+    app.pass(Duration::days(13)).await;
+    app.desk.tidy().await.unwrap();
+    Pair::of(&app.refresh(&pair.refresh).await);
+}
+
+#[actix_rt::test]
+async fn a_person_sees_the_sessions_with_device_address_and_times_and_ends_one() {
+    let app = TestApp::new().await;
+    let sign_in = |peer: &'static str, agent: &'static str| {
+        app.post("/auth/login")
+            .peer(peer)
+            .header("user-agent", agent)
+            .json(json!({"email": EMAIL, "password": PASSWORD}))
+            .send()
+    };
+    let phone = Pair::of(&sign_in("2001:db8::7", "Phone/1.0").await);
+    app.pass(Duration::minutes(5)).await;
+    let laptop = Pair::of(&sign_in("203.0.113.9", "Laptop/2.0").await);
+    app.pass(Duration::minutes(5)).await;
+    app.get_user(&phone.access).await.expect_data("in use");
+    let list = app.bearer(Method::GET, "/user/sessions/", &laptop.access).await.expect_data("list");
+    let rfc = |ago: Duration| (app.clock.now() - ago).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let shown =
+        |entry: &Value, names: &[&str]| names.iter().map(|name| entry[*name].clone()).collect::<Vec<_>>();
+    let names = ["user_agent", "ip", "current", "created_at", "last_seen_at"];
+    assert_eq!(
+        shown(&list[0], &names),
+        [
+            json!("Laptop/2.0"),
+            json!("203.0.113.9"),
+            json!(true),
+            json!(rfc(Duration::minutes(5))),
+            json!(rfc(Duration::zero()))
+        ]
+    );
+    assert_eq!(
+        shown(&list[1], &names),
+        [
+            json!("Phone/1.0"),
+            json!("2001:db8::7"),
+            json!(false),
+            json!(rfc(Duration::minutes(10))),
+            json!(rfc(Duration::zero()))
+        ]
+    );
+    assert_eq!(list[1]["expires_at"], rfc(Duration::minutes(10) - Duration::days(14)));
+    let mut keys: Vec<_> = list[0].as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["created_at", "current", "expires_at", "id", "ip", "last_seen_at", "user_agent"]);
+
+    let path = format!("/user/sessions/{}", list[1]["id"].as_str().unwrap());
+    assert_eq!(app.bearer(Method::DELETE, &path, &laptop.access).await.status, 204);
+    app.get_user(&phone.access).await.expect_refused("token_revoked", "the phone");
+    app.get_user(&laptop.access).await.expect_data("the laptop");
+    let again = app.bearer(Method::DELETE, &path, &laptop.access).await;
+    again.expect_failure(404, "not_found", "it has ended already");
+}
+
+#[actix_rt::test]
+async fn another_users_session_and_what_is_no_id_are_not_found() {
+    let app = TestApp::new().await;
+    app.add_user("bob@example.com", PASSWORD).await;
+    let (ada, bob) = (app.sign_in().await, Pair::of(&app.login("bob@example.com", PASSWORD).await));
+    let list = app.bearer(Method::GET, "/user/sessions", &ada.access).await.expect_data("list");
+    let path = format!("/user/sessions/{}", list[0]["id"].as_str().unwrap());
+    let reply = app.bearer(Method::DELETE, &path, &bob.access).await;
+    reply.expect_failure(404, "not_found", "another user's");
+    app.bearer(Method::DELETE, "/user/sessions/x", &bob.access).await.expect_failure(
+        404,
+        "not_found",
+        "no id",
+    );
+    app.get_user(&ada.access).await.expect_data("Ada's session lives on");
+}
+
+#[actix_rt::test]
+async fn last_seen_is_written_at_most_once_a_minute_and_never_by_the_request() {
+    let app = TestApp::new().await;
+    let pair = app.sign_in().await;
+    let (id, store, lifetimes) = (app.user_id().await, app.desk.store(), app.desk.lifetimes());
+    let began = app.clock.now();
+    let written = || async { store.sessions(id, app.clock.now(), &lifetimes).await.unwrap()[0].last_seen_at };
+    app.pass(Duration::seconds(30)).await;
+    app.get_user(&pair.access).await.expect_data("in use");
+    assert_eq!(written().await, began, "not by the request");
+    app.desk.tidy().await.unwrap();
+    assert_eq!(written().await, began + Duration::seconds(30));
+    app.pass(Duration::seconds(59)).await;
+    app.get_user(&pair.access).await.expect_data("in use");
+    app.desk.tidy().await.unwrap();
+    assert_eq!(written().await, began + Duration::seconds(30), "within the minute");
+    app.pass(Duration::seconds(1)).await;
+    app.get_user(&pair.access).await.expect_data("in use");
+    app.desk.tidy().await.unwrap();
+    assert_eq!(written().await, began + Duration::seconds(90));
+}
+
+#[actix_rt::test]
+async fn refreshes_from_an_address_have_a_limit_of_their_own() {
+    let app = TestApp::with(|settings| settings.throttle.refreshes_per_hour = 3).await;
+    let mut pair = app.sign_in().await;
+    for _ in 0..3 {
+        pair = Pair::of(&app.refresh(&pair.refresh).await);
+    }
+    let refused = app.refresh(&pair.refresh).await;
+    refused.expect_failure(429, "too_many_attempts", "the fourth");
+    assert!(refused.header("retry-after").is_some());
+    let elsewhere =
+        app.post("/auth/refresh").peer("203.0.113.9").json(json!({"refresh_token": pair.refresh}));
+    Pair::of(&elsewhere.send().await);
+    app.pass(Duration::hours(1)).await;
+    let newest = app.sign_in().await;
+    Pair::of(&app.refresh(&newest.refresh).await);
+}
+
+#[actix_rt::test]
+async fn no_refresh_token_rests_in_the_database_in_clear() {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+    let app = TestApp::new().await;
+    let mut issued = vec![app.sign_in().await.refresh];
+    for _ in 0..5 {
+        let newest = issued.last().unwrap().clone();
+        issued.push(Pair::of(&app.refresh(&newest).await).refresh);
+    }
+    let spellings = |token: &str| {
+        let raw = URL_SAFE_NO_PAD.decode(token.strip_prefix("hpr_").unwrap()).unwrap();
+        let secret = raw[16..48].to_vec();
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        // At each of the three places that base64 can begin at, its middle is the same whatever comes before.
+        let in_base64 = (0..3).flat_map(|shift| {
+            let shifted = [vec![0; shift], secret.clone()].concat();
+            [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)]
+                .map(|text| text.as_bytes()[4..40].to_vec())
+        });
+        let mut all: Vec<Vec<u8>> = vec![
+            secret.clone(),
+            hex.to_uppercase().into_bytes(),
+            hex.into_bytes(),
+            token.as_bytes().to_vec(),
+        ];
+        all.extend(in_base64);
+        all
+    };
+    let found = |token: &str| {
+        ["test.db", "test.db-wal"].iter().any(|name| {
+            let file = std::fs::read(app.folder.path().join(name)).unwrap();
+            spellings(token).iter().any(|spelling| memchr::memmem::find(&file, spelling).is_some())
+        })
+    };
+    for token in &issued {
+        assert!(!found(token), "{token}");
+    }
+    // The control: one that is planted is found.
+    let event = app.event(EventKind::UserRenamed);
+    app.desk.store().set_name(app.user_id().await, Some(&issued[2]), &event).await.unwrap();
+    assert!(found(&issued[2]), "the search finds what is there");
+}
+
+mod cookie {
+    //! The cookie in which a browser keeps its refresh token.
+
+    use super::*;
+
+    impl TestApp {
+        async fn browse(&self) -> (String, String) {
+            let body = json!({"email": EMAIL, "password": PASSWORD, "cookie": true});
+            let reply = self.post("/auth/login").json(body).send().await;
+            (token(&reply), carried(&reply))
+        }
+
+        async fn refresh_by_cookie(&self, cookie: &str) -> Reply {
+            self.post("/auth/refresh").header("cookie", cookie).header("x-hallpass", "1").send().await
+        }
+    }
+
+    #[track_caller]
+    fn token(reply: &Reply) -> String {
+        let data = reply.expect_data("tokens");
+        assert_eq!(data.get("refresh_token"), None, "the refresh token travels in the cookie alone");
+        data["token"].as_str().unwrap().to_owned()
+    }
+
+    /// `name=value` of the cookie that an answer sets, after a look at its flags.
+    #[track_caller]
+    fn carried(reply: &Reply) -> String {
+        let cookie = reply.header("set-cookie").expect("a cookie");
+        let (pair, flags) = cookie.split_once("; ").unwrap();
+        let mut flags: Vec<_> = flags.split("; ").filter(|flag| !flag.starts_with("Max-Age=")).collect();
+        flags.sort_unstable();
+        assert_eq!(flags, ["HttpOnly", "Path=/auth", "SameSite=Strict", "Secure"], "{cookie}");
+        assert!(pair.starts_with("__Secure-hallpass=hpr_"), "{cookie}");
+        assert!(cookie.contains("; Max-Age=1209600"), "{cookie}");
+        pair.to_owned()
+    }
+
+    #[track_caller]
+    fn expect_cleared(reply: &Reply, what: &str) {
+        let cookie = reply.header("set-cookie").unwrap_or_else(|| panic!("{what}: no cookie"));
+        assert!(cookie.starts_with("__Secure-hallpass=; "), "{what}: {cookie}");
+        for flag in ["Max-Age=0", "Path=/auth", "Secure", "HttpOnly", "SameSite=Strict"] {
+            assert!(cookie.contains(flag), "{what}: {cookie}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn in_a_cookie_session_every_refresh_token_travels_in_the_cookie_and_never_in_a_body() {
+        let app = TestApp::new().await;
+        let (access, cookie) = app.browse().await;
+        let reply = app.refresh_by_cookie(&cookie).await;
+        token(&reply);
+        assert_ne!(carried(&reply), cookie);
+        let body = json!({"current_password": PASSWORD, "new_password": "another horse battery"});
+        let changed = app.post("/user/password").authorization(&format!("Bearer {access}")).json(body);
+        let changed = changed.send().await;
+        token(&changed);
+        token(&app.refresh_by_cookie(&carried(&changed)).await);
+    }
+
+    #[actix_rt::test]
+    async fn a_request_by_cookie_without_its_proof_gets_nowhere() {
+        let app = TestApp::new().await;
+        let (access, cookie) = app.browse().await;
+        for path in ["/auth/refresh", "/auth/logout"] {
+            let bare = app.post(path).header("cookie", &cookie);
+            bare.send().await.expect_failure(403, "csrf_rejected", path);
+            let form = app.post(path).header("cookie", &cookie);
+            let form = form.body("application/x-www-form-urlencoded", "a=b").send().await;
+            form.expect_failure(415, "unsupported_media_type", "a cross-site form");
+            let wrong = app.post(path).header("cookie", &cookie).header("x-hallpass", "yes");
+            wrong.send().await.expect_failure(403, "csrf_rejected", path);
+        }
+        app.get_user(&access).await.expect_data("the session lives on");
+        token(&app.refresh_by_cookie(&cookie).await);
+    }
+
+    #[actix_rt::test]
+    async fn a_form_of_another_site_cannot_sign_anybody_in() {
+        let app = TestApp::new().await;
+        let body = format!(r#"{{"email":"{EMAIL}","password":"{PASSWORD}","cookie":true}}"#);
+        for media_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+            let reply = app.post("/auth/login").body(media_type, body.clone()).send().await;
+            reply.expect_failure(415, "unsupported_media_type", media_type);
+            assert_eq!(reply.header("set-cookie"), None);
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_cookie_and_a_body_token_at_once_contradict_each_other() {
+        let app = TestApp::new().await;
+        let (_, cookie) = app.browse().await;
+        let other = app.sign_in().await.refresh;
+        let reply = app.post("/auth/refresh").header("cookie", &cookie).header("x-hallpass", "1");
+        let reply = reply.json(json!({"refresh_token": other})).send().await;
+        reply.expect_failure(400, "request_invalid", "both");
+    }
+
+    #[actix_rt::test]
+    async fn a_token_that_travels_another_way_than_its_session_is_refused_and_changes_nothing() {
+        let app = TestApp::new().await;
+        let (_, cookie) = app.browse().await;
+        let (_, in_cookie) = cookie.split_once('=').unwrap();
+        expect_invalid(&app.refresh(in_cookie).await, "the cookie's in a body");
+        let in_body = app.sign_in().await.refresh;
+        expect_invalid(
+            &app.refresh_by_cookie(&format!("__Secure-hallpass={in_body}")).await,
+            "a body's in the cookie",
+        );
+        token(&app.refresh_by_cookie(&cookie).await);
+        Pair::of(&app.refresh(&in_body).await);
+    }
+
+    #[actix_rt::test]
+    async fn what_ends_the_session_clears_the_cookie() {
+        for what in ["logout by cookie", "logout by token", "logout-all", "own session", "delete", "theft"] {
+            let app = TestApp::new().await;
+            let (access, cookie) = app.browse().await;
+            let bearer = format!("Bearer {access}");
+            let reply = match what {
+                "logout by cookie" => {
+                    app.post("/auth/logout").header("cookie", &cookie).header("x-hallpass", "1").send().await
+                }
+                "logout by token" => app.post("/auth/logout").authorization(&bearer).send().await,
+                "logout-all" => app.post("/auth/logout-all").authorization(&bearer).send().await,
+                "own session" => {
+                    let list = app.bearer(Method::GET, "/user/sessions", &access).await.expect_data(what);
+                    let path = format!("/user/sessions/{}", list[0]["id"].as_str().unwrap());
+                    app.bearer(Method::DELETE, &path, &access).await
+                }
+                "delete" => {
+                    let ask = app.ask(Method::DELETE, "/user/").authorization(&bearer);
+                    ask.json(json!({"password": PASSWORD})).send().await
+                }
+                _ => {
+                    app.refresh_by_cookie(&cookie).await;
+                    app.pass(Duration::seconds(10)).await;
+                    app.refresh_by_cookie(&cookie).await
+                }
+            };
+            assert_eq!(reply.status.as_u16(), if what == "theft" { 401 } else { 204 }, "{what}");
+            expect_cleared(&reply, what);
+            app.get_user(&access).await.expect_refused("token_revoked", what);
+        }
+    }
+
+    #[actix_rt::test]
+    async fn ending_another_session_leaves_this_ones_cookie_alone() {
+        let app = TestApp::new().await;
+        let (_, _) = app.browse().await;
+        let here = app.sign_in().await;
+        let list = app.bearer(Method::GET, "/user/sessions", &here.access).await.expect_data("list");
+        let other = list.as_array().unwrap().iter().find(|entry| entry["current"] == false).unwrap();
+        let path = format!("/user/sessions/{}", other["id"].as_str().unwrap());
+        let reply = app.bearer(Method::DELETE, &path, &here.access).await;
+        assert_eq!((reply.status.as_u16(), reply.header("set-cookie")), (204, None));
+    }
+}
+
+mod cors {
+    //! Pages of other origins.
+
+    use super::*;
+
+    const PAGE: &str = "https://app.example";
+
+    async fn app() -> TestApp {
+        TestApp::with(|settings| settings.server.cors_origins = vec![PAGE.into()]).await
+    }
+
+    #[actix_rt::test]
+    async fn a_configured_origin_may_ask_with_credentials_and_read_failures() {
+        let app = app().await;
+        for path in ["/user/", "/nowhere", "/auth/login"] {
+            let reply = app.get(path).header("origin", PAGE).send().await;
+            assert!(reply.status.is_client_error(), "{path}");
+            assert_eq!(reply.header("access-control-allow-origin"), Some(PAGE), "{path}");
+            assert_eq!(reply.header("access-control-allow-credentials"), Some("true"), "{path}");
+            let exposed = reply.header("access-control-expose-headers").unwrap_or_default().to_lowercase();
+            for name in ["x-request-id", "retry-after", "www-authenticate"] {
+                assert!(exposed.contains(name), "{path}: {exposed}");
+            }
+            assert!(reply.header("x-request-id").is_some(), "{path}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_preflight_is_answered_without_a_token() {
+        let app = app().await;
+        for (path, method) in [("/user/", "DELETE"), ("/auth/refresh", "POST"), ("/user/", "PATCH")] {
+            let reply = app
+                .ask(Method::OPTIONS, path)
+                .header("origin", PAGE)
+                .header("access-control-request-method", method)
+                .header("access-control-request-headers", "authorization,content-type,x-hallpass")
+                .send()
+                .await;
+            assert!(reply.status.is_success(), "{path}: {}", reply.text());
+            assert_eq!(reply.header("access-control-allow-origin"), Some(PAGE), "{path}");
+            assert!(reply.header("x-request-id").is_some(), "{path}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn any_other_origin_gets_no_leave() {
+        let plain = TestApp::new().await;
+        let app = app().await;
+        for (app, origin) in [
+            (&app, "https://evil.example"),
+            (&app, "https://app.example.evil"),
+            (&app, "null"),
+            (&plain, PAGE),
+        ] {
+            for method in [Method::OPTIONS, Method::GET, Method::POST] {
+                let ask = app.ask(method.clone(), "/auth/refresh").header("origin", origin);
+                let reply = ask.header("access-control-request-method", "POST").send().await;
+                assert_eq!(reply.header("access-control-allow-origin"), None, "{method} {origin}");
+            }
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_star_is_any_origin_and_never_with_credentials() {
+        let app = TestApp::with(|settings| settings.server.cors_origins = vec!["*".into()]).await;
+        let reply = app.get("/user/").header("origin", "https://any.example").send().await;
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+        assert_eq!(reply.header("access-control-allow-credentials"), None);
+    }
+}
