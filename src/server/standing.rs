@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::store::{Change, Seq, Store, StoreError, UserRow};
+use super::store::{CLOCK_STEP, Change, Seq, Store, StoreError, UserRow};
 use crate::clock::Clock;
 use crate::guard::{Recall, Refusal, Unavailable, User, UserSource};
 use crate::token::Claims;
@@ -95,7 +95,7 @@ impl Standing {
     /// then applied once too often rather than never.
     async fn learn_anew(&self) -> Result<Seq, StoreError> {
         let seen = self.store.last_change().await?;
-        let ended = self.store.ended_sessions(self.clock.now() - self.leeway).await?;
+        let ended = self.store.ended_sessions(self.clock.now() - self.leeway - CLOCK_STEP).await?;
         *self.ended.write().unwrap_or_else(PoisonError::into_inner) = ended.into_iter().collect();
         self.users.clear();
         Ok(seen)
@@ -136,7 +136,7 @@ impl Standing {
             }
             Change::Session(id) => {
                 // No token of a session lives longer than a day from now; see the bounds of the settings.
-                let until = self.clock.now() + Duration::days(1) + self.leeway;
+                let until = self.clock.now() + Duration::days(1) + self.leeway + CLOCK_STEP;
                 self.ended.write().unwrap_or_else(PoisonError::into_inner).insert(id, until);
             }
             Change::Keys => news.keys = true,
@@ -146,7 +146,10 @@ impl Standing {
     /// Forgets sessions whose tokens have expired anyway.
     pub fn forget_expired(&self) {
         let now = self.clock.now();
-        self.ended.write().unwrap_or_else(PoisonError::into_inner).retain(|_, until| *until > now);
+        self.ended
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, until| *until + CLOCK_STEP > now);
     }
 
     /// Whether genuine claims are still good. Asked for every request, and never waits.

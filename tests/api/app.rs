@@ -78,6 +78,12 @@ impl TestApp {
         Self { desk, clock: self.clock.clone(), folder }
     }
 
+    /// The same server after a restart.
+    pub async fn restart(&mut self) {
+        let restarted = self.another().await;
+        self.desk = restarted.desk;
+    }
+
     pub async fn add_user(&self, email: &str, password: &str) {
         let hash = Hasher::start(1, 1, 4).unwrap().hash(&Password::from(password)).await.unwrap();
         let user = new_user(email.into(), Some("Ada".into()), vec!["editor".into()], hash, self.clock.now());

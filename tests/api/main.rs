@@ -3,6 +3,7 @@
 mod account;
 mod app;
 mod cli;
+mod events;
 mod expect;
 mod extractors;
 mod guard;
@@ -10,6 +11,7 @@ mod import;
 mod jwks_url;
 mod login;
 mod manners;
+mod model;
 mod prompt;
 mod secrets;
 mod session;

@@ -14,6 +14,9 @@ pub use sqlite::Store;
 /// How long the database may take for one question before it counts as not answering.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// How far a clock may step back: what has expired is kept so much longer, so that no dead token revives.
+pub const CLOCK_STEP: chrono::Duration = chrono::Duration::hours(1);
+
 /// What can go wrong between us and the database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

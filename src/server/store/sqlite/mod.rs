@@ -16,7 +16,7 @@ use sqlx::sqlite::{
 use sqlx::{SqlSafeStr, Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::{Change, Keep, PATIENCE, PasswordChange, Seq, StoreError, UserRow};
+use super::{CLOCK_STEP, Change, Keep, PATIENCE, PasswordChange, Seq, StoreError, UserRow};
 use crate::server::events::Event;
 use crate::server::vault::{KdfParams, SealedInstallation, SealedKey};
 
@@ -489,7 +489,7 @@ impl Store {
             // A day without a try is forgotten by every curve.
             ("delete from tries where last_at < $1", before(chrono::Duration::hours(25))),
             ("delete from known_addresses where until < $1", now.timestamp_millis()),
-            ("delete from rotations where at < $1", before(keep.sessions.grace)),
+            ("delete from rotations where at < $1", before(keep.sessions.grace + CLOCK_STEP)),
             ("delete from events where at < $1", before(keep.events)),
         ];
         bounded(async {
@@ -501,9 +501,9 @@ impl Store {
                 "delete from sessions where token_until < $1 \
                  and (ended_at is not null or created_at <= $2 or refreshed_at <= $3)",
             )
-            .bind(before(keep.leeway))
-            .bind(before(keep.sessions.absolute))
-            .bind(before(keep.sessions.idle))
+            .bind(before(keep.leeway + CLOCK_STEP))
+            .bind(before(keep.sessions.absolute + CLOCK_STEP))
+            .bind(before(keep.sessions.idle + CLOCK_STEP))
             .execute(&mut *tx)
             .await?;
             tx.commit().await?;

@@ -1,0 +1,151 @@
+//! The record of what happened, in the database, at the command line and in the log.
+
+use actix_web::http::Method;
+use chrono::Duration;
+use serde_json::{Value, json};
+
+use crate::app::{EMAIL, PASSWORD, TestApp};
+use crate::cli::Workplace;
+
+impl TestApp {
+    async fn events(&self) -> Vec<hallpass::server::store::RecordedEvent> {
+        self.desk.store().events(None, chrono::DateTime::UNIX_EPOCH, 0, 1_000).await.unwrap()
+    }
+}
+
+#[actix_rt::test]
+async fn each_thing_that_happens_to_an_account_is_recorded_with_who_when_and_from_where() {
+    let app = TestApp::new().await;
+    let user = app.user_id().await;
+    let ask = |method, path| app.ask(method, path).peer("203.0.113.9").header("x-request-id", "request-7");
+    let login =
+        |password| ask(Method::POST, "/auth/login").json(json!({"email": EMAIL, "password": password}));
+    login("wrong horse battery").send().await.expect_refused("credentials_invalid", "wrong");
+    app.pass(Duration::seconds(1)).await;
+    let data = login(PASSWORD).send().await.expect_data("login");
+    let bearer = format!("Bearer {}", data["token"].as_str().unwrap());
+    let refresh = json!({"refresh_token": data["refresh_token"]});
+    ask(Method::POST, "/auth/refresh").json(refresh.clone()).send().await.expect_data("refresh");
+    ask(Method::POST, "/auth/refresh").json(refresh.clone()).send().await.expect_data("within the grace");
+    let rename = ask(Method::PATCH, "/user/").authorization(&bearer).json(json!({"name": "Countess"}));
+    rename.send().await.expect_data("rename");
+    app.pass(Duration::seconds(10)).await;
+    ask(Method::POST, "/auth/refresh").json(refresh).send().await;
+    let data = login(PASSWORD).send().await.expect_data("login");
+    let bearer = format!("Bearer {}", data["token"].as_str().unwrap());
+    ask(Method::POST, "/auth/logout-all").authorization(&bearer).send().await;
+    let body = json!({"email": "bob@example.com", "password": "another horse battery"});
+    ask(Method::POST, "/auth/register").json(body).send().await;
+
+    let events = app.events().await;
+    let kinds: Vec<_> = events.iter().map(|recorded| recorded.event.kind.name()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "user_added",
+            "sign_in_failed",
+            "signed_in",
+            "refreshed",
+            "user_renamed",
+            "refresh_reused",
+            "signed_in",
+            "signed_out_everywhere",
+            "user_added",
+        ]
+    );
+    for recorded in &events[1..8] {
+        let event = &recorded.event;
+        assert_eq!(event.user, Some(user), "{event:?}");
+        assert_eq!(event.address, Some("203.0.113.9".parse().unwrap()), "{event:?}");
+        assert_eq!(event.request.as_deref(), Some("request-7"), "{event:?}");
+        assert_eq!(recorded.email.as_deref(), Some(EMAIL));
+    }
+    let session = events[2].event.session;
+    assert!(session.is_some());
+    for same in [3, 5] {
+        assert_eq!(events[same].event.session, session, "{:?}", events[same]);
+    }
+    assert_eq!(events[2].event.at - events[1].event.at, Duration::seconds(1));
+}
+
+#[actix_rt::test]
+async fn what_was_typed_as_an_unknown_address_is_not_recorded_and_a_delayed_try_not_at_all() {
+    let app = TestApp::new().await;
+    let typed = "my-password-in-the-wrong-field@example.com";
+    for _ in 0..5 {
+        app.login(typed, PASSWORD).await.expect_refused("credentials_invalid", "unknown");
+    }
+    app.login(typed, PASSWORD).await.expect_failure(429, "too_many_attempts", "delayed");
+    let events = app.events().await;
+    assert_eq!(events.iter().filter(|recorded| recorded.event.kind.name() == "sign_in_failed").count(), 5);
+    assert!(!format!("{events:?}").contains("wrong-field"));
+    assert_eq!(events.last().unwrap().event.user, None);
+}
+
+#[actix_rt::test]
+async fn events_are_kept_as_long_as_the_setting_says() {
+    let app =
+        TestApp::with(|settings| settings.events.keep = std::time::Duration::from_secs(2 * 86_400)).await;
+    app.pass(Duration::hours(47)).await;
+    app.token().await;
+    app.pass(Duration::hours(2)).await;
+    app.desk.tidy().await.unwrap();
+    let kinds: Vec<_> = app.events().await.iter().map(|recorded| recorded.event.kind.name()).collect();
+    assert_eq!(kinds, ["signed_in"], "that the user was added is forgotten");
+}
+
+#[test]
+fn hallpass_events_shows_the_record_and_picks_from_it() {
+    let place = Workplace::new();
+    place.run(&["events"], "").expect(0, "a database that is made first");
+    place.add_user();
+    place
+        .run(&["user", "add", "bob@example.com", "--password-stdin"], format!("{PASSWORD}\n"))
+        .expect(0, "bob");
+    let server = place.serve();
+    assert_eq!(server.login().0, 200);
+    let log = server.stop("TERM").err;
+    assert!(log.contains("signed_in user="), "the same in the log: {log}");
+
+    let all = place.run(&["events"], "");
+    let lines: Vec<_> = all.expect(0, "events").out.lines().collect();
+    assert_eq!(lines.len(), 3, "{all:?}");
+    assert!(lines[0].contains(" user_added ") && lines[0].contains("user=ada@example.com"), "{all:?}");
+    assert!(lines[2].contains(" signed_in ") && lines[2].contains("address=127.0.0.1"), "{all:?}");
+    assert!(lines[2].contains(" request_id="), "{all:?}");
+
+    let of_ada = place.run(&["events", "--user", EMAIL, "--json"], "");
+    let of_ada: Vec<Value> =
+        of_ada.expect(0, "of one user").out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(of_ada.iter().map(|line| &line["kind"]).collect::<Vec<_>>(), ["user_added", "signed_in"]);
+    let mut names: Vec<_> = of_ada[1].as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["address", "at", "email", "kind", "request_id", "session_id", "user_id"]);
+    assert_eq!(of_ada[1]["email"], EMAIL);
+
+    let none = place.run(&["events", "--since", "2999-01-01"], "");
+    assert_eq!(none.expect(0, "none yet").out, "");
+    assert_eq!(place.run(&["events", "--since", "1h"], "").out.lines().count(), 3);
+    place.run(&["events", "--since", "soon"], "").expect_error(2, "--since \"soon\" is no time");
+    place
+        .run(&["events", "--user", "eve@example.com"], "")
+        .expect_error(1, "there is no user eve@example.com");
+}
+
+#[test]
+fn hallpass_events_follows_what_happens_until_it_is_stopped() {
+    use std::io::{BufRead, BufReader};
+
+    let place = Workplace::new();
+    let mut follower = place.command(["events", "--follow", "--json"]).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    place.add_user();
+    let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(line["kind"], "user_added");
+    place.run(&["user", "disable", EMAIL], "").expect(0, "disable");
+    let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&line["kind"], &line["address"]), (&json!("user_disabled"), &Value::Null));
+    let pid = follower.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert!(!follower.wait().unwrap().success());
+}
