@@ -136,21 +136,7 @@ impl Server {
 
     /// One request on a connection of its own: status and body.
     pub fn ask(&self, request: &str, authorization: Option<&str>, body: Option<&Value>) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let authorization =
-            authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
-        write!(
-            stream,
-            "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{authorization}\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        ask(&self.address, request, authorization, body).unwrap()
     }
 
     pub fn login(&self) -> (u16, Value) {
@@ -195,6 +181,34 @@ impl Server {
         self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         Finished { status: self.child.wait().unwrap(), out, err }
     }
+}
+
+/// One request on a connection of its own: status and body, if the server lives to answer it.
+pub fn ask(
+    address: &str,
+    request: &str,
+    authorization: Option<&str>,
+    body: Option<&Value>,
+) -> std::io::Result<(u16, Value)> {
+    let mut stream = TcpStream::connect(address)?;
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{authorization}\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let length =
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    // An answer cut short is none.
+    if length.is_some_and(|length: usize| body.len() < length) {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
 }
 
 impl Drop for Server {

@@ -3,6 +3,8 @@
 mod account;
 mod app;
 mod cli;
+mod crash;
+mod database;
 mod events;
 mod expect;
 mod extractors;
