@@ -5,9 +5,9 @@
 //! The guarded requests of the first two phases are timed from when each was due, so that a server which
 //! stalls is not spared the requests that it kept from being sent.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+mod support;
+
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, scope, sleep, spawn};
@@ -17,14 +17,13 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use chrono::Utc;
 use hallpass::token::{Algorithm, Grant, Issuer, KeyMaterial, Keyring, SigningKey};
 use hallpass::{AuthUser, Guard};
+use support::{Connection, PASSWORD, Server};
 
 const COST: u32 = 12;
 const LOGINS: usize = 32;
 const GUARDED_PER_SECOND: u32 = 200;
 const CONNECTIONS: usize = 16;
 const PHASE: Duration = Duration::from_secs(10);
-const PASSWORD: &str = "correct horse battery";
-const PASSPHRASE: &str = "a river of seventeen blue lanterns";
 
 fn main() {
     if std::env::args().any(|argument| argument == "--naive") {
@@ -39,8 +38,35 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|");
     let folder = tempfile::tempdir().unwrap();
-    measure("hallpass", &Server::hallpass(&folder, &hash), bare);
-    measure("web::block", &Server::naive(&hash), bare);
+    measure("hallpass", &ours(&folder, &hash), bare);
+    measure("web::block", &naive(&hash), bare);
+}
+
+fn email(number: usize) -> String {
+    format!("user{number}@example.com")
+}
+
+fn ours(folder: &tempfile::TempDir, hash: &str) -> Server {
+    support::import(folder.path(), (0..LOGINS).map(|number| (email(number), hash.to_owned())));
+    let server = Server::hallpass(folder.path());
+    // The first sign-in of each replaces the imported hash: that work is not of the storm.
+    for number in 0..LOGINS {
+        assert_eq!(Connection::open(&server.address).login(&email(number), PASSWORD), 200);
+    }
+    server
+}
+
+fn naive(hash: &str) -> Server {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--naive"]).env("HASH", hash).stdin(Stdio::piped()).stdout(Stdio::piped());
+    Server::start(command, "")
+}
+
+fn token(server: &Server) -> String {
+    let mut connection = Connection::open(&server.address);
+    assert_eq!(connection.login(&email(0), PASSWORD), 200);
+    let (_, rest) = connection.1.split_once(r#""token":""#).unwrap();
+    rest.split('"').next().unwrap().to_owned()
 }
 
 /// Verifications a second when every core does nothing else.
@@ -61,7 +87,7 @@ fn bare_rate(cores: usize, hash: &str) -> f64 {
 }
 
 fn measure(name: &str, server: &Server, bare: f64) {
-    let token = server.token();
+    let token = token(server);
     let idle = p99(server, &token);
     let storm = Storm::begin(server);
     let stormy = p99(server, &token);
@@ -144,7 +170,7 @@ impl Storm {
                     let mut connection = Connection::open(&address);
                     let mut done = 0;
                     while !over.load(Ordering::Relaxed) {
-                        assert_eq!(connection.login(number), 200);
+                        assert_eq!(connection.login(&email(number), PASSWORD), 200);
                         done += usize::from(!over.load(Ordering::Relaxed));
                     }
                     done
@@ -160,110 +186,6 @@ impl Storm {
         self.over.store(true, Ordering::Relaxed);
         let done: usize = self.clients.into_iter().map(|client| client.join().unwrap()).sum();
         done as f64 / lasted
-    }
-}
-
-struct Connection(BufReader<TcpStream>, String);
-
-impl Connection {
-    fn open(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream), String::new())
-    }
-
-    fn get_user(&mut self, token: &str) -> u16 {
-        self.send(&format!("GET /user/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"))
-    }
-
-    fn login(&mut self, number: usize) -> u16 {
-        let body = format!(r#"{{"email":"user{number}@example.com","password":"{PASSWORD}"}}"#);
-        self.send(&format!(
-            "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-    }
-
-    /// Sends a request and reads the answer into `self.1`; the status.
-    fn send(&mut self, request: &str) -> u16 {
-        self.0.get_mut().write_all(request.as_bytes()).unwrap();
-        let (mut status, mut length) = (0, 0);
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the server hung up");
-            let line = line.trim_end();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
-                status = rest[..3].parse().unwrap();
-            } else if let Some((name, value)) = line.split_once(": ")
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        self.1 = String::from_utf8(body).unwrap();
-        status
-    }
-}
-
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn hallpass(folder: &tempfile::TempDir, hash: &str) -> Self {
-        let command = |arguments: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
-            command.args(arguments).current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-            command.env("HALLPASS_THROTTLE__ON", "false").env("RUST_LOG", "error");
-            command
-        };
-        let mut users = String::from("email,password_hash\n");
-        for number in 0..LOGINS {
-            users += &format!("user{number}@example.com,{hash}\n");
-        }
-        std::fs::write(folder.path().join("users.csv"), users).unwrap();
-        assert!(command(&["user", "import", "users.csv"]).output().unwrap().status.success());
-        let server = Self::start(command(&["serve", "--bind", "127.0.0.1:0", "--key-stdin"]), PASSPHRASE);
-        // The first sign-in of each replaces the imported hash: that work is not of the storm.
-        for number in 0..LOGINS {
-            assert_eq!(Connection::open(&server.address).login(number), 200);
-        }
-        server
-    }
-
-    fn naive(hash: &str) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--naive"]).env("HASH", hash).stdin(Stdio::piped()).stdout(Stdio::piped());
-        Self::start(command, "")
-    }
-
-    fn start(mut command: Command, input: &str) -> Self {
-        let mut child = command.spawn().unwrap();
-        writeln!(child.stdin.take().unwrap(), "{input}").unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
-        Self { child, address }
-    }
-
-    fn token(&self) -> String {
-        let mut connection = Connection::open(&self.address);
-        assert_eq!(connection.login(0), 200);
-        let (_, rest) = connection.1.split_once(r#""token":""#).unwrap();
-        rest.split('"').next().unwrap().to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -201,7 +201,8 @@ impl Bench {
                 session.alive = false;
             }
             Step::LogoutAll { access } if accesses > 0 => {
-                if self.ask(Method::POST, "/auth/logout-all", access % accesses).await {
+                let is_good = self.ask(Method::POST, "/auth/logout-all", access % accesses).await;
+                if is_good {
                     self.model.end_all();
                 }
             }

@@ -1,0 +1,106 @@
+//! What the benchmarks share: the binary as a server, and a client on one connection.
+
+// Each benchmark is a crate of its own, and uses what it needs.
+#![allow(dead_code)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+pub const PASSWORD: &str = "correct horse battery";
+const PASSPHRASE: &str = "a river of seventeen blue lanterns";
+
+/// One connection, and the body of its last answer.
+pub struct Connection(BufReader<TcpStream>, pub String);
+
+impl Connection {
+    pub fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream), String::new())
+    }
+
+    pub fn get_user(&mut self, token: &str) -> u16 {
+        self.send(&format!("GET /user/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"))
+    }
+
+    pub fn login(&mut self, email: &str, password: &str) -> u16 {
+        let body = format!(r#"{{"email":"{email}","password":"{password}"}}"#);
+        self.send(&format!(
+            "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    /// Sends a request and reads the answer into `self.1`; the status.
+    fn send(&mut self, request: &str) -> u16 {
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the server hung up");
+            let line = line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                status = rest[..3].parse().unwrap();
+            } else if let Some((name, value)) = line.split_once(": ")
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        self.1 = String::from_utf8(body).unwrap();
+        status
+    }
+}
+
+/// A server as a process.
+pub struct Server {
+    child: Child,
+    pub address: String,
+}
+
+/// The binary in `folder`, without throttling.
+pub fn hallpass(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.env("HALLPASS_THROTTLE__ON", "false").env("RUST_LOG", "error");
+    command
+}
+
+/// Imports users: each an address and a hash, or none.
+pub fn import(folder: &Path, users: impl IntoIterator<Item = (String, String)>) {
+    let mut file = String::from("email,password_hash\n");
+    for (email, hash) in users {
+        file += &format!("{email},{hash}\n");
+    }
+    std::fs::write(folder.join("users.csv"), file).unwrap();
+    assert!(hallpass(folder, &["user", "import", "users.csv"]).output().unwrap().status.success());
+}
+
+impl Server {
+    pub fn hallpass(folder: &Path) -> Self {
+        Self::start(hallpass(folder, &["serve", "--bind", "127.0.0.1:0", "--key-stdin"]), PASSPHRASE)
+    }
+
+    pub fn start(mut command: Command, input: &str) -> Self {
+        let mut child = command.spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{input}").unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
+        Self { child, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
