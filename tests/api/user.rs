@@ -1,5 +1,6 @@
 //! `GET /user/`, and how soon a change bites.
 
+use actix_web::http::Method;
 use chrono::Duration;
 use hallpass::server::events::EventKind;
 
@@ -131,4 +132,25 @@ async fn a_user_who_is_not_in_memory_cannot_be_told_while_the_database_is_silent
     let token = app.token().await;
     app.desk.store().close().await;
     app.get_user(&token).await.expect_failure(503, "unavailable", "not yet asked for");
+}
+
+#[actix_rt::test]
+async fn a_reverse_proxy_learns_who_asks_from_headers_alone() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    for method in [Method::GET, Method::HEAD] {
+        let reply = app.ask(method, "/auth/verify").authorization(&format!("Bearer {token}")).send().await;
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (204, 0));
+        assert_eq!(reply.header("x-auth-user-id"), Some(app.user_id().await.to_string().as_str()));
+        assert_eq!(reply.header("x-auth-user-email"), Some(EMAIL));
+        assert_eq!(reply.header("x-auth-user-roles"), Some("editor"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+    }
+    app.get("/auth/verify").send().await.expect_refused("token_missing", "a stranger");
+    let event = app.event(EventKind::UserDisabled);
+    app.desk.store().set_disabled(app.user_id().await, true, &event).await.unwrap();
+    app.desk.catch_up().await.unwrap();
+    let reply = app.get("/auth/verify").authorization(&format!("Bearer {token}")).send().await;
+    reply.expect_refused("token_revoked", "it knows of revocations");
+    assert_eq!(reply.header("x-auth-user-id"), None);
 }

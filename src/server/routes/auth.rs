@@ -1,7 +1,9 @@
 //! `/auth`: where accounts are made and tokens are issued.
 
+use std::fmt::Write as _;
+
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderValue, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, Scope, web};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -25,6 +27,7 @@ pub fn scope(desk: &Desk) -> Scope {
         .service(endpoint("/register", [(Method::POST, web::to(register))]))
         .service(endpoint("/refresh", [(Method::POST, web::to(refresh))]))
         .service(endpoint("/logout", [(Method::POST, web::to(logout))]))
+        .service(endpoint("/verify", [(Method::GET, web::to(verify))]).wrap(desk.guard().protect()))
         .service(endpoint("/logout-all", [(Method::POST, web::to(logout_all))]).wrap(desk.guard().protect()))
 }
 
@@ -136,4 +139,45 @@ async fn logout(
 async fn logout_all(user: AuthUser, desk: web::Data<Desk>, client: Client) -> Result<HttpResponse, ApiError> {
     let by_cookie = sessions::sign_out_everywhere(&desk, user_id(&user)?, user.claims(), &client).await?;
     Ok(ended(by_cookie))
+}
+
+/// For a reverse proxy that asks before it lets a request through (nginx's `auth_request` and its like).
+async fn verify(user: AuthUser) -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header(("X-Auth-User-Id", plain(&user.id)))
+        .insert_header(("X-Auth-User-Email", plain(&user.email)))
+        .insert_header(("X-Auth-User-Roles", plain(&user.roles.join(","))))
+        .finish()
+}
+
+/// `text` as a header's value: whatever is not visible ASCII is percent-encoded, so that nothing in the database
+/// can break out of its line.
+fn plain(text: &str) -> HeaderValue {
+    let mut value = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_graphic() {
+            true => value.push(char::from(byte)),
+            false => write!(value, "%{byte:02X}").expect("a String takes all that is written"),
+        }
+    }
+    HeaderValue::from_str(&value).expect("visible ASCII is a header's value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_database_holds_is_one_line_of_visible_ascii() {
+        let table = [
+            ("ada@example.com", "ada@example.com"),
+            ("a b\r\nX-Auth-User-Roles: admin", "a%20b%0D%0AX-Auth-User-Roles:%20admin"),
+            ("ä\u{0}\u{7f}", "%C3%A4%00%7F"),
+            ("", ""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(plain(text), expected, "{text:?}");
+        }
+    }
 }
