@@ -29,8 +29,14 @@
 //! # });
 //! ```
 
+mod audit;
 mod mint;
+mod routes;
+mod sample;
 
+#[cfg(feature = "testing-introspection")]
+pub use audit::assert_all_guarded;
+pub use audit::{Audit, Finding};
 pub use mint::{Mint, Token};
 
 pub use crate::clock::Clock;
