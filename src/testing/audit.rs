@@ -51,8 +51,9 @@ const BODY: &[u8] = b"{not json";
 /// [`Protect`](crate::Protect) lets it through, so a handler for OPTIONS, or for any method, has to refuse
 /// strangers itself.
 ///
-/// Not seen: default services, which belong to no route, and what a guard of actix's hides from all of the audit's
-/// requests while another service on the same path answers them.
+/// Not seen: default services, which belong to no route and are refused to strangers only under
+/// [`Protect`](crate::Protect); and a service whose guards let none of the audit's requests through, where another
+/// on the same path refuses them.
 ///
 /// # Example: without introspection, a list of routes
 /// ```
@@ -308,14 +309,16 @@ impl Audit {
                 findings.push(Finding::NotAsked { route: path.clone() });
                 continue;
             };
+            let listed = self.listed(path);
+            let unusual = methods.iter().chain(listed.iter().filter_map(|route| route.method.as_ref()));
             let mut answers = Vec::new();
-            for method in METHODS.iter().chain(methods.iter().filter(|method| !METHODS.contains(method))) {
+            for method in METHODS.iter().chain(unusual.filter(|method| !METHODS.contains(method))) {
                 for path in &paths {
                     answers.push(ask(method, path).await);
                 }
             }
             let nobodys = ask(&nobodys_method(), paths.last().expect("a pattern has a path")).await;
-            let place = Place { path, methods, listed: self.listed(path), answers, nobodys };
+            let place = Place { path, methods, listed, answers, nobodys };
             if self.routes.is_some() {
                 findings.extend(place.differences());
             }
@@ -328,9 +331,8 @@ impl Audit {
         for pattern in self.samples.keys().filter(|pattern| !there.contains_key(*pattern)) {
             findings.push(Finding::NotThere { route: pattern.clone() });
         }
-        for (_, route) in self.allowed.iter().enumerate().filter(|(at, _)| !needed.contains(at)) {
-            findings.push(Finding::NotNeeded { route: route.to_string() });
-        }
+        let unneeded = self.allowed.iter().enumerate().filter(|(at, _)| !needed.contains(at));
+        findings.extend(unneeded.map(|(_, route)| Finding::NotNeeded { route: route.to_string() }));
         findings
     }
 
@@ -483,8 +485,8 @@ impl Place<'_> {
             if answer.is_nothing_there() && !self.is_known(method) && !self.shows(method) {
                 continue;
             }
-            let allowing = (0..allowed.len()).filter(|&at| allowed[at].covers(method, self.path));
-            let allowing: Vec<_> = allowing.collect();
+            let allowing: Vec<_> =
+                (0..allowed.len()).filter(|&at| allowed[at].covers(method, self.path)).collect();
             let same = named.entry(answer.status).or_default();
             if allowing.is_empty() && !same.iter().any(|other| other.method == *method) {
                 same.push(answer);

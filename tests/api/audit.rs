@@ -163,7 +163,8 @@ async fn whatever_is_parsed_before_the_user_is_named_unless_the_middleware_decid
     async fn path_first(_: Path<u32>, _: AuthUser) -> &'static str {
         ""
     }
-    let mutants: [(&str, fn() -> Route, &str); 3] = [
+    type Mutant = (&'static str, fn() -> Route, &'static str);
+    let mutants: [Mutant; 3] = [
         ("POST /api/notes", || web::to(body_first), "answered 400 Bad Request to /api/notes, not 401"),
         (
             "GET /api/notes/{id}",
