@@ -1,6 +1,6 @@
 //! The audit: every route of an app is asked as a stranger would ask, and names itself if it answers.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
@@ -51,9 +51,11 @@ const BODY: &[u8] = b"{not json";
 /// [`Protect`](crate::Protect) lets it through, so a handler for OPTIONS, or for any method, has to refuse
 /// strangers itself.
 ///
-/// Not seen: default services, which belong to no route and are refused to strangers only under
-/// [`Protect`](crate::Protect); and a service whose guards let none of the audit's requests through, where another
-/// on the same path refuses them.
+/// What has no route is asked too: a default service is written `/api/*` for that of the scope `/api`, `/*` for the
+/// app's own, and may answer 401, 404 and 405.
+///
+/// Not seen: a service whose guards let none of the audit's requests through, where another on the same path refuses
+/// them.
 ///
 /// # Example: without introspection, a list of routes
 /// ```
@@ -278,10 +280,12 @@ impl Audit {
         B: MessageBody + 'static,
     {
         let seen = Rc::new(OnceCell::new());
-        let told = Rc::clone(&seen);
+        let has_route = Rc::new(Cell::new(false));
+        let (told, has) = (Rc::clone(&seen), Rc::clone(&has_route));
         // Outermost, so that whatever a middleware of the app does with the request, its routes are seen.
         let app = init_service(app.wrap_fn(move |request, service| {
             told.get_or_init(|| routes::of(&request));
+            has.set(request.resource_map().has_resource(request.match_info().unprocessed()));
             service.call(request)
         }))
         .await;
@@ -296,41 +300,65 @@ impl Audit {
                 }
             }
         };
-        ask(&Method::OPTIONS, "/").await;
+        let visit = async |route: String, paths: Vec<String>, known: Known| {
+            let mut answers = Vec::new();
+            for method in known.and_usual() {
+                for path in &paths {
+                    answers.push(ask(&method, path).await);
+                }
+            }
+            Place { route, known, answers }
+        };
 
+        ask(&Method::OPTIONS, "/").await;
         let there = seen.get().cloned().unwrap_or_default();
-        if there.is_empty() || (self.routes.is_none() && !METHODS_ARE_KNOWN) {
+        if there.paths.is_empty() || (self.routes.is_none() && !METHODS_ARE_KNOWN) {
             return vec![Finding::NoRoutes];
         }
         let mut findings = Vec::new();
         let mut needed = BTreeSet::new();
-        for (path, methods) in &there {
-            let Some(paths) = self.paths(path) else {
-                findings.push(Finding::NotAsked { route: path.clone() });
+
+        for (pattern, methods) in &there.paths {
+            let listed: Vec<_> =
+                self.routes.iter().flatten().filter(|route| route.path == *pattern).collect();
+            let Some(paths) = self.paths(pattern) else {
+                findings.push(Finding::NotAsked { route: pattern.clone() });
                 continue;
             };
-            let listed = self.listed(path);
-            let unusual = methods.iter().chain(listed.iter().filter_map(|route| route.method.as_ref()));
-            let mut answers = Vec::new();
-            for method in METHODS.iter().chain(unusual.filter(|method| !METHODS.contains(method))) {
-                for path in &paths {
-                    answers.push(ask(method, path).await);
-                }
-            }
-            let nobodys = ask(&nobodys_method(), paths.last().expect("a pattern has a path")).await;
-            let place = Place { path, methods, listed, answers, nobodys };
+            let known = match METHODS_ARE_KNOWN {
+                true => Known::told(methods),
+                false => Known::listed(&listed),
+            };
+            let place = visit(pattern.clone(), paths, known).await;
             if self.routes.is_some() {
-                findings.extend(place.differences());
+                findings.extend(place.differences(&listed));
             }
             findings.extend(place.unrefused(&self.allowed, &mut needed));
         }
 
-        for route in self.routes.iter().flatten().filter(|route| !there.contains_key(&route.path)) {
-            findings.push(Finding::NotThere { route: route.to_string() });
+        let rest = |scope: &String| format!("{scope}/*");
+        for scope in there.scopes.iter().chain([&String::new()]) {
+            let Some(candidates) = self.paths_without_route(scope, &rest(scope)) else {
+                findings.push(Finding::NotAsked { route: rest(scope) });
+                continue;
+            };
+            let mut paths = Vec::new();
+            for path in candidates {
+                ask(&Method::OPTIONS, &path).await;
+                if !has_route.get() {
+                    paths.push(path);
+                }
+            }
+            let place = visit(rest(scope), paths, Known::These(Vec::new())).await;
+            findings.extend(place.unrefused(&self.allowed, &mut needed));
         }
-        for pattern in self.samples.keys().filter(|pattern| !there.contains_key(*pattern)) {
-            findings.push(Finding::NotThere { route: pattern.clone() });
-        }
+
+        let told = self.routes.iter().flatten().filter(|route| !there.paths.contains_key(&route.path));
+        findings.extend(told.map(|route| Finding::NotThere { route: route.to_string() }));
+        let is_rest = |pattern: &String| there.scopes.iter().any(|scope| *pattern == rest(scope));
+        let is_there = |pattern: &String| there.paths.contains_key(pattern) || is_rest(pattern);
+        let sampled = self.samples.keys().filter(|pattern| !is_there(pattern));
+        findings.extend(sampled.map(|pattern| Finding::NotThere { route: pattern.clone() }));
         let unneeded = self.allowed.iter().enumerate().filter(|(at, _)| !needed.contains(at));
         findings.extend(unneeded.map(|(_, route)| Finding::NotNeeded { route: route.to_string() }));
         findings
@@ -385,6 +413,7 @@ impl Audit {
         self.headers.iter().cloned().fold(request, TestRequest::insert_header)
     }
 
+    /// The paths to ask for at a pattern; `None` when none is known.
     fn paths(&self, pattern: &str) -> Option<Vec<String>> {
         match self.samples.get(pattern) {
             Some(path) => Some(vec![path.clone()]),
@@ -392,8 +421,55 @@ impl Audit {
         }
     }
 
-    fn listed(&self, path: &str) -> Vec<&Route> {
-        self.routes.iter().flatten().filter(|route| route.path == path).collect()
+    /// Paths of a scope that probably have no route; `None` when the scope's own pattern cannot be filled.
+    fn paths_without_route(&self, scope: &str, rest: &str) -> Option<Vec<String>> {
+        if let Some(path) = self.samples.get(rest) {
+            return Some(vec![path.clone()]);
+        }
+        // The second is for where the first is taken, by a `/{page}` or the like.
+        let [near, far] =
+            ["/no-such-route", "/no/such/route"].map(|path| sample::paths(&format!("{scope}{path}")));
+        Some([near?, far?].concat())
+    }
+}
+
+/// The methods that the routes of a path are known to ask for.
+#[derive(Debug)]
+enum Known {
+    These(Vec<Method>),
+    /// At least one asks for none, and takes any.
+    All,
+}
+
+impl Known {
+    /// What introspection tells.
+    fn told(methods: &[Method]) -> Self {
+        match methods.is_empty() {
+            true => Self::All,
+            false => Self::These(methods.to_vec()),
+        }
+    }
+
+    /// What the list says.
+    fn listed(routes: &[&Route]) -> Self {
+        routes.iter().map(|route| route.method.clone()).collect::<Option<_>>().map_or(Self::All, Self::These)
+    }
+
+    fn contains(&self, method: &Method) -> bool {
+        match self {
+            Self::These(methods) => methods.contains(method),
+            Self::All => true,
+        }
+    }
+
+    /// All that a path is asked with.
+    fn and_usual(&self) -> Vec<Method> {
+        let mut methods = METHODS.to_vec();
+        if let Self::These(known) = self {
+            methods.extend(known.iter().filter(|method| !METHODS.contains(method)).cloned());
+        }
+        methods.push(nobodys_method());
+        methods
     }
 }
 
@@ -426,67 +502,64 @@ impl Answer {
 }
 
 /// One path of the app, and all that was answered there.
-struct Place<'a> {
-    path: &'a str,
-    /// The methods that introspection tells.
-    methods: &'a [Method],
-    /// The routes of this path in the list.
-    listed: Vec<&'a Route>,
+#[derive(Debug)]
+struct Place {
+    /// The path's pattern.
+    route: String,
+    known: Known,
     answers: Vec<Answer>,
-    /// What a method was answered that no route asks for.
-    nobodys: Answer,
 }
 
-impl Place<'_> {
-    /// Whether a route is known to ask for this method, or for any.
-    fn is_known(&self, method: &Method) -> bool {
-        match METHODS_ARE_KNOWN {
-            true => self.methods.is_empty() || self.methods.contains(method),
-            false => self.listed.iter().any(|route| route.covers(method, self.path)),
-        }
-    }
-
-    /// Whether the answers tell that a route asks for this method and not for any.
-    fn shows(&self, method: &Method) -> bool {
-        let is_other = |answer: &Answer| self.nobodys.is_nothing_there() && !answer.is_nothing_there();
-        self.methods.contains(method)
-            || self
-                .answers
-                .iter()
-                .any(|answer| answer.allow.contains(method) || answer.method == *method && is_other(answer))
-    }
-
-    /// Where the app and the list of its routes disagree.
-    fn differences(&self) -> Vec<Finding> {
-        let mut methods: Vec<&Method> = Vec::new();
+impl Place {
+    /// The methods for which there must be a route of their own, as the answers tell: a 405 names them, or they
+    /// are answered where a method that nobody has finds nothing.
+    fn shown(&self) -> Vec<&Method> {
+        let nobodys = nobodys_method();
+        let is_any = |answer: &Answer| answer.method == nobodys && !answer.is_nothing_there();
+        let any = self.answers.iter().any(is_any);
+        let mut shown = Vec::new();
         for answer in &self.answers {
-            for method in answer.allow.iter().chain([&answer.method]) {
-                if !methods.contains(&method) && self.shows(method) {
-                    methods.push(method);
+            let own = Some(&answer.method).filter(|_| !any && !answer.is_nothing_there());
+            for method in answer.allow.iter().chain(own) {
+                if !shown.contains(&method) {
+                    shown.push(method);
                 }
             }
         }
-        if methods.is_empty() && self.listed.is_empty() {
-            return vec![Finding::NotListed { route: self.path.to_owned() }];
+        shown
+    }
+
+    /// Where the app and the list of its routes disagree.
+    fn differences(&self, listed: &[&Route]) -> Vec<Finding> {
+        let mut there = self.shown();
+        if let Known::These(methods) = &self.known {
+            there.extend(methods.iter().filter(|method| !self.shown().contains(method)));
         }
-        let is_listed = |method: &Method| self.listed.iter().any(|route| route.covers(method, self.path));
-        let unlisted = methods.into_iter().filter(|method| !is_listed(method));
-        let unlisted = unlisted.map(|method| Finding::NotListed { route: format!("{method} {}", self.path) });
-        let is_there = |method: &Method| self.is_known(method) || self.shows(method);
-        let absent = self.listed.iter().filter(|route| !route.method.as_ref().is_none_or(is_there));
+        if there.is_empty() && listed.is_empty() {
+            return vec![Finding::NotListed { route: self.route.clone() }];
+        }
+        let is_listed = |method: &Method| listed.iter().any(|route| route.covers(method, &self.route));
+        let unlisted = there.iter().filter(|method| !is_listed(method));
+        let unlisted =
+            unlisted.map(|method| Finding::NotListed { route: format!("{method} {}", self.route) });
+        let is_there = |method: &Method| self.known.contains(method) || there.contains(&method);
+        let absent = listed.iter().filter(|route| !route.method.as_ref().is_none_or(is_there));
         unlisted.chain(absent.map(|route| Finding::NotThere { route: route.to_string() })).collect()
     }
 
     /// The answers other than 401 that are not `allowed`. Entries that allow one are added to `needed`.
     fn unrefused(&self, allowed: &[Route], needed: &mut BTreeSet<usize>) -> Vec<Finding> {
+        let shown = self.shown();
+        let nobodys = nobodys_method();
         let mut named: BTreeMap<StatusCode, Vec<&Answer>> = BTreeMap::new();
         for answer in self.answers.iter().filter(|answer| answer.status != StatusCode::UNAUTHORIZED) {
             let method = &answer.method;
-            if answer.is_nothing_there() && !self.is_known(method) && !self.shows(method) {
+            let is_route = self.known.contains(method) || shown.contains(&method);
+            if *method == nobodys || (answer.is_nothing_there() && !is_route) {
                 continue;
             }
             let allowing: Vec<_> =
-                (0..allowed.len()).filter(|&at| allowed[at].covers(method, self.path)).collect();
+                (0..allowed.len()).filter(|&at| allowed[at].covers(method, &self.route)).collect();
             let same = named.entry(answer.status).or_default();
             if allowing.is_empty() && !same.iter().any(|other| other.method == *method) {
                 same.push(answer);
@@ -501,9 +574,9 @@ impl Place<'_> {
         let mut findings = Vec::new();
         for same in named.values() {
             match METHODS.iter().all(|method| same.iter().any(|answer| answer.method == *method)) {
-                true => findings.push(finding(self.path.to_owned(), same[0])),
+                true => findings.push(finding(self.route.clone(), same[0])),
                 false => findings.extend(
-                    same.iter().map(|answer| finding(format!("{} {}", answer.method, self.path), answer)),
+                    same.iter().map(|answer| finding(format!("{} {}", answer.method, self.route), answer)),
                 ),
             }
         }

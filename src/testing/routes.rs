@@ -3,14 +3,20 @@
 //! With the feature `testing-introspection` they come from actix-web's introspection, which names the methods
 //! too. Without it they come from the resource map that every app has for generating URLs: all paths, no methods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 
-/// Path patterns, each with the methods that its routes ask for. None are named where a route takes any method,
-/// and where they are not known.
-pub(super) type Routes = BTreeMap<String, Vec<Method>>;
+/// The routes of an app.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Routes {
+    /// Path patterns, each with the methods that its routes ask for. None are named where a route takes any
+    /// method, and where they are not known.
+    pub paths: BTreeMap<String, Vec<Method>>,
+    /// What the paths of each scope begin with. That of the app itself, which is empty, is not among them.
+    pub scopes: BTreeSet<String>,
+}
 
 /// Whether [`of`] tells methods.
 pub(super) const METHODS_ARE_KNOWN: bool = cfg!(feature = "testing-introspection");
@@ -22,7 +28,14 @@ pub(super) fn of(request: &ServiceRequest) -> Routes {
 
     fn walk(node: &IntrospectionNode, routes: &mut Routes) {
         if matches!(node.kind, ResourceType::Resource) {
-            routes.insert(node.full_path.clone(), node.methods.clone());
+            routes.paths.insert(node.full_path.clone(), node.methods.clone());
+        }
+        // Only what was registered has patterns; the tree has a node for each piece of a path. A scope that has
+        // a resource of the same path looks like one.
+        if !node.patterns.is_empty()
+            && (!node.children.is_empty() || matches!(node.kind, ResourceType::Scope))
+        {
+            routes.scopes.insert(node.full_path.clone());
         }
         for child in &node.children {
             walk(child, routes);
@@ -32,8 +45,10 @@ pub(super) fn of(request: &ServiceRequest) -> Routes {
     let tree = request
         .app_data::<actix_web::web::Data<IntrospectionTree>>()
         .expect("with its introspection on, actix-web gives every app its tree");
-    let mut routes = Routes::new();
+    let mut routes = Routes::default();
     walk(&tree.root, &mut routes);
+    // A scope without a path of its own.
+    routes.scopes.remove("/");
     routes
 }
 
@@ -58,7 +73,7 @@ mod resource_map {
 
     /// The paths in a map's `{:#?}`; `None` when it cannot be read.
     pub(super) fn read(map: &str) -> Option<Routes> {
-        let mut routes = Routes::new();
+        let mut routes = Routes::default();
         let mut lines = map.lines().map(|line| {
             let text = line.trim_start_matches(' ');
             ((line.len() - text.len()) / 4, text)
@@ -88,11 +103,14 @@ mod resource_map {
                     for path in paths.take()? {
                         // A resource of the app itself may have an empty pattern, which matches "/".
                         let path = if path.is_empty() { "/".to_owned() } else { path };
-                        routes.insert(path, Vec::new());
+                        routes.paths.insert(path, Vec::new());
                     }
                 }
                 "nodes: Some(" if at == depth + 1 => {
                     let [prefix] = <[String; 1]>::try_from(paths.take()?).ok()?;
+                    if !prefix.is_empty() {
+                        routes.scopes.insert(prefix.clone());
+                    }
                     loop {
                         match lines.next()? {
                             (at, "ResourceMap {") => node(lines, at, &prefix, routes)?,
@@ -153,7 +171,10 @@ mod resource_map {
                 )
             };
             let one = "patterns: Single(\n            \"/a\",\n        ),";
-            assert_eq!(read(&leaf(one, "nodes: None,")).unwrap().into_keys().collect::<Vec<_>>(), ["/a"]);
+            assert_eq!(
+                read(&leaf(one, "nodes: None,")).unwrap().paths.into_keys().collect::<Vec<_>>(),
+                ["/a"]
+            );
             let cases = [
                 ("nothing", String::new()),
                 ("another type", "Resources {\n}".to_owned()),
@@ -229,7 +250,11 @@ mod tests {
         let expected =
             ["/", "/a", r#"/be"ta/{id:\d{2}}"#, "/q/{tail}*", "/s/{t}", "/s/{t}/", "/s/{t}/item/{tail:.*}"];
         for routes in routes().await {
-            assert_eq!(routes.keys().collect::<Vec<_>>(), expected);
+            assert_eq!(routes.paths.keys().collect::<Vec<_>>(), expected);
+            assert!(
+                routes.scopes.iter().all(|scope| ["", "/empty", "/s", "/s/{t}"].contains(&scope.as_str()))
+            );
+            assert!(["/empty", "/s", "/s/{t}"].into_iter().all(|scope| routes.scopes.contains(scope)));
         }
     }
 
@@ -237,8 +262,8 @@ mod tests {
     #[actix_rt::test]
     async fn introspection_names_the_methods() {
         let [routes, _] = routes().await;
-        assert_eq!(routes["/"], [Method::GET, Method::POST]);
-        assert_eq!(routes["/q/{tail}*"], [Method::GET, Method::HEAD]);
-        assert_eq!(routes["/s/{t}/item/{tail:.*}"], [] as [Method; 0]);
+        assert_eq!(routes.paths["/"], [Method::GET, Method::POST]);
+        assert_eq!(routes.paths["/q/{tail}*"], [Method::GET, Method::HEAD]);
+        assert_eq!(routes.paths["/s/{t}/item/{tail:.*}"], [] as [Method; 0]);
     }
 }

@@ -5,7 +5,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Json, Path, Query, ServiceConfig};
-use actix_web::{App, Error, Route, guard};
+use actix_web::{App, Error, HttpResponse, Route, guard};
 use hallpass::testing::{Audit, Finding, Mint};
 use hallpass::{AuthUser, Authed, MaybeAuthUser};
 use serde::Deserialize;
@@ -310,6 +310,35 @@ async fn a_pattern_that_nothing_known_matches_is_named_until_a_sample_is_given()
     assert_eq!(found, [format!("GET {pattern}: answered 200 OK to /orders/ABC-12345, not 401")]);
     let found = audit_of(ROUTES).allow(ALLOWED).sample("/gone", "/gone").findings(self::app()).await;
     assert_eq!(found, [Finding::NotThere { route: "/gone".to_owned() }]);
+}
+
+#[actix_rt::test]
+async fn a_default_service_is_named_by_its_scope() {
+    let routes = &["GET /api/v1/{page}", "/{page}"];
+    let app = |api: fn() -> Route, whole: fn() -> Route| {
+        let page = web::resource("/{page}").route(web::get().to(guarded));
+        let v1 = web::scope("/v1").service(page).default_service(api());
+        App::new()
+            .app_data(Mint::new().guard())
+            .service(web::scope("/api").service(v1))
+            .route("/{page}", web::to(guarded))
+            .default_service(whole())
+    };
+    let to_open = || web::to(open);
+    let to_guarded = || web::to(guarded);
+    audit_of(routes).assert_all_guarded(app(to_guarded, to_guarded)).await;
+    audit_of(routes).assert_all_guarded(app(to_guarded, || web::to(HttpResponse::NotFound))).await;
+
+    let found = said(audit_of(routes), app(to_open, to_guarded)).await;
+    assert_eq!(found, ["/api/v1/*: answered 200 OK to /api/v1/no/such/route, not 401"]);
+    // The scope /api has none of its own, and falls back on the app's.
+    let found = said(audit_of(routes), app(to_guarded, to_open)).await;
+    let expected = [
+        "/api/*: answered 200 OK to /api/no-such-route, not 401",
+        "/*: answered 200 OK to /no/such/route, not 401",
+    ];
+    assert_eq!(found, expected);
+    audit_of(routes).allow(["/api/*", "/*"]).assert_all_guarded(app(to_guarded, to_open)).await;
 }
 
 #[actix_rt::test]
