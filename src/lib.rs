@@ -12,6 +12,8 @@ pub mod token;
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use envelope::{Envelope, RequestId};
 pub use failure::{Failure, Fields};
@@ -28,3 +30,8 @@ pub use token::Claims;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So is that of the guide to testing.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/testing.md")]
+struct TestingGuide;

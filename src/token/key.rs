@@ -311,7 +311,7 @@ impl SigningKey {
     }
 
     /// Signs two segments as they are, so that a test can sign what nobody should.
-    pub(super) fn sign_parts(&self, header: &str, payload: &str) -> Result<String, KeyError> {
+    pub(crate) fn sign_parts(&self, header: &str, payload: &str) -> Result<String, KeyError> {
         let message = format!("{header}.{payload}");
         let algorithm = self.algorithm.in_jsonwebtoken();
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.encoding, algorithm)

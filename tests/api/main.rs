@@ -2,6 +2,7 @@
 
 mod account;
 mod app;
+mod audit;
 mod cli;
 mod crash;
 mod database;

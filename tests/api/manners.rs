@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use crate::app::{EMAIL, PASSWORD, TestApp};
 
 /// Every path, with the methods it takes.
-const ROUTES: &[(&str, &str)] = &[
+pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/login", "POST, OPTIONS"),
     ("/auth/register", "POST, OPTIONS"),
     ("/user", "GET, HEAD, PATCH, DELETE, OPTIONS"),

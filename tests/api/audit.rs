@@ -1,0 +1,405 @@
+//! The audit of `hallpass::testing`, proven by mutation: of an app that passes, one thing is spoilt, and the
+//! audit fails by its name. Each test holds with actix-web's introspection and without; `.ci/run` runs both.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Json, Path, Query, ServiceConfig};
+use actix_web::{App, Error, HttpResponse, Route, guard};
+use hallpass::testing::{Audit, Finding, Mint};
+use hallpass::{AuthUser, Authed, MaybeAuthUser};
+use serde::Deserialize;
+
+use crate::app::TestApp;
+
+#[derive(Deserialize)]
+struct Note {
+    #[allow(dead_code, reason = "only its absence is looked for")]
+    text: String,
+}
+
+async fn guarded(_: AuthUser) -> &'static str {
+    "for users"
+}
+
+async fn read(_: AuthUser, _: Path<u32>, _: Query<Note>) -> &'static str {
+    "for users"
+}
+
+async fn write(_: AuthUser, _: Json<Note>) -> &'static str {
+    "for users"
+}
+
+async fn write_anywhere(_: Authed<Json<Note>>, _: Path<u32>) -> &'static str {
+    "for users"
+}
+
+async fn open() -> &'static str {
+    "for anybody"
+}
+
+/// The routes of [`notes`].
+const ROUTES: &[&str] = &[
+    "GET /about",
+    "GET /api/notes",
+    "POST /api/notes",
+    "GET /api/notes/{id}",
+    "PUT /api/notes/{id}",
+    r"DELETE /api/notes/{id:\d+}/links/{link}",
+    "/api/files/{tail:.*}",
+];
+
+const ALLOWED: &[&str] = &["GET /about"];
+
+/// A little app. What `mutants` names is put in place of a route's own handler.
+fn notes(config: &mut ServiceConfig, mut mutants: impl FnMut(&'static str) -> Option<Route>) {
+    let mut to = |name: &'static str, own: Route| mutants(name).unwrap_or(own);
+    config.app_data(Mint::new().guard()).route("/about", web::get().to(open)).service(
+        web::scope("/api")
+            .route("/notes", web::get().guard(guard::Get()).to(guarded))
+            .route("/notes", to("POST /api/notes", web::to(write)).guard(guard::Post()))
+            .service(
+                web::resource("/notes/{id}")
+                    .route(to("GET /api/notes/{id}", web::to(read)).guard(guard::Get()))
+                    .route(to("PUT /api/notes/{id}", web::to(write_anywhere)).guard(guard::Put())),
+            )
+            .service(web::resource(r"/notes/{id:\d+}/links/{link}").route(
+                to(r"DELETE /api/notes/{id:\d+}/links/{link}", web::to(guarded)).guard(guard::Delete()),
+            ))
+            .service(web::resource("/files/{tail:.*}").route(to("/api/files/{tail:.*}", web::to(guarded)))),
+    );
+}
+
+trait AnyApp:
+    ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<Self::Body>,
+        Error = Error,
+        InitError = (),
+    > + 'static
+{
+    type Body: MessageBody + 'static;
+}
+
+impl<T, B> AnyApp for T
+where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody + 'static,
+{
+    type Body = B;
+}
+
+/// An audit of exactly these routes: told by introspection where that is on, else by the list.
+fn audit_of(routes: &[&str]) -> Audit {
+    match cfg!(feature = "testing-introspection") {
+        true => Audit::new(),
+        false => Audit::new().routes(routes),
+    }
+}
+
+/// What an audit says of an app, line by line.
+async fn said(audit: Audit, app: App<impl AnyApp>) -> Vec<String> {
+    audit.findings(app).await.iter().map(ToString::to_string).collect()
+}
+
+fn app_with(mutant: &'static str, handler: Route) -> App<impl AnyApp> {
+    let mut handler = Some(handler);
+    let app = App::new().configure(|config| {
+        notes(config, |name| if name == mutant { handler.take() } else { None });
+    });
+    assert!(handler.is_none(), "{mutant} is no route of the app");
+    app
+}
+
+fn app() -> App<impl AnyApp> {
+    App::new().configure(|config| notes(config, |_| None))
+}
+
+#[actix_rt::test]
+async fn an_app_whose_every_route_is_guarded_or_allowed_passes() {
+    audit_of(ROUTES).allow(ALLOWED).assert_all_guarded(app()).await;
+    Audit::new().routes(ROUTES).allow(ALLOWED).assert_all_guarded(app()).await;
+}
+
+#[cfg(feature = "testing-introspection")]
+#[actix_rt::test]
+async fn with_introspection_one_line_is_enough() {
+    hallpass::testing::assert_all_guarded(app(), ALLOWED).await;
+}
+
+#[cfg(not(feature = "testing-introspection"))]
+#[actix_rt::test]
+async fn without_introspection_an_audit_without_a_list_fails() {
+    assert_eq!(Audit::new().allow(ALLOWED).findings(app()).await, [Finding::NoRoutes]);
+}
+
+#[actix_rt::test]
+async fn a_handler_without_its_guard_is_named() {
+    for mutant in ["POST /api/notes", "GET /api/notes/{id}", r"DELETE /api/notes/{id:\d+}/links/{link}"] {
+        let found = audit_of(ROUTES).allow(ALLOWED).findings(app_with(mutant, web::to(open))).await;
+        let [Finding::Answered { route, status, .. }] = &found[..] else { panic!("{mutant}: {found:?}") };
+        assert_eq!((route.as_str(), *status), (mutant, StatusCode::OK));
+    }
+    let anywhere = "/api/files/{tail:.*}";
+    let found = said(audit_of(ROUTES).allow(ALLOWED), app_with(anywhere, web::to(open))).await;
+    assert_eq!(found, ["/api/files/{tail:.*}: answered 200 OK to /api/files/%FF, not 401"]);
+}
+
+#[actix_rt::test]
+async fn whatever_is_parsed_before_the_user_is_named_unless_the_middleware_decides_first() {
+    async fn body_first(_: Json<Note>, _: AuthUser) -> &'static str {
+        ""
+    }
+    async fn query_first(_: Query<Note>, _: AuthUser) -> &'static str {
+        ""
+    }
+    async fn path_first(_: Path<u32>, _: AuthUser) -> &'static str {
+        ""
+    }
+    type Mutant = (&'static str, fn() -> Route, &'static str);
+    let mutants: [Mutant; 3] = [
+        ("POST /api/notes", || web::to(body_first), "answered 400 Bad Request to /api/notes, not 401"),
+        (
+            "GET /api/notes/{id}",
+            || web::to(query_first),
+            "answered 400 Bad Request to /api/notes/%FF, not 401",
+        ),
+        ("PUT /api/notes/{id}", || web::to(path_first), "answered 404 Not Found to /api/notes/%FF, not 401"),
+    ];
+    for (mutant, handler, what) in mutants {
+        let found = said(audit_of(ROUTES).allow(ALLOWED), app_with(mutant, handler())).await;
+        assert_eq!(found, [format!("{mutant}: {what}")]);
+
+        let protect = Mint::new().guard().protect().allow("/about");
+        let app = app_with(mutant, handler()).wrap(protect);
+        audit_of(ROUTES).allow(ALLOWED).assert_all_guarded(app).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_route_that_the_list_leaves_out_is_named() {
+    for left_out in ROUTES {
+        let listed = ROUTES.iter().filter(|route| *route != left_out);
+        let audit = Audit::new().routes(listed).allow(ALLOWED);
+        let found = said(audit, app()).await;
+        assert!(
+            found.contains(&format!("{left_out}: the app has it, the list of routes leaves it out")),
+            "{found:?}"
+        );
+    }
+}
+
+#[actix_rt::test]
+async fn under_the_middleware_a_path_that_the_list_leaves_out_is_named_too() {
+    let app = app().wrap(Mint::new().guard().protect().allow("/about"));
+    let listed = ROUTES.iter().filter(|route| !route.contains("links"));
+    let found = said(Audit::new().routes(listed).allow(ALLOWED), app).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains(r"/api/notes/{id:\d+}/links/{link}: the app has it"), "{found:?}");
+}
+
+#[actix_rt::test]
+async fn a_route_of_the_list_that_the_app_does_not_have_is_named() {
+    let listed = || ROUTES.iter().copied();
+    let found = said(Audit::new().routes(listed().chain(["GET /gone"])).allow(ALLOWED), app()).await;
+    assert_eq!(found, ["GET /gone: the audit was told of it, the app does not have it"]);
+
+    let found = said(Audit::new().routes(listed().chain(["PATCH /api/notes"])).allow(ALLOWED), app()).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("PATCH /api/notes: "), "{found:?}");
+}
+
+#[actix_rt::test]
+async fn an_entry_of_the_allow_list_that_allows_nothing_is_named() {
+    for stale in ["GET /gone", "POST /about", "GET /api/notes", "/api/notes/{id}"] {
+        let found = audit_of(ROUTES).allow(ALLOWED).allow([stale]).findings(app()).await;
+        assert_eq!(found, [Finding::NotNeeded { route: stale.to_owned() }]);
+    }
+}
+
+#[actix_rt::test]
+async fn an_entry_without_a_method_allows_every_method_of_its_path() {
+    let app = app_with("/api/files/{tail:.*}", web::to(open));
+    audit_of(ROUTES).allow(ALLOWED).allow(["/api/files/{tail:.*}"]).assert_all_guarded(app).await;
+}
+
+#[actix_rt::test]
+async fn a_page_that_greets_strangers_is_named() {
+    async fn hello(_: MaybeAuthUser) -> &'static str {
+        "hello"
+    }
+    let app = App::new().app_data(Mint::new().guard()).route("/", web::get().to(hello));
+    let found = said(audit_of(&["GET /"]), app).await;
+    assert_eq!(found, ["GET /: answered 200 OK to /, not 401"]);
+}
+
+#[actix_rt::test]
+async fn a_guard_that_was_never_installed_is_named_by_its_500() {
+    let app = App::new().route("/", web::get().to(guarded));
+    let found = said(audit_of(&["GET /"]), app).await;
+    assert_eq!(found, ["GET /: answered 500 Internal Server Error to /, not 401"]);
+}
+
+#[actix_rt::test]
+async fn a_route_behind_a_guard_of_actix_is_named_until_its_header_is_given() {
+    let app = |handler: fn() -> Route| {
+        let scope = web::scope("/v1").guard(guard::Host("api.example")).route("/notes", handler());
+        App::new().app_data(Mint::new().guard()).service(scope)
+    };
+    let routes = &["GET /v1/notes"];
+    let found = said(audit_of(routes), app(|| web::get().to(guarded))).await;
+    assert_eq!(found, ["GET /v1/notes: answered 404 Not Found to /v1/notes, not 401"]);
+    let with_host = || audit_of(routes).header("host", "api.example");
+    with_host().assert_all_guarded(app(|| web::get().to(guarded))).await;
+    let found = said(with_host(), app(|| web::get().to(open))).await;
+    assert_eq!(found, ["GET /v1/notes: answered 200 OK to /v1/notes, not 401"]);
+}
+
+#[actix_rt::test]
+async fn a_route_for_any_method_beside_one_for_get_is_named_by_the_methods_it_answers() {
+    let place = || web::resource("/notes").route(web::get().to(guarded)).route(web::route().to(open));
+    let app = App::new().app_data(Mint::new().guard()).service(place());
+    let found = audit_of(&["GET /notes"]).findings(app).await;
+    let answered = |method: &str| {
+        let route = format!("{method} /notes");
+        found.iter().any(|found| matches!(found, Finding::Answered { route: named, .. } if *named == route))
+    };
+    for method in ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"] {
+        assert!(answered(method), "{method}: {found:?}");
+    }
+    assert!(!answered("GET"), "{found:?}");
+}
+
+#[actix_rt::test]
+async fn options_is_let_through_by_the_middleware_so_a_handler_for_any_method_is_named() {
+    let app = App::new().route("/notes", web::to(open)).wrap(Mint::new().guard().protect());
+    let found = said(audit_of(&["/notes"]), app).await;
+    assert_eq!(found, ["OPTIONS /notes: answered 200 OK to /notes, not 401"]);
+
+    let app = App::new().route("/notes", web::to(guarded)).wrap(Mint::new().guard().protect());
+    audit_of(&["/notes"]).assert_all_guarded(app).await;
+}
+
+#[actix_rt::test]
+async fn a_method_of_the_apps_own_is_asked_too() {
+    let propfind = || web::method("PROPFIND".parse().unwrap());
+    let app = |route| App::new().app_data(Mint::new().guard()).route("/notes", route);
+    let routes = &["PROPFIND /notes"];
+    audit_of(routes).assert_all_guarded(app(propfind().to(guarded))).await;
+    let found = said(audit_of(routes), app(propfind().to(open))).await;
+    assert_eq!(found, ["PROPFIND /notes: answered 200 OK to /notes, not 401"]);
+}
+
+#[actix_rt::test]
+async fn a_pattern_that_nothing_known_matches_is_named_until_a_sample_is_given() {
+    let pattern = "/orders/{number:[A-Z]{3}-[0-9]{5}}";
+    let routes = &["GET /orders/{number:[A-Z]{3}-[0-9]{5}}"];
+    let app = |handler| App::new().app_data(Mint::new().guard()).route(pattern, handler);
+    let found = audit_of(routes).findings(app(web::get().to(open))).await;
+    assert_eq!(found, [Finding::NotAsked { route: pattern.to_owned() }]);
+    let sampled = || audit_of(routes).sample(pattern, "/orders/ABC-12345");
+    sampled().assert_all_guarded(app(web::get().to(guarded))).await;
+    let found = said(sampled(), app(web::get().to(open))).await;
+    assert_eq!(found, [format!("GET {pattern}: answered 200 OK to /orders/ABC-12345, not 401")]);
+    let found = audit_of(ROUTES).allow(ALLOWED).sample("/gone", "/gone").findings(self::app()).await;
+    assert_eq!(found, [Finding::NotThere { route: "/gone".to_owned() }]);
+}
+
+#[actix_rt::test]
+async fn a_default_service_is_named_by_its_scope() {
+    let routes = &["GET /api/v1/{page}", "/{page}"];
+    let app = |api: fn() -> Route, whole: fn() -> Route| {
+        let page = web::resource("/{page}").route(web::get().to(guarded));
+        let v1 = web::scope("/v1").service(page).default_service(api());
+        App::new()
+            .app_data(Mint::new().guard())
+            .service(web::scope("/api").service(v1))
+            .route("/{page}", web::to(guarded))
+            .default_service(whole())
+    };
+    let to_open = || web::to(open);
+    let to_guarded = || web::to(guarded);
+    audit_of(routes).assert_all_guarded(app(to_guarded, to_guarded)).await;
+    audit_of(routes).assert_all_guarded(app(to_guarded, || web::to(HttpResponse::NotFound))).await;
+
+    let found = said(audit_of(routes), app(to_open, to_guarded)).await;
+    assert_eq!(found, ["/api/v1/*: answered 200 OK to /api/v1/no/such/route, not 401"]);
+    // The scope /api has none of its own, and falls back on the app's.
+    let found = said(audit_of(routes), app(to_guarded, to_open)).await;
+    let expected = [
+        "/api/*: answered 200 OK to /api/no-such-route, not 401",
+        "/*: answered 200 OK to /no/such/route, not 401",
+    ];
+    assert_eq!(found, expected);
+    audit_of(routes).allow(["/api/*", "/*"]).assert_all_guarded(app(to_guarded, to_open)).await;
+}
+
+#[actix_rt::test]
+async fn an_error_out_of_a_middleware_counts_as_the_answer_that_it_becomes() {
+    async fn refused(error: Error) -> Result<ServiceResponse, Error> {
+        Err(error)
+    }
+    let app = app().wrap_fn(|_, _| refused(actix_web::error::ErrorForbidden("no")));
+    let found = audit_of(ROUTES).findings(app).await;
+    assert!(!found.is_empty());
+    for finding in found {
+        assert!(matches!(finding, Finding::Answered { status: StatusCode::FORBIDDEN, .. }), "{finding}");
+    }
+    let app = self::app().wrap_fn(|_, _| refused(actix_web::error::ErrorUnauthorized("no")));
+    audit_of(ROUTES).assert_all_guarded(app).await;
+}
+
+#[actix_rt::test]
+async fn an_app_without_routes_does_not_pass() {
+    assert_eq!(audit_of(&[]).findings(App::new()).await, [Finding::NoRoutes]);
+}
+
+#[actix_rt::test]
+#[should_panic(expected = "tests/api/audit.rs")]
+async fn a_failed_audit_tells_where_it_stands() {
+    audit_of(ROUTES).assert_all_guarded(app()).await;
+}
+
+#[test]
+#[should_panic(expected = "is no route; a method and a path are accepted")]
+fn a_route_that_is_none_is_refused_in_words() {
+    let _ = Audit::new().allow(["about"]);
+}
+
+#[actix_rt::test]
+async fn the_servers_own_app_passes_with_what_it_tells_anybody() {
+    let server = TestApp::new().await;
+    let app = || App::new().wrap(server.desk.envelope()).configure(server.desk.configure());
+    let mut routes = Vec::new();
+    let mut public = Vec::new();
+    for slash in ["", "/"] {
+        for (path, methods) in crate::manners::ROUTES {
+            for method in methods.split(", ") {
+                routes.push(format!("{method} {path}{slash}"));
+            }
+            // Without a token: what is not below /user, and which methods there are.
+            match path.starts_with("/user") {
+                true => public.push(format!("OPTIONS {path}{slash}")),
+                false => public.push(format!("{path}{slash}")),
+            }
+        }
+    }
+    let routes: Vec<_> = routes.iter().map(String::as_str).collect();
+    Audit::new().routes(&routes).allow(&public).assert_all_guarded(app()).await;
+
+    for open in &public {
+        let others = public.iter().filter(|public| *public != open);
+        let found = said(Audit::new().routes(&routes).allow(others), app()).await;
+        assert!(
+            !found.is_empty() && found.iter().all(|line| line.contains(open.as_str())),
+            "{open}: {found:?}"
+        );
+    }
+}
