@@ -384,8 +384,10 @@ async fn the_servers_own_app_passes_with_what_it_tells_anybody() {
             for method in methods.split(", ") {
                 routes.push(format!("{method} {path}{slash}"));
             }
-            // Without a token: what is not below /user, and which methods there are.
-            match path.starts_with("/user") {
+            // Without a token: what tokens are got with, the keys, and which methods there are.
+            let asks_for_one =
+                path.starts_with("/user") || ["/auth/logout-all", "/auth/verify"].contains(path);
+            match asks_for_one {
                 true => public.push(format!("OPTIONS {path}{slash}")),
                 false => public.push(format!("{path}{slash}")),
             }
