@@ -4,16 +4,17 @@
 //! or a disabled user before the token's `exp`: keep `token.lifetime_s` short where that matters.
 //!
 //! ```console
-//! $ HALLPASS_TOKEN__ISSUER=https://id.example hallpass serve             # in one terminal
-//! $ cargo run --example jwks_service --features jwks-url                 # in another
-//! $ hallpass user add ada@example.com                                    # in a third, with a password for her
+//! $ HALLPASS_TOKEN__ISSUER=https://id.example hallpass serve
+//! $ hallpass user add ada@example.com
+//! $ cargo run --example jwks_service --features jwks-url
 //! $ curl -i http://127.0.0.1:8081/
 //! HTTP/1.1 401 Unauthorized
-//! $ TOKEN=$(curl -s http://127.0.0.1:8080/auth/login -H 'Content-Type: application/json' \
-//!     -d '{"email":"ada@example.com","password":"…"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
-//! $ curl http://127.0.0.1:8081/ -H "Authorization: Bearer $TOKEN"
+//! $ ADA=$(curl -s http://127.0.0.1:8080/auth/login -H 'Content-Type: application/json' -d '{"email":"ada@example.com","password":"correct horse battery"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
+//! $ curl http://127.0.0.1:8081/ -H "Authorization: Bearer $ADA"
 //! Hello, ada@example.com!
 //! ```
+
+mod support;
 
 use actix_web::{App, HttpServer, web};
 use hallpass::{AuthUser, Envelope, Guard, JwksUrl};
@@ -24,7 +25,9 @@ async fn hello(user: AuthUser) -> String {
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let keys = JwksUrl::new("http://127.0.0.1:8080/.well-known/jwks.json")?.start()?;
+    // Over plain HTTP on the loopback alone; elsewhere it must be https.
+    let issuer = std::env::var("ISSUER_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned());
+    let keys = JwksUrl::new(&format!("{issuer}/.well-known/jwks.json"))?.start()?;
     // Not needed: keys are fetched anyway, and until they are there, requests get 503.
     if let Err(error) = keys.refresh().await {
         eprintln!("no keys yet: {error}");
@@ -32,11 +35,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let guard =
         Guard::builder().keys(keys).issuer("https://id.example").audience("https://id.example").build()?;
 
-    HttpServer::new(move || {
-        App::new().wrap(guard.protect()).wrap(Envelope::default()).route("/", web::get().to(hello))
-    })
-    .bind("127.0.0.1:8081")?
-    .run()
-    .await?;
-    Ok(())
+    let app =
+        move || App::new().wrap(guard.protect()).wrap(Envelope::default()).route("/", web::get().to(hello));
+    let server = HttpServer::new(app).bind(support::address())?;
+    println!("listening on http://{}", server.addrs()[0]);
+    Ok(server.run().await?)
 }

@@ -7,6 +7,7 @@ mod cli;
 mod crash;
 mod database;
 mod events;
+mod examples;
 mod expect;
 mod extractors;
 mod guard;
