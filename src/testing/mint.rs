@@ -448,6 +448,9 @@ mod tests {
         let unnamed = verify(&token, &ring, &expected, mint.clock().now());
         assert_eq!(unnamed, Err(TokenError::SignatureWrong));
 
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let payload: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(payload["iss"], "https://another-issuer.test");
         let elsewhere = Mint { issuer: "https://another-issuer.test".to_owned(), ..mint.clone() };
         assert_eq!(verdict(&mint, elsewhere.token_for("ada")), Err(TokenError::IssuerWrong));
     }

@@ -206,6 +206,14 @@ async fn under_the_middleware_a_path_that_the_list_leaves_out_is_named_too() {
 }
 
 #[actix_rt::test]
+async fn under_the_middleware_a_method_that_the_list_leaves_out_is_named_where_the_path_tells_its_methods() {
+    let place = web::resource("/notes").route(web::get().to(guarded)).route(web::delete().to(guarded));
+    let app = App::new().service(place).wrap(Mint::new().guard().protect());
+    let found = said(Audit::new().routes(["GET /notes"]), app).await;
+    assert_eq!(found, ["DELETE /notes: the app has it, the list of routes leaves it out"]);
+}
+
+#[actix_rt::test]
 async fn a_route_of_the_list_that_the_app_does_not_have_is_named() {
     let listed = || ROUTES.iter().copied();
     let found = said(Audit::new().routes(listed().chain(["GET /gone"])).allow(ALLOWED), app()).await;
@@ -260,6 +268,22 @@ async fn a_route_behind_a_guard_of_actix_is_named_until_its_header_is_given() {
     with_host().assert_all_guarded(app(|| web::get().to(guarded))).await;
     let found = said(with_host(), app(|| web::get().to(open))).await;
     assert_eq!(found, ["GET /v1/notes: answered 200 OK to /v1/notes, not 401"]);
+}
+
+#[actix_rt::test]
+async fn a_route_whose_guard_tells_no_method_shows_it_by_its_answers() {
+    async fn path_first(_: Path<u32>, _: AuthUser) -> &'static str {
+        ""
+    }
+    let is_delete = || guard::fn_guard(|context| context.head().method == "DELETE");
+    let place = || {
+        web::resource("/notes/{id}")
+            .route(web::get().to(guarded))
+            .route(web::route().guard(is_delete()).to(path_first))
+    };
+    let app = App::new().app_data(Mint::new().guard()).service(place());
+    let found = said(audit_of(&["GET /notes/{id}", "DELETE /notes/{id}"]), app).await;
+    assert_eq!(found, ["DELETE /notes/{id}: answered 404 Not Found to /notes/%FF, not 401"]);
 }
 
 #[actix_rt::test]
@@ -339,6 +363,12 @@ async fn a_default_service_is_named_by_its_scope() {
     ];
     assert_eq!(found, expected);
     audit_of(routes).allow(["/api/*", "/*"]).assert_all_guarded(app(to_guarded, to_open)).await;
+}
+
+#[actix_rt::test]
+async fn a_page_that_takes_every_name_is_not_mistaken_for_a_default_service() {
+    let page = web::resource("/{page}").route(web::get().to(open));
+    audit_of(&["GET /{page}"]).allow(["GET /{page}"]).assert_all_guarded(App::new().service(page)).await;
 }
 
 #[actix_rt::test]
