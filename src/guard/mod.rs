@@ -14,6 +14,8 @@ mod credential;
 mod extract;
 #[cfg(feature = "jwks-url")]
 mod jwks_url;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub(crate) mod payload;
 mod policy;
 mod refusal;
@@ -31,6 +33,8 @@ pub use builder::{GuardBuilder, GuardError};
 pub use extract::{Admission, AuthUser, Authed, MaybeAuthUser, Refused};
 #[cfg(feature = "jwks-url")]
 pub use jwks_url::{FetchError, FetchedKeys, JwksUrl, JwksUrlError};
+#[cfg(feature = "openapi")]
+pub use openapi::SECURITY_SCHEME;
 pub use policy::{AllOf, AnyOf, HasRoles, Policy, Require, Role, RoleName, SignedInWithin};
 pub use refusal::Refusal;
 pub use scope::{Protect, ProtectService};
