@@ -57,17 +57,18 @@ impl Example {
         let built = Path::new(env!("CARGO_BIN_EXE_hallpass")).with_file_name("examples").join(name);
         let mut command = Command::new(&built);
         command.env("ADDRESS", "127.0.0.1:0").env("ISSUER_URL", issuer).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| {
+        let child = command.spawn().unwrap_or_else(|error| {
             panic!("{}: {error}; cargo test builds it, and so does cargo build --examples", built.display())
         });
-        let mut variables = Vec::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let mut example = Self { child, address: String::new(), variables: Vec::new() };
+        for line in BufReader::new(example.child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
             if let Some(address) = line.strip_prefix("listening on http://") {
-                return Self { child, address: address.to_owned(), variables };
+                example.address = address.to_owned();
+                return example;
             }
             let (variable, token) = line.split_once('=').expect("NAME=token");
-            variables.push((variable.to_owned(), token.to_owned()));
+            example.variables.push((variable.to_owned(), token.to_owned()));
         }
         panic!("{name} ended before it listened");
     }
