@@ -93,14 +93,13 @@ impl Route {
     fn parse(text: &str) -> Self {
         let (method, path) = match text.split_once(' ') {
             _ if text.starts_with('/') => (None, text),
-            Some((method, path)) if path.starts_with('/') => {
-                (Method::from_bytes(method.as_bytes()).ok(), path)
-            }
-            _ => panic!(
-                "{text:?} is no route; a method and a path are accepted, as in \"GET /notes\", or a path"
-            ),
+            Some((method, path)) => (Some(Method::from_bytes(method.as_bytes())), path),
+            None => (None, text),
         };
-        Self { method, path: path.to_owned() }
+        match method.transpose() {
+            Ok(method) if path.starts_with('/') => Self { method, path: path.to_owned() },
+            _ => panic!("{text:?} is no route; one like \"GET /notes\" is accepted, and a path alone"),
+        }
     }
 
     fn covers(&self, method: &Method, path: &str) -> bool {
@@ -336,10 +335,11 @@ impl Audit {
             findings.extend(place.unrefused(&self.allowed, &mut needed));
         }
 
-        let rest = |scope: &String| format!("{scope}/*");
-        for scope in there.scopes.iter().chain([&String::new()]) {
-            let Some(candidates) = self.paths_without_route(scope, &rest(scope)) else {
-                findings.push(Finding::NotAsked { route: rest(scope) });
+        let scopes = there.scopes.iter().map(String::as_str).chain([""]);
+        let rests: BTreeMap<String, &str> = scopes.map(|scope| (format!("{scope}/*"), scope)).collect();
+        for (rest, scope) in &rests {
+            let Some(candidates) = self.paths_without_route(scope, rest) else {
+                findings.push(Finding::NotAsked { route: rest.clone() });
                 continue;
             };
             let mut paths = Vec::new();
@@ -349,14 +349,13 @@ impl Audit {
                     paths.push(path);
                 }
             }
-            let place = visit(rest(scope), paths, Known::These(Vec::new())).await;
+            let place = visit(rest.clone(), paths, Known::These(Vec::new())).await;
             findings.extend(place.unrefused(&self.allowed, &mut needed));
         }
 
         let told = self.routes.iter().flatten().filter(|route| !there.paths.contains_key(&route.path));
         findings.extend(told.map(|route| Finding::NotThere { route: route.to_string() }));
-        let is_rest = |pattern: &String| there.scopes.iter().any(|scope| *pattern == rest(scope));
-        let is_there = |pattern: &String| there.paths.contains_key(pattern) || is_rest(pattern);
+        let is_there = |pattern: &String| there.paths.contains_key(pattern) || rests.contains_key(pattern);
         let sampled = self.samples.keys().filter(|pattern| !is_there(pattern));
         findings.extend(sampled.map(|pattern| Finding::NotThere { route: pattern.clone() }));
         let unneeded = self.allowed.iter().enumerate().filter(|(at, _)| !needed.contains(at));
