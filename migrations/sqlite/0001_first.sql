@@ -21,8 +21,10 @@ create table signing_keys (
     created_at integer not null,
     -- not used for signing before this time, so that every verifier knows it by then
     signs_from integer not null,
-    -- the private key, sealed under a key derived from the installation key, with all columns above
-    -- as associated data
+    -- the longest lifetime of the tokens that it may have signed, seconds: how long it is kept once it is retired
+    token_lifetime integer not null,
+    -- the private key, sealed under a key derived from the installation key, with all columns above but
+    -- the last as associated data
     sealed blob not null
 ) strict;
 

@@ -6,7 +6,8 @@ use secrecy::SecretString;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::serve::{found, listen};
+use super::serve::listen;
+use super::unlock::found;
 use super::{Failed, block_on, log};
 use crate::clock::Clock;
 use crate::server::accounts::new_user;

@@ -5,11 +5,14 @@ mod demo;
 mod events;
 mod harden;
 mod import;
+mod key;
 mod log;
 mod secret;
 mod serve;
 mod signals;
 mod terminal;
+mod token;
+mod unlock;
 mod user;
 pub mod wiping;
 
@@ -55,6 +58,12 @@ enum Command {
     /// Add, list and change users
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Check, list, rotate and revoke signing keys; change the passphrase
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Look into tokens, and verify them
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Show the record of what happened
     Events(events::EventsArgs),
     /// Print the settings in force and where each comes from
@@ -128,6 +137,8 @@ fn run(cli: Cli) -> Result<(), Failed> {
         Some(Command::Serve(args)) => serve::run(&common, &args),
         Some(Command::Demo) => demo::run(),
         Some(Command::User(command)) => user::run(&common, command),
+        Some(Command::Key(command)) => key::run(&common, command),
+        Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),
         Some(Command::Config) => config::run(&common),
     }

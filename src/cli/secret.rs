@@ -60,6 +60,16 @@ impl KeySource {
     }
 }
 
+impl KeySource {
+    /// The secret that follows the passphrase where that was read: the next line of standard input.
+    pub(super) fn read_next(&self) -> Result<Option<SecretString>, Failed> {
+        match self.key_stdin {
+            true => read_standard_input().map(Some).map_err(Failed::usage),
+            false => Ok(None),
+        }
+    }
+}
+
 /// The first line of standard input. What follows it is left unread, for who comes next.
 pub(super) fn read_standard_input() -> Result<SecretString, String> {
     first_line(rustix::stdio::stdin(), "standard input")

@@ -26,6 +26,8 @@ pub struct Settings {
     pub database: Database,
     /// `token.*`
     pub token: Token,
+    /// `key.*`
+    pub key: Key,
     /// `password.*`
     pub password: Password,
     /// `registration.*`
@@ -83,6 +85,15 @@ pub struct Token {
     pub realm: String,
     /// Whether `Authorization: <token>` without a scheme is accepted too. Defaults to true.
     pub accept_bare: bool,
+}
+
+/// Signing keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    /// How long a new key is published before it signs. Defaults to 5 s.
+    pub publish_ahead: Duration,
+    /// After how many days a running server makes a new key; 0 is never. Defaults to 0.
+    pub rotate_every_days: u32,
 }
 
 /// Passwords.
@@ -246,6 +257,8 @@ pub const FIELDS: &[Field] = &[
     field!(token.leeway as "leeway_s" = "0", "how long after its exp a token is still accepted, seconds", |text| seconds(text, 0, 300), shown_seconds),
     field!(token.realm as "realm" = "Authentication Required", "the realm that a 401's challenge names", realm, shown),
     field!(token.accept_bare as "accept_bare" = "true", "whether Authorization: <token> without a scheme is accepted too", truth, shown),
+    field!(key.publish_ahead as "publish_ahead_s" = "5", "how long a new signing key is published before it signs, seconds", |text| seconds(text, 5, 86_400), shown_seconds),
+    field!(key.rotate_every_days as "rotate_every_days" = "0", "after how many days running servers make a new signing key; 0 is never", |text| whole(text, 0, 3_650).map(|days| days as u32), shown),
     field!(password.bcrypt_cost as "bcrypt_cost" = "12", "bcrypt's cost; each step doubles the work", |text| whole(text, 4, 18).map(|cost| cost as u32), shown),
     field!(password.min_length as "min_length" = "8", "the shortest password, characters", |text| whole(text, 8, 256), shown),
     field!(password.queue as "queue" = "64", "how many passwords may wait for their hash", |text| whole(text, 1, 65_536), shown),
@@ -415,6 +428,7 @@ impl Default for Settings {
                 realm: String::new(),
                 accept_bare: false,
             },
+            key: Key { publish_ahead: Duration::ZERO, rotate_every_days: 0 },
             password: Password { bcrypt_cost: 0, min_length: 0, queue: 0 },
             registration: Registration { open: false },
             throttle: Throttle {

@@ -96,6 +96,14 @@ kinds! {
     UserEnabled = "user_enabled",
     /// A user was deleted.
     UserDeleted = "user_deleted",
+    /// A new signing key was made.
+    KeyAdded = "key_added",
+    /// A signing key was revoked, and every token it signed.
+    KeyRevoked = "key_revoked",
+    /// A retired signing key was dropped, since its last token has expired.
+    KeyDropped = "key_dropped",
+    /// The passphrase was changed.
+    PassphraseChanged = "passphrase_changed",
 }
 
 impl Event {

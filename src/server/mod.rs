@@ -10,6 +10,7 @@ pub mod config;
 pub mod cookie;
 pub mod error;
 pub mod events;
+pub mod keys;
 pub mod password;
 pub mod refresh;
 pub mod routes;
@@ -22,34 +23,31 @@ pub mod throttle;
 pub mod vault;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_cors::Cors;
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Condition;
 use actix_web::web::ServiceConfig;
-use arc_swap::ArcSwap;
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
+pub use keys::new_signing_key;
 pub use run::{Running, bind};
 
 use crate::clock::Clock;
 use crate::envelope::{Envelope, X_REQUEST_ID};
 use crate::guard::{Guard, GuardError, Refusal};
-use crate::token::{Algorithm, Grant, Issued, Issuer, JwkSet, KeyMaterial, Keyring, SigningKey};
+use crate::token::{Algorithm, Grant, Issued, Issuer, JwkSet};
 use config::Settings;
 use error::ApiError;
+use keys::Keys;
 use password::Hasher;
 use refresh::RefreshTokens;
 use standing::Standing;
 use store::{Keep, Lifetimes, Store, StoreError};
 use throttle::Throttle;
-use vault::{SealedKey, Vault, VaultError};
-
-/// What a sealed signing key is for, as its seal names it.
-const ACCESS_TOKEN: &str = "access-token";
+use vault::{Vault, VaultError};
 
 /// What a request by cookie must carry, to show that it comes from a page that may set headers.
 pub const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
@@ -76,17 +74,6 @@ struct Inner {
     standing: Arc<Standing>,
     guard: Guard,
 }
-
-/// The unsealed keys: those that verify, and those that sign, by the time from which they do.
-struct Keys {
-    ring: Arc<ArcSwap<Keyring>>,
-    signers: ArcSwap<Signers>,
-    /// Keys came or went, and have not been unsealed since.
-    are_due: AtomicBool,
-}
-
-/// Signing keys, each with the time from which it signs.
-type Signers = Vec<(DateTime<Utc>, Arc<SigningKey>)>;
 
 /// What keeps a desk from opening.
 #[derive(Debug, thiserror::Error)]
@@ -117,22 +104,6 @@ pub enum DeskError {
     Hasher(std::io::Error),
 }
 
-/// A new signing key for `algorithm`, sealed; it signs from `signs_from` on.
-///
-/// # Errors
-/// [`DeskError`] when the key cannot be made or sealed.
-pub fn new_signing_key(
-    vault: &Vault,
-    algorithm: Algorithm,
-    now: DateTime<Utc>,
-    signs_from: DateTime<Utc>,
-) -> Result<SealedKey, DeskError> {
-    let unusable = |reason: String| DeskError::Key { kid: "just made".into(), reason };
-    let material = KeyMaterial::generate(algorithm).map_err(|error| unusable(error.to_string()))?;
-    let kid = SigningKey::fresh_kid(algorithm, &material).map_err(|error| unusable(error.to_string()))?;
-    Ok(vault.seal_key(&kid, &algorithm.to_string(), ACCESS_TOKEN, now, signs_from, material.as_bytes())?)
-}
-
 impl Desk {
     /// Opens the desk of the installation in `store`, whose keys `vault` unseals.
     ///
@@ -147,15 +118,15 @@ impl Desk {
         let leeway = seconds(settings.token.leeway);
         let stale_after = seconds(settings.database.stale_after);
         let standing = Arc::new(Standing::learn(store.clone(), clock.clone(), stale_after, leeway).await?);
+        store.note_token_lifetime(seconds(settings.token.lifetime)).await?;
         let keys = Keys::open(&store, &vault).await?;
-        keys.signer(clock.now()).ok_or(DeskError::NoSigningKey)?;
 
         let own_name = format!("urn:uuid:{}", vault.id());
         let issuer = settings.token.issuer.clone().unwrap_or(own_name);
         let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
         let good = Arc::clone(&standing);
         let guard = Guard::builder()
-            .keys(Arc::clone(&keys.ring) as Arc<_>)
+            .keys(keys.ring())
             .issuer(&issuer)
             .audience(&audience)
             .leeway(leeway)
@@ -287,14 +258,10 @@ impl Desk {
     /// [`ApiError`] when the database cannot be asked, or a new key cannot be unsealed.
     pub async fn catch_up(&self) -> Result<(), ApiError> {
         if self.inner.standing.catch_up().await?.keys {
-            self.inner.keys.are_due.store(true, Ordering::SeqCst);
+            self.inner.keys.mark_due();
         }
-        if self.inner.keys.are_due.load(Ordering::SeqCst) {
-            let unsealed = self.inner.keys.renew(&self.inner.store, &self.inner.vault).await;
-            unsealed.map_err(|error| ApiError::Internal(error.to_string()))?;
-            self.inner.keys.are_due.store(false, Ordering::SeqCst);
-        }
-        Ok(())
+        let renewed = self.inner.keys.renew_if_due(&self.inner.store, &self.inner.vault).await;
+        renewed.map_err(|error| ApiError::Internal(error.to_string()))
     }
 
     /// Clears away what has expired, here and in the database, and tells the database which sessions were
@@ -311,12 +278,32 @@ impl Desk {
             leeway: seconds(settings.token.leeway),
             events: seconds(settings.events.keep),
         };
-        self.inner.store.reap(self.inner.clock.now(), &keep).await
+        let now = self.inner.clock.now();
+        self.inner.store.reap(now, &keep).await?;
+        keys::drop_spent(&self.inner.store, now, keep.leeway).await
+    }
+
+    /// Makes a new signing key when the newest is as old as `key.rotate_every_days` says. Of several servers, one
+    /// does.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub async fn rotate_by_age(&self) -> Result<(), DeskError> {
+        let Inner { settings, store, vault, clock, .. } = &*self.inner;
+        let now = clock.now();
+        let days = settings.key.rotate_every_days;
+        let newest = store.signing_keys().await?.pop();
+        let is_due =
+            newest.is_some_and(|newest| now - newest.sealed.created_at >= Duration::days(i64::from(days)));
+        if days > 0 && is_due {
+            keys::rotate(store, vault, settings, now).await?;
+        }
+        Ok(())
     }
 
     /// The public keys that verify its tokens (RFC 7517); none under HS256.
     pub fn jwks(&self) -> JwkSet {
-        self.inner.keys.ring.load().jwks()
+        self.inner.keys.jwks()
     }
 
     /// The `iss` of its tokens.
@@ -354,49 +341,6 @@ impl Desk {
     /// The one answer to every failed sign-in.
     pub(crate) fn credentials_invalid(&self) -> ApiError {
         ApiError::CredentialsInvalid(self.inner.guard.challenge())
-    }
-}
-
-impl Keys {
-    /// Unseals every key of the database. All or none: a key that does not open ends it.
-    async fn unseal(store: &Store, vault: &Vault) -> Result<(Keyring, Signers), DeskError> {
-        let mut signers = Signers::new();
-        for sealed in store.signing_keys().await? {
-            let unusable = |reason: String| DeskError::Key { kid: sealed.kid.clone(), reason };
-            let algorithm: Algorithm =
-                sealed.algorithm.parse().map_err(|_| unusable("its algorithm is unknown".into()))?;
-            let material = KeyMaterial::from_bytes(vault.open_key(&sealed)?);
-            let key = SigningKey::with_kid(&sealed.kid, algorithm, &material)
-                .map_err(|error| unusable(error.to_string()))?;
-            signers.push((sealed.signs_from, Arc::new(key)));
-        }
-        let ring = Keyring::new(signers.iter().map(|(_, key)| key.verifying_key().clone()))
-            .map_err(|_| DeskError::NoSigningKey)?;
-        Ok((ring, signers))
-    }
-
-    async fn open(store: &Store, vault: &Vault) -> Result<Self, DeskError> {
-        let (ring, signers) = Self::unseal(store, vault).await?;
-        Ok(Self {
-            ring: Arc::new(ArcSwap::from_pointee(ring)),
-            signers: ArcSwap::from_pointee(signers),
-            are_due: AtomicBool::new(false),
-        })
-    }
-
-    /// Takes over what the database holds now. Where that fails, things stay as they were.
-    async fn renew(&self, store: &Store, vault: &Vault) -> Result<(), DeskError> {
-        let (ring, signers) = Self::unseal(store, vault).await?;
-        self.ring.store(Arc::new(ring));
-        self.signers.store(Arc::new(signers));
-        Ok(())
-    }
-
-    /// The newest key that signs already at `now`.
-    fn signer(&self, now: DateTime<Utc>) -> Option<Arc<SigningKey>> {
-        let signers = self.signers.load();
-        let due = signers.iter().filter(|(from, _)| *from <= now);
-        due.max_by_key(|(from, _)| *from).map(|(_, key)| Arc::clone(key))
     }
 }
 

@@ -115,6 +115,9 @@ async fn tidy(desk: Desk) {
         if let Err(error) = desk.tidy().await {
             log::warn!("what has expired is not cleared away: {error}");
         }
+        if let Err(error) = desk.rotate_by_age().await {
+            log::error!("the signing key is not rotated: {error}");
+        }
     }
 }
 

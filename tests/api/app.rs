@@ -60,7 +60,7 @@ impl TestApp {
         let (vault, installation) =
             Vault::create_with(&PASSPHRASE.into(), KdfParams::for_tests(), clock.now()).unwrap();
         let key = new_signing_key(&vault, settings.token.algorithm, clock.now(), long_ago).unwrap();
-        assert!(store.found(&installation, &key).await.unwrap());
+        assert!(store.found(&installation, &key, Duration::hours(1)).await.unwrap());
         let desk = Desk::open(settings, store, vault, clock.clone()).await.unwrap();
         let app = Self { desk, clock, folder };
         app.add_user(EMAIL, PASSWORD).await;

@@ -13,6 +13,7 @@ mod extractors;
 mod guard;
 mod import;
 mod jwks_url;
+mod keys;
 mod login;
 mod manners;
 mod model;

@@ -65,7 +65,7 @@ fn keys(place: &Workplace) -> Vec<Vec<u8>> {
         let mut keys = Vec::new();
         for sealed in store.signing_keys().await.unwrap() {
             // The seed within PKCS#8 is what matters, whatever stands around it.
-            keys.push(vault.open_key(&sealed).unwrap()[16..48].to_vec());
+            keys.push(vault.open_key(&sealed.sealed).unwrap()[16..48].to_vec());
         }
         keys
     })

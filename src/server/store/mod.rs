@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::events::{Client, Event};
+use super::vault::SealedKey;
 pub use sqlite::Store;
 
 /// How long the database may take for one question before it counts as not answering.
@@ -172,6 +173,15 @@ pub struct SessionRow {
     pub expires_at: DateTime<Utc>,
     /// Who signed in or refreshed it last.
     pub client: Client,
+}
+
+/// A signing key as stored, and how long its tokens may live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    /// The key, sealed.
+    pub sealed: SealedKey,
+    /// The longest lifetime of a token that it may have signed.
+    pub token_lifetime: chrono::Duration,
 }
 
 /// An event as recorded.

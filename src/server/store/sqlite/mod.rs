@@ -1,6 +1,7 @@
 //! The embedded database: one writer, a few readers beside it (WAL).
 
 mod events;
+mod keys;
 mod sessions;
 mod tries;
 
@@ -30,6 +31,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const OLDEST_SQLITE: &str = "3.51.3";
 
 use events::record;
+use keys::insert_key;
 use sessions::{end_sessions, insert_session};
 
 /// The database. Clones share its connections.
@@ -133,7 +135,7 @@ impl Store {
         .await
     }
 
-    /// Founds the installation with its first signing key. `false`: another process was first, and
+    /// Founds the installation with its first signing key, whose tokens live for `token_lifetime`. `false`: another process was first, and
     /// nothing was written.
     ///
     /// # Errors
@@ -142,6 +144,7 @@ impl Store {
         &self,
         installation: &SealedInstallation,
         key: &SealedKey,
+        token_lifetime: chrono::Duration,
     ) -> Result<bool, StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
@@ -163,36 +166,9 @@ impl Store {
             if made == 0 {
                 return Ok(false);
             }
-            insert_key(&mut tx, key).await?;
+            insert_key(&mut tx, key, token_lifetime).await?;
             tx.commit().await?;
             Ok(true)
-        })
-        .await
-    }
-
-    /// The sealed signing keys, oldest first.
-    ///
-    /// # Errors
-    /// As [`StoreError`] lists.
-    pub async fn signing_keys(&self) -> Result<Vec<SealedKey>, StoreError> {
-        bounded(async {
-            let rows: Vec<(String, String, String, i64, i64, Vec<u8>)> = sqlx::query_as(
-                "select kid, algorithm, purpose, created_at, signs_from, sealed from signing_keys order by signs_from, kid",
-            )
-            .fetch_all(&self.readers)
-            .await?;
-            rows.into_iter()
-                .map(|(kid, algorithm, purpose, created_at, signs_from, sealed)| {
-                    Ok(SealedKey {
-                        kid,
-                        algorithm,
-                        purpose,
-                        created_at: time(created_at)?,
-                        signs_from: time(signs_from)?,
-                        sealed,
-                    })
-                })
-                .collect()
         })
         .await
     }
@@ -516,21 +492,6 @@ impl Store {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.writer.begin_with("begin immediate").await?)
     }
-}
-
-async fn insert_key(tx: &mut Transaction<'_, Sqlite>, key: &SealedKey) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into signing_keys (kid, algorithm, purpose, created_at, signs_from, sealed) values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(&key.kid)
-    .bind(&key.algorithm)
-    .bind(&key.purpose)
-    .bind(key.created_at.timestamp_millis())
-    .bind(key.signs_from.timestamp_millis())
-    .bind(&key.sealed)
-    .execute(&mut **tx)
-    .await?;
-    note(tx, Change::Keys, key.created_at).await
 }
 
 /// Records what happened, in the transaction that did it, and tells the log once it is done.

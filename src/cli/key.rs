@@ -1,0 +1,215 @@
+//! `hallpass key`: signing keys and the passphrase, beside a running server, which hears of each change within
+//! two seconds.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::secret::KeySource;
+use super::terminal::Terminal;
+use super::unlock::{Existing, unlock_existing};
+use super::user::{rfc3339, say};
+use super::{Common, Failed, block_on, open_store};
+use crate::clock::Clock;
+use crate::server::config::Settings;
+use crate::server::events::{Event, EventKind};
+use crate::server::keys::{self, Rotated, State, states};
+use crate::server::store::Store;
+use crate::server::vault::judge_new_passphrase;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Say whether the passphrase is right and every key unseals
+    Check {
+        #[command(flatten)]
+        key: KeySource,
+    },
+    /// List the signing keys: which signs, which is next, which is retired
+    List {
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a new signing key; what the old one signed stays good until it expires
+    Rotate {
+        /// Say what would happen, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        key: KeySource,
+    },
+    /// Kill a signing key and every token that it signed, at once
+    Revoke {
+        /// The key's name, as hallpass key list shows it
+        kid: String,
+    },
+    /// Change the passphrase; no token dies of it. With --key-stdin: the current one, then the new one, a line each
+    Passphrase {
+        #[command(flatten)]
+        key: KeySource,
+    },
+}
+
+pub(super) fn run(common: &Common, command: KeyCommand) -> Result<(), Failed> {
+    let settings = common.settings(None)?;
+    super::log::start(settings.log.format);
+    block_on(async {
+        let store = open_store(&settings).await?;
+        let outcome = execute(&store, &settings, command).await;
+        store.close().await;
+        outcome
+    })
+}
+
+async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Result<(), Failed> {
+    match command {
+        KeyCommand::Check { key } => {
+            let Existing { vault, .. } = unlock_existing(store, &key).await?;
+            let count = keys::check(store, &vault).await.map_err(Failed::running)?;
+            say(format_args!("the passphrase is right; {} unsealed", counted(count)));
+        }
+        KeyCommand::List { json } => list(store, settings, json).await?,
+        KeyCommand::Rotate { dry_run: true, .. } => foretell(store, settings).await?,
+        KeyCommand::Rotate { dry_run: false, key } => {
+            let Existing { vault, .. } = unlock_existing(store, &key).await?;
+            match keys::rotate(store, &vault, settings, Clock::system().now())
+                .await
+                .map_err(Failed::running)?
+            {
+                Rotated::Made(made) => say(format_args!(
+                    "{} ({}) is published; it signs from {}",
+                    made.kid,
+                    made.algorithm,
+                    rfc3339(made.signs_from)
+                )),
+                Rotated::Meanwhile => {
+                    say(format_args!(
+                        "another rotation has just made a key, so none was made; hallpass key list shows it"
+                    ));
+                }
+            }
+        }
+        KeyCommand::Revoke { kid } => revoke(store, &kid).await?,
+        KeyCommand::Passphrase { key } => {
+            let Existing { vault, installation, terminal } = unlock_existing(store, &key).await?;
+            let new = new_passphrase(&key, terminal)?;
+            let resealed = vault.reseal(&installation, &new).map_err(Failed::running)?;
+            let event = Event::new(EventKind::PassphraseChanged, Clock::system().now());
+            if !store.reseal(&installation, &resealed, &event).await? {
+                return Err(Failed::running(
+                    "the passphrase was changed by somebody else meanwhile; nothing was done",
+                ));
+            }
+            say(format_args!(
+                "the passphrase is changed; running servers go on, and ask for the new one at their next start"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn new_passphrase(source: &KeySource, terminal: Option<Terminal>) -> Result<secrecy::SecretString, Failed> {
+    let judge = |typed: &secrecy::SecretString| judge_new_passphrase(typed).map_err(|weak| weak.to_string());
+    let new = match (source.read_next()?, terminal) {
+        (Some(given), _) => given,
+        // The current one came from a file or descriptor; the new one is typed.
+        (None, terminal) => {
+            let terminal = terminal.map_or_else(Terminal::open, Ok).map_err(|_| {
+                Failed::usage("there is no terminal to type the new passphrase on; give both with --key-stdin, a line each")
+            })?;
+            terminal.ask_hidden_twice("New passphrase", "The same again", judge).map_err(Failed::usage)?
+        }
+    };
+    judge(&new).map_err(Failed::usage)?;
+    Ok(new)
+}
+
+async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), Failed> {
+    let rows = store.signing_keys().await?;
+    let states = states(&rows, Clock::system().now(), leeway(settings));
+    if as_json {
+        let keys: Vec<_> = rows
+            .iter()
+            .zip(states)
+            .map(|(row, state)| {
+                let (state, until) = match state {
+                    State::Next(_) => ("next", None),
+                    State::Signs => ("signs", None),
+                    State::Retired(until) => ("retired", Some(rfc3339(until))),
+                };
+                json!({
+                    "kid": row.sealed.kid,
+                    "algorithm": row.sealed.algorithm,
+                    "state": state,
+                    "created_at": rfc3339(row.sealed.created_at),
+                    "signs_from": rfc3339(row.sealed.signs_from),
+                    "dropped_at": until,
+                })
+            })
+            .collect();
+        say(format_args!("{}", serde_json::to_string_pretty(&keys).map_err(Failed::running)?));
+        return Ok(());
+    }
+    if rows.is_empty() {
+        say(format_args!("no keys yet; hallpass serve makes the first at its first start"));
+    }
+    for (row, state) in rows.iter().zip(states) {
+        say(format_args!(
+            "{:<43} {:<6} made {}, {state}",
+            row.sealed.kid,
+            row.sealed.algorithm,
+            rfc3339(row.sealed.created_at)
+        ));
+    }
+    Ok(())
+}
+
+/// What a rotation would do.
+async fn foretell(store: &Store, settings: &Settings) -> Result<(), Failed> {
+    let now = Clock::system().now();
+    let rows = store.signing_keys().await?;
+    let Some(newest) = rows.last() else {
+        return Err(Failed::running(
+            "this database has no keys yet; hallpass serve makes them at its first start",
+        ));
+    };
+    let ahead = chrono::Duration::from_std(settings.key.publish_ahead).map_err(Failed::running)?;
+    let from = now + ahead;
+    say(format_args!(
+        "would make a new {} key and publish it at once; it would sign from {}",
+        settings.token.algorithm,
+        rfc3339(from)
+    ));
+    say(format_args!(
+        "{} ({}) would retire then, and be dropped once its last token has expired, about {}",
+        newest.sealed.kid,
+        newest.sealed.algorithm,
+        rfc3339(from + newest.token_lifetime + leeway(settings))
+    ));
+    say(format_args!("no token would die of it; nothing was done"));
+    Ok(())
+}
+
+async fn revoke(store: &Store, kid: &str) -> Result<(), Failed> {
+    if store.remove_key(kid, &Event::new(EventKind::KeyRevoked, Clock::system().now())).await? {
+        say(format_args!("{kid} is revoked, and every token that it signed"));
+        return Ok(());
+    }
+    let is_there = store.signing_keys().await?.iter().any(|row| row.sealed.kid == kid);
+    Err(Failed::running(match is_there {
+        true => format!(
+            "{kid} is the only key, and nothing could be signed without it; hallpass key rotate first, then revoke"
+        ),
+        false => format!("there is no key {kid:?}; hallpass key list shows all"),
+    }))
+}
+
+fn leeway(settings: &Settings) -> chrono::Duration {
+    chrono::Duration::from_std(settings.token.leeway).unwrap_or_default()
+}
+
+fn counted(keys: usize) -> String {
+    match keys {
+        1 => "the one signing key is".into(),
+        count => format!("all {count} signing keys are"),
+    }
+}

@@ -1,0 +1,510 @@
+//! Signing keys: rotated, retired, revoked, sealed; and the commands for it.
+
+use chrono::Duration;
+use hallpass::server::Desk;
+use hallpass::server::keys::{self, Rotated, State, states};
+use hallpass::server::store::Store;
+use hallpass::server::vault::Vault;
+use hallpass::token::Algorithm;
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Executor};
+
+use crate::app::{PASSPHRASE, PASSWORD, TestApp};
+use crate::cli::Workplace;
+
+const NEW_PASSPHRASE: &str = "nine copper kettles in the rain";
+
+impl TestApp {
+    async fn vault(&self) -> Vault {
+        let installation = self.desk.store().installation().await.unwrap().unwrap();
+        Vault::open(&installation, &PASSPHRASE.into()).unwrap()
+    }
+
+    async fn rotate(&self) -> Rotated {
+        let vault = self.vault().await;
+        keys::rotate(self.desk.store(), &vault, self.desk.settings(), self.clock.now()).await.unwrap()
+    }
+
+    async fn kids(&self) -> Vec<String> {
+        self.desk.store().signing_keys().await.unwrap().into_iter().map(|row| row.sealed.kid).collect()
+    }
+
+    async fn published(&self) -> Vec<String> {
+        let set = self.get("/.well-known/jwks.json").send().await.json();
+        set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn header(token: &str) -> Value {
+    use base64::Engine;
+    let part = token.split('.').next().unwrap();
+    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+fn kid(token: &str) -> String {
+    header(token)["kid"].as_str().unwrap().to_owned()
+}
+
+#[actix_rt::test]
+async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_until_its_last_token_has_expired() {
+    let app = TestApp::new().await;
+    let other = app.another().await;
+    let before = app.token().await;
+    let Rotated::Made(made) = app.rotate().await else { panic!("nobody else rotates") };
+    for server in [&app, &other] {
+        server.desk.catch_up().await.unwrap();
+        assert_eq!(server.published().await.len(), 2, "published at once");
+    }
+    let meanwhile = app.token().await;
+    assert_eq!(kid(&meanwhile), kid(&before), "not yet used");
+    app.pass(Duration::seconds(5)).await;
+    let after = app.token().await;
+    assert_eq!(kid(&after), made.kid, "used from its time on");
+    for server in [&app, &other] {
+        for token in [&before, &meanwhile, &after] {
+            server.get_user(token).await.expect_data("good at every server");
+        }
+    }
+    // The old key's last token was signed just before the new one began.
+    app.pass(Duration::minutes(60)).await;
+    app.desk.tidy().await.unwrap();
+    assert_eq!(app.kids().await.len(), 2, "kept a minute longer than its last token");
+    app.pass(Duration::minutes(2)).await;
+    app.desk.tidy().await.unwrap();
+    app.desk.catch_up().await.unwrap();
+    assert_eq!((app.kids().await, app.published().await), (vec![made.kid.clone()], vec![made.kid]));
+}
+
+#[actix_rt::test]
+async fn a_retired_key_outlives_the_longest_tokens_that_it_signed_whatever_the_setting_says_now() {
+    let app =
+        TestApp::with(|settings| settings.token.lifetime = std::time::Duration::from_secs(86_400)).await;
+    let long = app.token().await;
+    // The next start has a shorter lifetime.
+    let mut settings = app.desk.settings().clone();
+    settings.token.lifetime = std::time::Duration::from_secs(600);
+    let store = Store::open(&app.folder.path().join("test.db")).await.unwrap();
+    let vault = app.vault().await;
+    let restarted = Desk::open(settings, store, vault, app.clock.clone()).await.unwrap();
+    let restarted =
+        TestApp { desk: restarted, clock: app.clock.clone(), folder: tempfile::tempdir().unwrap() };
+    restarted.rotate().await;
+    restarted.pass(Duration::hours(23)).await;
+    restarted.desk.tidy().await.unwrap();
+    restarted.desk.catch_up().await.unwrap();
+    restarted.get_user(&long).await.expect_data("its key is still there");
+    restarted.pass(Duration::hours(2)).await;
+    restarted.desk.tidy().await.unwrap();
+    assert_eq!(restarted.kids().await.len(), 1);
+}
+
+#[actix_rt::test]
+async fn two_rotations_at_once_make_one_key() {
+    let app = TestApp::new().await;
+    let other = app.another().await;
+    let (one, two) = futures_util::future::join(app.rotate(), other.rotate()).await;
+    let made = [&one, &two].iter().filter(|rotated| matches!(rotated, Rotated::Made(_))).count();
+    assert_eq!((made, app.kids().await.len()), (1, 2));
+}
+
+#[actix_rt::test]
+async fn a_rotation_by_age_is_made_once_by_whichever_server_comes_first() {
+    let app = TestApp::with(|settings| settings.key.rotate_every_days = 30).await;
+    let other = app.another().await;
+    app.pass(Duration::days(29)).await;
+    app.desk.rotate_by_age().await.unwrap();
+    assert_eq!(app.kids().await.len(), 1, "too early");
+    app.pass(Duration::days(1)).await;
+    let (one, two) = futures_util::future::join(app.desk.rotate_by_age(), other.desk.rotate_by_age()).await;
+    one.and(two).unwrap();
+    assert_eq!(app.kids().await.len(), 2);
+    app.desk.rotate_by_age().await.unwrap();
+    assert_eq!(app.kids().await.len(), 2, "and not again");
+    let off = TestApp::new().await;
+    off.pass(Duration::days(3_650)).await;
+    off.desk.rotate_by_age().await.unwrap();
+    assert_eq!(off.kids().await.len(), 1, "off unless set");
+}
+
+#[actix_rt::test]
+async fn a_revoked_key_takes_every_token_that_it_signed_with_it_at_once() {
+    let app = TestApp::new().await;
+    let other = app.another().await;
+    let (old, refresh) = {
+        let data = app.login(crate::app::EMAIL, PASSWORD).await.expect_data("login");
+        (data["token"].as_str().unwrap().to_owned(), data["refresh_token"].clone())
+    };
+    other.get_user(&old).await.expect_data("known there too");
+    app.rotate().await;
+    let store = app.desk.store();
+    let event = app.event(hallpass::server::events::EventKind::KeyRevoked);
+    assert!(store.remove_key(&kid(&old), &event).await.unwrap());
+    for server in [&app, &other] {
+        server.desk.catch_up().await.unwrap();
+        server.get_user(&old).await.expect_refused("token_invalid", "revoked");
+    }
+    // Nothing else signs yet, so the next key begins before its time; and the session itself lives on.
+    let reply = app.post("/auth/refresh").json(json!({"refresh_token": refresh})).send().await;
+    let fresh = reply.expect_data("refreshed")["token"].as_str().unwrap().to_owned();
+    other.get_user(&fresh).await.expect_data("by the new key");
+    let only = app.kids().await;
+    assert!(!store.remove_key(&only[0], &event).await.unwrap(), "the only key stays");
+}
+
+#[actix_rt::test]
+async fn each_algorithm_signs_after_a_rotation_and_earlier_tokens_stay_good() {
+    let app = TestApp::new().await;
+    let mut tokens = vec![app.token().await];
+    for algorithm in [Algorithm::Es256, Algorithm::Hs256, Algorithm::EdDsa] {
+        let mut settings = app.desk.settings().clone();
+        settings.token.algorithm = algorithm;
+        let vault = app.vault().await;
+        keys::rotate(app.desk.store(), &vault, &settings, app.clock.now()).await.unwrap();
+        app.pass(Duration::seconds(5)).await;
+        let token = app.token().await;
+        assert_eq!(header(&token)["alg"], algorithm.to_string());
+        tokens.push(token);
+    }
+    for token in &tokens {
+        app.get_user(token).await.expect_data("each pinned to its own key");
+    }
+    assert_eq!(app.published().await.len(), 3, "the symmetric one is not published");
+}
+
+#[actix_rt::test]
+async fn under_hs256_nothing_is_published_and_no_symmetric_key_ever_is() {
+    let app = TestApp::with(|settings| settings.token.algorithm = Algorithm::Hs256).await;
+    assert_eq!(app.get("/.well-known/jwks.json").send().await.json(), json!({"keys": []}));
+    app.get_user(&app.token().await).await.expect_data("and yet it signs");
+    app.rotate().await;
+    app.desk.catch_up().await.unwrap();
+    assert_eq!(app.get("/.well-known/jwks.json").send().await.json(), json!({"keys": []}));
+}
+
+#[actix_rt::test]
+async fn traffic_at_two_servers_goes_on_over_three_rotations_and_a_restart_without_one_401() {
+    let mut one = TestApp::new().await;
+    let other = one.another().await;
+    let mut tokens = Vec::new();
+    for round in 0..14 {
+        for server in [&one, &other] {
+            tokens.push(server.token().await);
+        }
+        if round % 4 == 1 {
+            one.rotate().await;
+        }
+        if round == 6 {
+            one.restart().await;
+        }
+        // Servers hear of a new key at different times, and later than it was made.
+        one.clock.advance(Duration::seconds(2));
+        if round % 2 == 0 {
+            one.desk.catch_up().await.unwrap();
+        } else {
+            other.desk.catch_up().await.unwrap();
+        }
+        for token in &tokens {
+            for server in [&one, &other] {
+                server.get_user(token).await.expect_data("crossing");
+            }
+        }
+    }
+    let mut kids: Vec<_> = tokens.iter().map(|token| kid(token)).collect();
+    kids.dedup();
+    assert!(kids.len() > 3, "three rotations were seen: {kids:?}");
+}
+
+#[actix_rt::test]
+async fn the_states_of_keys_follow_from_their_times() {
+    let app = TestApp::new().await;
+    let now = app.clock.now();
+    app.rotate().await;
+    app.clock.advance(Duration::seconds(10));
+    app.rotate().await;
+    let rows = app.desk.store().signing_keys().await.unwrap();
+    let none = Duration::zero();
+    let at = |seconds: i64| now + Duration::seconds(seconds);
+    // Made at 0 and at 10, each 5 s before it signs.
+    assert_eq!(states(&rows, at(4), none), [State::Signs, State::Next(at(5)), State::Next(at(15))]);
+    let dropped = |from: i64| State::Retired(at(from + 3_600 + 60));
+    assert_eq!(states(&rows, at(5), none), [dropped(5), State::Signs, State::Next(at(15))]);
+    assert_eq!(states(&rows, at(60), none), [dropped(5), dropped(15), State::Signs]);
+}
+
+#[actix_rt::test]
+async fn a_rotation_while_the_last_one_is_not_yet_in_force_makes_no_key() {
+    let app = TestApp::new().await;
+    assert!(matches!(app.rotate().await, Rotated::Made(_)));
+    app.clock.advance(Duration::milliseconds(4_999));
+    assert!(matches!(app.rotate().await, Rotated::Meanwhile));
+    app.clock.advance(Duration::milliseconds(1));
+    assert!(matches!(app.rotate().await, Rotated::Made(_)));
+}
+
+/// A place whose database a server has founded.
+fn founded() -> Workplace {
+    let place = Workplace::new();
+    place.add_user();
+    place.serve().stop("TERM").expect(0, "the first start");
+    place
+}
+
+fn listed(place: &Workplace) -> Vec<Value> {
+    serde_json::from_str(&place.run(&["key", "list", "--json"], "").expect(0, "list").out).unwrap()
+}
+
+#[test]
+fn hallpass_key_rotates_and_revokes_beside_a_running_server() {
+    let place = founded();
+    let server = place.serve();
+    let old = server.token();
+    let keys = listed(&place);
+    assert_eq!((keys.len(), &keys[0]["state"], &keys[0]["kid"]), (1, &json!("signs"), &json!(kid(&old))));
+
+    let foretold = place.run(&["key", "rotate", "--dry-run"], "");
+    assert!(foretold.expect(0, "dry run").out.contains("nothing was done"), "{foretold:?}");
+    assert_eq!(listed(&place).len(), 1);
+
+    let rotated = place.run(&["key", "rotate", "--key-stdin"], format!("{PASSPHRASE}\n"));
+    assert!(rotated.expect(0, "rotate").out.contains("(EdDSA) is published; it signs from "), "{rotated:?}");
+    let keys = listed(&place);
+    assert_eq!((&keys[0]["state"], &keys[1]["state"]), (&json!("signs"), &json!("next")));
+    assert_eq!(server.get_user(&old).0, 200);
+
+    place.run(&["key", "revoke", &kid(&old)], "").expect(0, "revoke");
+    assert_eq!(server.get_user_until(&old, 401)["error"], "token_invalid");
+    let new = server.token();
+    assert_eq!(kid(&new), keys[1]["kid"].as_str().unwrap());
+    assert_eq!(server.get_user(&new).0, 200);
+
+    place.run(&["key", "revoke", &kid(&new)], "").expect_error(1, "is the only key");
+    place.run(&["key", "revoke", "nobody"], "").expect_error(1, "there is no key \"nobody\"");
+    let events = place.run(&["events"], "").out;
+    for kind in ["key_added", "key_revoked"] {
+        assert!(events.contains(kind), "{events}");
+    }
+}
+
+#[test]
+fn hallpass_key_passphrase_changes_what_is_typed_and_no_token_dies_of_it() {
+    let place = founded();
+    let server = place.serve();
+    let token = server.token();
+    let both = |current: &str, new: &str| format!("{current}\n{new}\n");
+    let change = |input: String| place.run(&["key", "passphrase", "--key-stdin"], input);
+    change(both("another river of lanterns", NEW_PASSPHRASE)).expect_error(3, "wrong passphrase");
+    change(both(PASSPHRASE, "password123")).expect_error(2, "too weak");
+    change(format!("{PASSPHRASE}\n")).expect_error(2, "empty first line");
+    place
+        .run(&["key", "check", "--key-stdin"], format!("{PASSPHRASE}\n"))
+        .expect(0, "nothing was changed so far");
+
+    change(both(PASSPHRASE, NEW_PASSPHRASE)).expect(0, "passphrase");
+    place
+        .run(&["key", "check", "--key-stdin"], format!("{PASSPHRASE}\n"))
+        .expect_error(3, "wrong passphrase");
+    place.run(&["key", "check", "--key-stdin"], format!("{NEW_PASSPHRASE}\n")).expect(0, "the new one");
+    assert_eq!(server.get_user(&token).0, 200, "the running server goes on");
+    place.run(&["key", "rotate", "--key-stdin"], format!("{NEW_PASSPHRASE}\n")).expect(0, "rotate");
+    assert_eq!(server.get_user(&token).0, 200);
+    server.stop("TERM").expect(0, "stop");
+    place.run(&["serve", "--key-stdin"], format!("{PASSPHRASE}\n")).expect_error(3, "wrong passphrase");
+}
+
+#[test]
+fn key_commands_say_what_is_missing() {
+    let place = Workplace::new();
+    place.run(&["key", "check", "--key-stdin"], format!("{PASSPHRASE}\n")).expect_error(1, "has no keys yet");
+    place.run(&["key", "rotate", "--dry-run"], "").expect_error(1, "has no keys yet");
+    assert!(place.run(&["key", "list"], "").expect(0, "list").out.contains("no keys yet"));
+    let place = founded();
+    place.run_detached(&["key", "check"], "").expect_error(2, "--key-stdin");
+    place
+        .run(&["key", "check", "--key-stdin"], "wrong and wrong again\n")
+        .expect_error(3, "wrong passphrase");
+}
+
+#[test]
+fn a_server_whose_algorithm_differs_warns_and_follows_the_database() {
+    let place = founded().variable("HALLPASS_TOKEN__ALGORITHM", "ES256");
+    let server = place.serve();
+    assert_eq!(header(&server.token())["alg"], "EdDSA");
+    let log = server.stop("TERM").err;
+    assert!(log.contains("token.algorithm is ES256, but this database signs with EdDSA"), "{log}");
+}
+
+#[test]
+fn a_server_whose_keys_do_not_unseal_never_listens() {
+    let table = [
+        ("a seal", "update signing_keys set sealed = zeroblob(length(sealed))"),
+        ("the kid", "update signing_keys set kid = 'another'"),
+        ("the algorithm", "update signing_keys set algorithm = 'HS256'"),
+        ("the purpose", "update signing_keys set purpose = 'another'"),
+        ("when it was made", "update signing_keys set created_at = created_at - 1000"),
+        ("when it signs", "update signing_keys set signs_from = signs_from - 1000"),
+    ];
+    for (what, statement) in table {
+        let place = founded();
+        let options: sqlx::sqlite::SqliteConnectOptions =
+            format!("sqlite://{}", place.path("hallpass.db").display()).parse().unwrap();
+        actix_rt::System::new().block_on(async {
+            options.connect().await.unwrap().execute(statement).await.unwrap();
+        });
+        let refused =
+            place.run(&["serve", "--bind", "127.0.0.1:0", "--key-stdin"], format!("{PASSPHRASE}\n"));
+        refused.expect_error(1, "restore the database from a backup");
+        assert_eq!(refused.out, "", "{what}: it never listens");
+        place
+            .run(&["key", "check", "--key-stdin"], format!("{PASSPHRASE}\n"))
+            .expect_error(1, "restore the database from a backup");
+    }
+}
+
+#[test]
+fn a_passphrase_comes_from_a_file_a_descriptor_a_pipe_a_credential_or_the_environment() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = founded();
+    let key = place.path("key");
+    std::fs::write(&key, format!("{PASSPHRASE}\n")).unwrap();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    let check = |arguments: &str| {
+        let script = arguments.replace("HALLPASS key", concat!(env!("CARGO_BIN_EXE_hallpass"), " key"));
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(place.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    check("HALLPASS key check --key-file key");
+    check("HALLPASS key check --key-fd 3 3< key");
+    check("cat key | HALLPASS key check --key-stdin");
+    // What systemd's LoadCredential= leaves: a file in a folder that it names, readable by the service's group.
+    check(
+        "mkdir run && chmod 750 run && cp key run/passphrase && chmod 440 run/passphrase && CREDENTIALS_DIRECTORY=$PWD/run HALLPASS key check --key-file run/passphrase",
+    );
+    // What Kubernetes mounts: a link to a file that the group can read.
+    check(
+        "mkdir secret && cp key secret/..data && chmod 440 secret/..data && ln -s ..data secret/passphrase && HALLPASS key check --key-file secret/passphrase --key-file-shared",
+    );
+    check("HALLPASS_KEY=\"$(cat key)\" HALLPASS key check");
+}
+
+mod tokens {
+    //! `hallpass token`.
+
+    use super::*;
+
+    #[test]
+    fn inspect_shows_the_parts_the_times_in_words_and_whose_key_it_names() {
+        let place = founded();
+        let server = place.serve();
+        let token = server.token();
+        let shown = place.run(&["token", "inspect", &token], "").expect(0, "inspect").out.clone();
+        for part in [
+            "\"alg\": \"EdDSA\"",
+            "\"email\": \"ada@example.com\"",
+            "(expires in 59 min)",
+            "(issued ",
+            "which is ours (EdDSA, signs)",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let signature = token.rsplit('.').next().unwrap();
+        assert!(!shown.contains(signature), "{shown}");
+        assert_eq!(place.run(&["token", "inspect", "-"], format!("Bearer {token}\n")).out.len(), shown.len());
+        let elsewhere = Workplace::new();
+        let shown = elsewhere.run(&["token", "inspect"], format!("{token}\n"));
+        assert!(shown.expect(0, "elsewhere").out.contains("no database here"), "{shown:?}");
+        assert!(!elsewhere.path("hallpass.db").exists(), "looking makes no database");
+        for (text, reason) in [
+            ("", "three parts"),
+            ("a.b", "three parts"),
+            ("a.b.c", "header part is not base64url"),
+            ("e30.!.c", "claims part is not base64url"),
+            ("e30.YQ.c", "claims part is not JSON"),
+        ] {
+            place.run(&["token", "inspect"], text).expect_error(1, reason);
+        }
+        place.run(&["token", "inspect"], "x".repeat(10_000)).expect_error(1, "longer than 8192 bytes");
+    }
+
+    #[test]
+    fn verify_says_valid_or_which_check_failed_for_one_token_or_many() {
+        let place = founded();
+        let server = place.serve();
+        let token = server.token();
+        let (_, set) = server.ask("GET /.well-known/jwks.json", None, None);
+        std::fs::write(place.path("jwks.json"), set.to_string()).unwrap();
+        let verify = |more: &[&str], input: &str| {
+            place.run(&[&["token", "verify", "--jwks", "jwks.json"], more].concat(), input)
+        };
+        assert!(verify(&[&token], "").expect(0, "valid").out.starts_with("valid: "));
+        verify(&["--issuer", "https://other.example", &token], "").expect_error(1, "another issuer");
+        verify(&["--audience", "https://other.example", &token], "").expect_error(1, "another audience");
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let forged = format!("{message}.{}", signature.chars().rev().collect::<String>());
+        verify(&[&forged], "").expect_error(1, "not valid: ");
+        let many =
+            verify(&["-"], &format!("{token}\n\nBearer {token}\nnonsense\n{}\n{token}", "x".repeat(20_000)));
+        many.expect_error(1, "2 of 5 tokens are not valid");
+        let lines: Vec<_> = many.out.lines().collect();
+        assert!(lines[0].starts_with("1: valid: ") && lines[1].starts_with("3: valid: "), "{many:?}");
+        assert!(lines[2].starts_with("4: not valid: the token is malformed"), "{many:?}");
+        assert!(lines[3].starts_with("5: not valid: the token is too long"), "{many:?}");
+        assert!(lines[4].starts_with("6: valid: "), "{many:?}");
+        verify(&[], "").expect_error(2, "no token on standard input");
+        place
+            .run(&["token", "verify", "--jwks", "nowhere.json", &token], "")
+            .expect_error(2, "cannot be used");
+        std::fs::write(place.path("bad.json"), "{}").unwrap();
+        place.run(&["token", "verify", "--jwks", "bad.json", &token], "").expect_error(2, "cannot be used");
+    }
+
+    #[test]
+    fn public_vectors_are_judged_without_a_panic() {
+        let place = Workplace::new();
+        // RFC 7515 A.1 (HMAC-SHA-256) and A.3 (P-256), RFC 8037 A.4 (Ed25519): each genuine, and none an access token.
+        let table = [
+            (
+                r#"{"keys":[{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#,
+                "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+                "of another type",
+            ),
+            (
+                r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#,
+                "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
+                "of another type",
+            ),
+            (
+                r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+                "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+                "of another type",
+            ),
+        ];
+        for (set, token, reason) in table {
+            std::fs::write(place.path("jwks.json"), set).unwrap();
+            let verdict = place.run(&["token", "verify", "--jwks", "jwks.json", token], "");
+            verdict.expect_error(1, reason);
+            // Every way to cut it short, and each part exchanged for another's.
+            let mut many = String::new();
+            for end in (0..token.len()).step_by(7) {
+                many += &format!("{}\n", &token[..end]);
+            }
+            for (_, other, _) in table {
+                let (ours, theirs): (Vec<_>, Vec<_>) =
+                    (token.split('.').collect(), other.split('.').collect());
+                many += &format!(
+                    "{}.{}.{}\n{}.{}.{}\n",
+                    ours[0], theirs[1], ours[2], theirs[0], ours[1], ours[2]
+                );
+            }
+            let judged = place.run(&["token", "verify", "--jwks", "jwks.json"], many);
+            judged.expect_error(1, "tokens are not valid");
+            assert!(!judged.out.contains(": valid"), "{judged:?}");
+        }
+    }
+}
