@@ -336,11 +336,11 @@ impl Door {
     /// What follows from a verdict: the answer to a refusal, or the app's own check.
     fn conclude(
         self: &Arc<Self>,
-        verdict: Result<Claims, Refusal>,
+        verdict: Result<Arc<Claims>, Refusal>,
         request: &HttpRequest,
     ) -> Admission<Arc<Claims>> {
         let claims = match verdict {
-            Ok(claims) => Arc::new(claims),
+            Ok(claims) => claims,
             Err(refusal) => return Admission::told(Err(self.refuse(refusal, request))),
         };
         let Some(verify_token) = &self.verify_token else {

@@ -41,7 +41,7 @@ pub use scope::{Protect, ProtectService};
 pub use source::{FromClaims, KeySource, Recall, Unavailable, User, UserSource};
 
 use crate::clock::Clock;
-use crate::token::{self, Claims, Expected};
+use crate::token::{Claims, Verifier};
 use answer::Challenge;
 use credential::Scheme;
 use source::DynUsers;
@@ -91,7 +91,7 @@ pub struct Guard<U = User> {
 /// All of a guard that does not depend on what a user is.
 pub(crate) struct Door {
     keys: Arc<dyn KeySource>,
-    expected: Expected,
+    verifier: Verifier,
     header: HeaderName,
     scheme: Scheme,
     challenge: Challenge,
@@ -191,10 +191,10 @@ impl Door {
 
     /// All that can be told of a request's credential without waiting. The one verdict that extractors
     /// and middleware share.
-    fn verdict(&self, request: &HttpRequest) -> Result<Claims, Refusal> {
+    fn verdict(&self, request: &HttpRequest) -> Result<Arc<Claims>, Refusal> {
         let values = request.headers().get_all(&self.header).map(|value| value.as_bytes());
         let token = credential::token(values, &self.scheme)?;
-        let claims = token::verify(token, &*self.keys.ring()?, &self.expected, self.clock.now())?;
+        let claims = self.verifier.verify(token, &self.keys.ring()?, self.clock.now())?;
         match &self.still_good {
             Some(still_good) => still_good(&claims).map(|()| claims),
             None => Ok(claims),
@@ -256,7 +256,7 @@ impl<U: 'static> std::fmt::Debug for Guard<U> {
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Door")
-            .field("expected", &self.expected)
+            .field("expected", self.verifier.expected())
             .field("header", &self.header)
             .field("scheme", &self.scheme)
             .finish_non_exhaustive()

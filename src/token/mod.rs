@@ -28,6 +28,7 @@ mod issue;
 mod jwks;
 mod key;
 mod keyring;
+mod verifier;
 mod verify;
 
 pub use claims::{Audience, Claims};
@@ -35,4 +36,5 @@ pub use issue::{Grant, IssueError, Issued, Issuer};
 pub use jwks::{Jwk, JwkSet};
 pub use key::{Algorithm, KeyError, KeyMaterial, SigningKey, UnknownAlgorithm, VerifyingKey};
 pub use keyring::Keyring;
+pub(crate) use verifier::Verifier;
 pub use verify::{Expected, MAX_TOKEN_BYTES, TokenError, TokenType, verify};

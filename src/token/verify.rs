@@ -155,7 +155,7 @@ impl Expected {
     }
 
     /// The expiry comes last, so that "expired" is said of nothing but a token that was good.
-    fn admit(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), TokenError> {
+    pub(super) fn admit(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), TokenError> {
         if claims.iss != self.issuer {
             return Err(TokenError::IssuerWrong);
         }
