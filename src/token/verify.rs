@@ -425,6 +425,15 @@ mod tests {
     }
 
     #[test]
+    fn rfc_8725_3_6_nothing_is_decrypted_and_so_nothing_is_decompressed() {
+        let desk = Desk::new(Algorithm::EdDsa);
+        // Five parts are a JWE (RFC 7516 §7.1), the only place where `zip` means something.
+        let encrypted = encode(with(desk.header(), "zip", "DEF")) + "..AAAA.AAAA.AAAA";
+        desk.expect(&encrypted, Err(TokenError::Malformed));
+        desk.expect(&desk.token_with_header("zip", "DEF"), Ok(()));
+    }
+
+    #[test]
     fn rfc_8725_3_7_header_and_payload_are_utf_8() {
         let desk = Desk::new(Algorithm::EdDsa);
         let (header, payload) = (desk.header().to_string(), desk.payload().to_string());
