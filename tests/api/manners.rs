@@ -20,6 +20,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/health/live", "GET, HEAD, OPTIONS"),
     ("/health/ready", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),
+    ("/docs", "GET, HEAD, OPTIONS"),
+    ("/docs/{file}", "GET, HEAD, OPTIONS"),
 ];
 
 #[actix_rt::test]

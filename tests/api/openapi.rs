@@ -25,6 +25,9 @@ static DOCUMENT: LazyLock<Document> = LazyLock::new(Document::read);
 /// The failures whose message depends on what was sent.
 const MESSAGES_VARY: [&str; 2] = ["json_malformed", "request_invalid"];
 
+/// What pages load, which is no part of the API.
+const PAGES_FILES: &[&str] = &["/docs/{file}"];
+
 impl Document {
     fn read() -> Self {
         let json: Value = serde_json::from_str(openapi::json()).unwrap();
@@ -50,14 +53,15 @@ impl Document {
 
     /// The path of the document that a request's path is an instance of.
     fn path_of(&self, asked: &str) -> Option<&str> {
-        let segments = |path| str::trim_end_matches(path, '/').split('/');
-        self.json["paths"].as_object().unwrap().keys().map(String::as_str).find(|path| {
-            segments(path).count() == segments(asked).count()
-                && segments(path)
-                    .zip(segments(asked))
-                    .all(|(own, asked)| own.starts_with('{') || own == asked)
-        })
+        let paths = self.json["paths"].as_object().unwrap();
+        paths.keys().map(String::as_str).find(|path| is_instance(path, asked))
     }
+}
+
+fn is_instance(pattern: &str, path: &str) -> bool {
+    let segments = |path| str::trim_end_matches(path, '/').split('/');
+    segments(pattern).count() == segments(path).count()
+        && segments(pattern).zip(segments(path)).all(|(own, asked)| own.starts_with('{') || own == asked)
 }
 
 fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
@@ -79,8 +83,10 @@ pub fn hold_against_document(method: &Method, path: &str, reply: &Reply) {
     let operation = documented.map(|path| &DOCUMENT.json["paths"][path][&name]).filter(|it| it.is_object());
     let (Some(path), Some(operation)) = (documented, operation) else {
         // What the document says once for all paths.
+        let is_file = PAGES_FILES.iter().any(|pattern| is_instance(pattern, path));
         let expected: &[u16] = match (method, documented, path.starts_with("/user")) {
             (&Method::OPTIONS, ..) => &[200, 204, 400, 404],
+            _ if is_file => &[200, 404, 405],
             (_, Some(_), false) => &[405],
             (_, Some(_), true) => &[405, 401, 503],
             (_, None, false) => &[404],
@@ -132,6 +138,7 @@ fn every_route_is_in_the_document_with_its_methods_and_nothing_else_is() {
     }
     let expected: BTreeMap<_, BTreeSet<_>> = ROUTES
         .iter()
+        .filter(|(path, _)| !PAGES_FILES.contains(path))
         .map(|(path, methods)| {
             let methods = methods.split(", ").filter(|method| !["HEAD", "OPTIONS"].contains(method));
             (*path, methods.map(str::to_owned).collect())
@@ -247,4 +254,47 @@ fn every_failure_of_the_contract_that_a_route_gives_is_in_the_document() {
     ];
     assert_eq!(told.into_iter().collect::<Vec<_>>(), expected);
     assert!(openapi::json().contains("method_not_allowed"), "a 405 is said once, for all paths");
+}
+
+#[actix_rt::test]
+async fn the_page_that_shows_the_document_loads_nothing_from_elsewhere() {
+    let app = TestApp::new().await;
+    let page = app.get("/docs").send().await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let text = page.text();
+    let mut loaded = 0;
+    for attribute in ["src=\"", "href=\""] {
+        for address in text.split(attribute).skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            if address == "data:," {
+                continue;
+            }
+            assert!(address.starts_with('/') && !address.starts_with("//"), "{address}");
+            let file = app.get(address).send().await;
+            assert_eq!(file.status, StatusCode::OK, "{address}");
+            assert!(!file.body.is_empty(), "{address}");
+            loaded += 1;
+        }
+    }
+    assert_eq!(loaded, 5, "two scripts, two styles and the document");
+    assert!(!text.contains("<style") && !text.contains(" style=") && !text.contains(" on"), "nothing inline");
+    let unknown = app.get("/docs/swagger-initializer.js").send().await;
+    unknown.expect_failure(404, "not_found", "what is not loaded");
+}
+
+#[actix_rt::test]
+async fn the_pages_leave_to_show_things_is_for_its_path_alone() {
+    let app = TestApp::new().await;
+    for path in ["/docs", "/docs/", "/docs/docs.js", "/docs/swagger-ui-bundle.js"] {
+        let reply = app.get(path).send().await;
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{path}");
+    }
+    for path in ["/openapi.json", "/health/live", "/user/"] {
+        let reply = app.get(path).send().await;
+        let policy = reply.header("content-security-policy").unwrap_or_default();
+        assert!(!policy.contains("data:"), "{path}: {policy}");
+    }
 }
