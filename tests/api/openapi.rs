@@ -25,6 +25,9 @@ static DOCUMENT: LazyLock<Document> = LazyLock::new(Document::read);
 /// The failures whose message depends on what was sent.
 const MESSAGES_VARY: [&str; 2] = ["json_malformed", "request_invalid"];
 
+const COLLECTION: &str = "tests/postman/hallpass.postman_collection.json";
+const PAGE: &str = "docs/api.md";
+
 /// What pages load, which is no part of the API.
 const PAGES_FILES: &[&str] = &["/docs/{file}"];
 
@@ -296,5 +299,50 @@ async fn the_pages_leave_to_show_things_is_for_its_path_alone() {
         let reply = app.get(path).send().await;
         let policy = reply.header("content-security-policy").unwrap_or_default();
         assert!(!policy.contains("data:"), "{path}: {policy}");
+    }
+}
+
+#[test]
+fn the_postman_collection_and_the_page_are_those_that_the_document_makes() {
+    let printed = |form| Workplace::new().run(&["openapi", form], "").expect(0, form).out.clone();
+    let file = |path| std::fs::read_to_string(path).unwrap();
+    let collection: Value = serde_json::from_str(&printed("--postman")).unwrap();
+    let kept: Value = serde_json::from_str(&file(COLLECTION)).unwrap();
+    assert!(collection == kept, "hallpass openapi --postman >{COLLECTION}");
+    assert!(printed("--markdown") == file(PAGE), "hallpass openapi --markdown >{PAGE}");
+    Workplace::new().run(&["openapi", "--postman", "--markdown"], "").expect(2, "two forms at once");
+}
+
+#[test]
+fn the_collection_has_every_request_and_its_environment_every_variable() {
+    fn requests<'a>(items: &'a Value, found: &mut BTreeSet<(&'a str, String)>) {
+        for item in items.as_array().unwrap() {
+            match item.get("request") {
+                Some(request) => {
+                    let path = request["url"]["raw"].as_str().unwrap().replace("{{base_url}}", "");
+                    found.insert((request["method"].as_str().unwrap(), path.replace(":id", "{id}")));
+                }
+                None => requests(&item["item"], found),
+            }
+        }
+    }
+
+    let text = std::fs::read_to_string(COLLECTION).unwrap();
+    let collection: Value = serde_json::from_str(&text).unwrap();
+    for folder in collection["item"].as_array().unwrap() {
+        let mut found = BTreeSet::new();
+        requests(&folder["item"], &mut found);
+        for (path, method, _) in operations(&DOCUMENT.json) {
+            let request = (&*method.to_uppercase(), path.to_owned());
+            assert!(found.contains(&request), "{} lacks {request:?}", folder["name"]);
+        }
+    }
+    let environment = std::fs::read_to_string("tests/postman/hallpass.postman_environment.json").unwrap();
+    let environment: Value = serde_json::from_str(&environment).unwrap();
+    let known: Vec<_> =
+        environment["values"].as_array().unwrap().iter().map(|it| it["key"].as_str().unwrap()).collect();
+    for variable in text.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap()) {
+        let is_set = text.contains(&format!(".set('{variable}'"));
+        assert!(known.contains(&variable) || is_set, "nothing sets {variable}");
     }
 }
