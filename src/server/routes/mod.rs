@@ -30,13 +30,12 @@ pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Ro
     let mut allow = Vec::new();
     for (method, route) in methods {
         allow.push(method.to_string());
-        let matches: Box<dyn guard::Guard> = if method == Method::GET {
+        resource = resource.route(if method == Method::GET {
             allow.push(Method::HEAD.to_string());
-            Box::new(guard::Any(guard::Get()).or(guard::Head()))
+            route.guard(guard::Any(guard::Get()).or(guard::Head()))
         } else {
-            Box::new(guard::Method(method))
-        };
-        resource = resource.route(route.guard(OneOf(matches)));
+            route.guard(guard::Method(method))
+        });
     }
     allow.push(Method::OPTIONS.to_string());
     let allow = HeaderValue::from_str(&allow.join(", ")).expect("method names are header characters");
@@ -48,15 +47,6 @@ pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Ro
         response.headers_mut().insert(ALLOW, allow.clone());
         std::future::ready(response)
     }))
-}
-
-/// A boxed guard as a guard.
-struct OneOf(Box<dyn guard::Guard>);
-
-impl guard::Guard for OneOf {
-    fn check(&self, context: &guard::GuardContext<'_>) -> bool {
-        self.0.check(context)
-    }
 }
 
 /// The id under which the store knows the user who asks.
