@@ -4,6 +4,7 @@ pub mod auth;
 mod body;
 mod client;
 pub mod health;
+pub mod metrics;
 pub mod user;
 pub mod well_known;
 
