@@ -26,6 +26,13 @@ pub struct Clock {
 
 impl Clock {
     /// The system's clock.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::clock::Clock;
+    ///
+    /// assert!(Clock::system().now().timestamp() > 1_700_000_000);
+    /// ```
     pub fn system() -> Self {
         Self::default()
     }
@@ -46,6 +53,15 @@ impl Clock {
 
     /// Milliseconds since some fixed moment, never going back: for measuring how long ago something was.
     /// A manual clock's are its own, and go back when it is moved back.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::clock::Clock;
+    ///
+    /// let clock = Clock::system();
+    /// let before = clock.ticks();
+    /// assert!(clock.ticks() >= before);
+    /// ```
     pub fn ticks(&self) -> i64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match &self.manual {

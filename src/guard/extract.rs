@@ -81,6 +81,19 @@ impl<T> Future for Admission<T> {
 }
 
 /// A request that was refused: the reason, and the answer that the caller gets.
+///
+/// # Example: a handler that looks at the reason
+/// ```
+/// use hallpass::{AuthUser, Refusal, Refused};
+///
+/// async fn hello(user: Result<AuthUser, Refused>) -> String {
+///     match user {
+///         Ok(user) => format!("Hello, {}!", user.email),
+///         Err(refused) if refused.reason() == Refusal::TokenExpired => "Welcome back! Please sign in again.".into(),
+///         Err(_) => "Hello, stranger!".into(),
+///     }
+/// }
+/// ```
 pub struct Refused {
     refusal: Refusal,
     /// Taken by the one answer that is sent; a second is made from the reason.
