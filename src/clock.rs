@@ -38,11 +38,27 @@ impl Clock {
     }
 
     /// A clock that shows `start` (to the millisecond) and moves only by [`advance`](Self::advance).
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::{DateTime, Utc};
+    /// use hallpass::clock::Clock;
+    ///
+    /// let start: DateTime<Utc> = "2030-01-01T00:00:00Z".parse()?;
+    /// assert_eq!(Clock::manual(start).now(), start);
+    /// # Ok::<(), chrono::ParseError>(())
+    /// ```
     pub fn manual(start: DateTime<Utc>) -> Self {
         Self { manual: Some(Arc::new(AtomicI64::new(start.timestamp_millis()))) }
     }
 
     /// The time now.
+    ///
+    /// # Example
+    /// ```
+    /// let before = chrono::Utc::now();
+    /// assert!(hallpass::clock::Clock::system().now() >= before);
+    /// ```
     pub fn now(&self) -> DateTime<Utc> {
         match &self.manual {
             None => Utc::now(),
@@ -71,6 +87,17 @@ impl Clock {
     }
 
     /// Moves a manual clock by `step` (negative is back); the system's clock takes no orders and stays.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::{Duration, Utc};
+    /// use hallpass::clock::Clock;
+    ///
+    /// let clock = Clock::manual(Utc::now());
+    /// let (shared, before) = (clock.clone(), clock.now());
+    /// shared.advance(Duration::hours(-1));
+    /// assert_eq!(before - clock.now(), Duration::hours(1));
+    /// ```
     pub fn advance(&self, step: Duration) {
         if let Some(millis) = &self.manual {
             millis.fetch_add(step.num_milliseconds(), Ordering::SeqCst);

@@ -53,6 +53,13 @@ impl RequestId {
     }
 
     /// The name of the request that the running task is serving, if it is serving one under [`Envelope`].
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::RequestId;
+    ///
+    /// assert!(RequestId::current().is_none(), "no request is being served here");
+    /// ```
     pub fn current() -> Option<Self> {
         REQUEST_ID.try_with(Clone::clone).ok()
     }

@@ -171,11 +171,26 @@ pub struct AuthUser<U = User> {
 
 impl<U> AuthUser<U> {
     /// The claims of the token that the caller presented.
+    ///
+    /// # Example
+    /// ```
+    /// async fn until(user: hallpass::AuthUser) -> String {
+    ///     user.claims().expires_at().to_rfc3339()
+    /// }
+    /// ```
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
     /// The user, to keep.
+    ///
+    /// # Example
+    /// ```
+    /// async fn later(user: hallpass::AuthUser) {
+    ///     let kept = user.user();
+    ///     actix_web::rt::spawn(async move { println!("{} was here", kept.email) });
+    /// }
+    /// ```
     pub fn user(&self) -> Arc<U> {
         Arc::clone(&self.user)
     }

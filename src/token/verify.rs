@@ -158,6 +158,14 @@ impl Expected {
     }
 
     /// Tokens of another type. Defaults to [`TokenType::AtJwt`].
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Expected, TokenType};
+    ///
+    /// let expected = Expected::new("i", "a").with_type(TokenType::Any);
+    /// # let _ = expected;
+    /// ```
     #[must_use]
     pub fn with_type(mut self, typ: TokenType) -> Self {
         self.typ = typ;
@@ -165,6 +173,15 @@ impl Expected {
     }
 
     /// How long after its `exp` a token is still accepted. Defaults to zero.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::Duration;
+    /// use hallpass::token::Expected;
+    ///
+    /// let expected = Expected::new("i", "a").with_leeway(Duration::seconds(30));
+    /// # let _ = expected;
+    /// ```
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
@@ -172,6 +189,15 @@ impl Expected {
     }
 
     /// How far in the future `nbf` and `iat` may be, since clocks differ. Defaults to 60 s.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::Duration;
+    /// use hallpass::token::Expected;
+    ///
+    /// let strict = Expected::new("i", "a").with_not_before_tolerance(Duration::zero());
+    /// # let _ = strict;
+    /// ```
     #[must_use]
     pub fn with_not_before_tolerance(mut self, tolerance: Duration) -> Self {
         self.not_before_tolerance = tolerance;
