@@ -32,6 +32,17 @@ tokio::task_local! {
 
 /// The name of a request: the client's own `X-Request-Id`, when it is 1 to 128 of `A-Z a-z 0-9 - _ .`,
 /// else a new UUIDv7. Under [`Envelope`] it is among the request's extensions.
+///
+/// # Example
+/// ```
+/// use actix_web::{HttpMessage, HttpRequest};
+/// use hallpass::RequestId;
+///
+/// async fn which(request: HttpRequest) -> String {
+///     let extensions = request.extensions();
+///     extensions.get::<RequestId>().map_or("-", RequestId::as_str).to_owned()
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Rc<str>);
 
@@ -42,6 +53,13 @@ impl RequestId {
     }
 
     /// The name of the request that the running task is serving, if it is serving one under [`Envelope`].
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::RequestId;
+    ///
+    /// assert!(RequestId::current().is_none(), "no request is being served here");
+    /// ```
     pub fn current() -> Option<Self> {
         REQUEST_ID.try_with(Clone::clone).ok()
     }
@@ -96,6 +114,12 @@ impl Default for Envelope {
 
 impl Envelope {
     /// Reads at most `bytes` of a refused request's body. Defaults to 65,536.
+    ///
+    /// # Example
+    /// ```
+    /// let envelope = hallpass::Envelope::default().max_body_bytes(1 << 20);
+    /// # let _ = envelope;
+    /// ```
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.max_body_bytes = bytes;
@@ -104,6 +128,14 @@ impl Envelope {
 
     /// The challenge for a 401 that carries none, such as [`Guard::challenge`](crate::Guard::challenge).
     /// Defaults to `Bearer realm="Authentication Required"`.
+    ///
+    /// # Example
+    /// ```
+    /// let guard = hallpass::testing::Mint::new().builder().realm("The Library").build()?;
+    /// let envelope = hallpass::Envelope::default().challenge(guard.challenge());
+    /// # let _ = envelope;
+    /// # Ok::<(), hallpass::GuardError>(())
+    /// ```
     #[must_use]
     pub fn challenge(mut self, challenge: HeaderValue) -> Self {
         self.realm = challenge;

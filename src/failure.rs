@@ -72,6 +72,14 @@ impl Failure {
     }
 
     /// The failure for a bare status, as when the framework refuses a request before any code of ours.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::http::StatusCode;
+    /// use hallpass::Failure;
+    ///
+    /// assert_eq!(Failure::of_status(StatusCode::NOT_FOUND).error(), "not_found");
+    /// ```
     pub fn of_status(code: StatusCode) -> Self {
         let (error, message) = match code {
             StatusCode::BAD_REQUEST => ("request_invalid", "the request cannot be understood"),
@@ -99,6 +107,16 @@ impl Failure {
     }
 
     /// Adds what was wrong with each field.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::http::StatusCode;
+    /// use hallpass::{Failure, Fields};
+    ///
+    /// let fields = Fields::from([("email".into(), vec!["is required".to_owned()])]);
+    /// let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", "a field is missing").with_fields(fields);
+    /// assert!(serde_json::to_string(&failure).unwrap().contains(r#""fields":{"email":["is required"]}"#));
+    /// ```
     #[must_use]
     pub fn with_fields(mut self, fields: Fields) -> Self {
         self.fields = fields;
@@ -106,6 +124,16 @@ impl Failure {
     }
 
     /// Adds a header to the answer.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::http::{StatusCode, header};
+    /// use hallpass::Failure;
+    ///
+    /// let failure = Failure::of_status(StatusCode::METHOD_NOT_ALLOWED)
+    ///     .with_header(header::ALLOW, header::HeaderValue::from_static("GET"));
+    /// assert_eq!(failure.response().headers().get("allow").unwrap(), "GET");
+    /// ```
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -113,6 +141,15 @@ impl Failure {
     }
 
     /// Adds `Retry-After` (RFC 9110 §10.2.3), in whole seconds.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::http::StatusCode;
+    /// use hallpass::Failure;
+    ///
+    /// let failure = Failure::of_status(StatusCode::TOO_MANY_REQUESTS).with_retry_after(30);
+    /// assert_eq!(failure.response().headers().get("retry-after").unwrap(), "30");
+    /// ```
     #[must_use]
     pub fn with_retry_after(self, secs: u64) -> Self {
         self.with_header(RETRY_AFTER, HeaderValue::from(secs))
@@ -135,6 +172,14 @@ impl Failure {
     }
 
     /// The answer: status, headers and the JSON body.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::http::StatusCode;
+    /// use hallpass::Failure;
+    ///
+    /// assert_eq!(Failure::of_status(StatusCode::CONFLICT).response().status(), 409);
+    /// ```
     pub fn response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.code);
         for header in &self.headers {

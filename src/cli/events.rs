@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::user::{find, rfc3339, say};
-use super::{Common, Failed, block_on, open_store};
+use super::{Common, Failed, with_store};
 use crate::clock::Clock;
 use crate::server::store::{RecordedEvent, Store};
 
@@ -34,18 +34,11 @@ pub(super) struct EventsArgs {
 }
 
 pub(super) fn run(common: &Common, args: &EventsArgs) -> Result<(), Failed> {
-    let settings = common.settings(None)?;
-    super::log::start(settings.log.format);
     let since = match &args.since {
         Some(text) => parse_since(text, Clock::system().now()).map_err(Failed::usage)?,
         None => DateTime::UNIX_EPOCH,
     };
-    block_on(async {
-        let store = open_store(&settings).await?;
-        let outcome = show(&store, args, since).await;
-        store.close().await;
-        outcome
-    })
+    with_store(common, async |store, _| show(store, args, since).await)
 }
 
 async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<(), Failed> {

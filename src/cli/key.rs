@@ -8,7 +8,7 @@ use super::secret::KeySource;
 use super::terminal::Terminal;
 use super::unlock::{Existing, unlock_existing};
 use super::user::{rfc3339, say};
-use super::{Common, Failed, block_on, open_store};
+use super::{Common, Failed, with_store};
 use crate::clock::Clock;
 use crate::server::config::Settings;
 use crate::server::events::{Event, EventKind};
@@ -50,14 +50,7 @@ pub(super) enum KeyCommand {
 }
 
 pub(super) fn run(common: &Common, command: KeyCommand) -> Result<(), Failed> {
-    let settings = common.settings(None)?;
-    super::log::start(settings.log.format);
-    block_on(async {
-        let store = open_store(&settings).await?;
-        let outcome = execute(&store, &settings, command).await;
-        store.close().await;
-        outcome
-    })
+    with_store(common, async |store, settings| execute(store, settings, command).await)
 }
 
 async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Result<(), Failed> {

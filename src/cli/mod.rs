@@ -179,6 +179,21 @@ async fn open_store(settings: &Settings) -> Result<Store, Failed> {
     })
 }
 
+/// Runs `work` on the database that the settings name, and closes it.
+fn with_store(
+    common: &Common,
+    work: impl AsyncFnOnce(&Store, &Settings) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let settings = common.settings(None)?;
+    log::start(settings.log.format);
+    block_on(async {
+        let store = open_store(&settings).await?;
+        let outcome = work(&store, &settings).await;
+        store.close().await;
+        outcome
+    })
+}
+
 /// Runs a command's asynchronous part.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     actix_rt::System::new().block_on(future)

@@ -55,12 +55,7 @@ pub(super) async fn listen(
             "token.algorithm is {algorithm}, but this database signs with {other}; that stays until the key is rotated"
         );
     }
-    let address = desk.settings().server.bind;
-    let running = bind(&desk).map_err(|error| {
-        Failed::running(format!(
-            "{address} cannot be listened on: {error}; choose another with --bind ADDR:PORT"
-        ))
-    })?;
+    let running = bind(&desk).map_err(Failed::running)?;
     super::wiping::secrets_are_gone();
     ::log::info!(
         "hallpass {} serves {}, issuer {}",
@@ -68,6 +63,9 @@ pub(super) async fn listen(
         desk.settings().database.url,
         desk.issuer()
     );
+    if let Some(address) = running.metrics_address {
+        ::log::info!("metrics at http://{address}/metrics");
+    }
     let stop = signals::stop();
     let url = format!("http://{}", running.address);
     {

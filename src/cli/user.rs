@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::secret::read_standard_input;
 use super::terminal::Terminal;
-use super::{Common, Failed, block_on, open_store};
+use super::{Common, Failed, with_store};
 use crate::clock::Clock;
 use crate::server::accounts::{new_user, parse_email, parse_name, parse_roles};
 use crate::server::config::Settings;
@@ -85,14 +85,7 @@ pub(super) enum UserCommand {
 }
 
 pub(super) fn run(common: &Common, command: UserCommand) -> Result<(), Failed> {
-    let settings = common.settings(None)?;
-    super::log::start(settings.log.format);
-    block_on(async {
-        let store = open_store(&settings).await?;
-        let outcome = execute(&store, &settings, command).await;
-        store.close().await;
-        outcome
-    })
+    with_store(common, async |store, settings| execute(store, settings, command).await)
 }
 
 async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Result<(), Failed> {

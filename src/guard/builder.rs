@@ -21,6 +21,18 @@ use crate::token::{Claims, Expected, KeyError, Keyring, TokenType, Verifier, Ver
 type MakeKeys = dyn FnOnce(&Clock) -> Result<Arc<dyn KeySource>, GuardError> + Send + Sync;
 
 /// Puts a [`Guard`] together; made by [`Guard::builder`].
+///
+/// # Example
+/// ```
+/// use hallpass::Guard;
+///
+/// let guard = Guard::builder()
+///     .shared_secret(b"thirty-two bytes, or rather more of them")
+///     .issuer("https://id.example")
+///     .audience("https://api.example")
+///     .build()?;
+/// # Ok::<(), hallpass::GuardError>(())
+/// ```
 #[must_use]
 pub struct GuardBuilder<U> {
     keys: Option<Box<MakeKeys>>,
@@ -40,6 +52,14 @@ pub struct GuardBuilder<U> {
 }
 
 /// What keeps a guard from being built.
+///
+/// # Example
+/// ```
+/// use hallpass::{Guard, GuardError};
+///
+/// let built = Guard::builder().shared_secret(b"too short").issuer("i").audience("a").build();
+/// assert!(matches!(built, Err(GuardError::Key(_))));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GuardError {
@@ -96,33 +116,101 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     }
 
     /// Verifies with a shared secret of at least 32 bytes (HS256, RFC 7518 §3.2).
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::Guard;
+    /// let guard = Guard::builder()
+    ///     .shared_secret(b"thirty-two bytes, or rather more of them")
+    ///     .issuer("https://id.example")
+    ///     .audience("https://api.example")
+    ///     .build();
+    /// assert!(guard.is_ok());
+    /// ```
     pub fn shared_secret(self, secret: &[u8]) -> Self {
         self.key(VerifyingKey::hs256(secret))
     }
 
     /// Verifies with a public key in PEM: Ed25519 or P-256.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::Guard;
+    /// // The public key of RFC 8410 §10.1.
+    /// let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+    /// let guard = Guard::builder().public_key_pem(pem).issuer("https://id.example").audience("https://api.example").build();
+    /// assert!(guard.is_ok());
+    /// ```
     pub fn public_key_pem(self, pem: &str) -> Self {
         self.key(VerifyingKey::from_pem(pem.as_bytes()))
     }
 
     /// Verifies with a public key as a JWK (RFC 7517 §4): Ed25519 or P-256.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::Guard;
+    /// let jwk = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    /// let guard = Guard::builder().public_key_jwk(jwk).issuer("https://id.example").audience("https://api.example").build();
+    /// assert!(guard.is_ok());
+    /// ```
     pub fn public_key_jwk(self, json: &str) -> Self {
         self.key(VerifyingKey::from_jwk(json))
     }
 
     /// Verifies with the keys of a JWK set (RFC 7517 §5), as read from a file.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::Guard;
+    /// # use hallpass::testing::Mint;
+    /// # let keys = Mint::new().jwks();
+    /// // let keys = std::fs::read_to_string("jwks.json")?;
+    /// let guard = Guard::builder().jwks(&keys).issuer("https://id.example").audience("https://api.example").build();
+    /// assert!(guard.is_ok());
+    /// ```
     pub fn jwks(self, json: &str) -> Self {
         self.ring(Keyring::from_jwks(json.as_bytes()))
     }
 
     /// Verifies with the keys that an issuer publishes at a URL, fetched again and again; see [`JwksUrl`] for
     /// how, and for what such a guard does not learn.
+    ///
+    /// # Example
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// use hallpass::{Guard, JwksUrl};
+    ///
+    /// let url = JwksUrl::new("https://id.example/.well-known/jwks.json")?;
+    /// let guard = Guard::builder().jwks_url(url).issuer("https://id.example").audience("https://api.example").build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     #[cfg(feature = "jwks-url")]
     pub fn jwks_url(self, url: JwksUrl) -> Self {
         self.make_keys(|clock| Ok(url.or_clock(clock).start()?))
     }
 
     /// Verifies with the keys that `source` names at each request.
+    ///
+    /// # Example: keys of a source of your own
+    /// ```
+    /// use std::sync::Arc;
+    /// use hallpass::token::Keyring;
+    /// use hallpass::{Guard, KeySource, Refusal};
+    ///
+    /// struct Fixed(Arc<Keyring>);
+    ///
+    /// impl KeySource for Fixed {
+    ///     fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+    ///         Ok(Arc::clone(&self.0))
+    ///     }
+    /// }
+    ///
+    /// # let ring = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// let guard = Guard::builder().keys(Arc::new(Fixed(Arc::new(ring)))).issuer("i").audience("a").build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn keys(self, source: Arc<dyn KeySource>) -> Self {
         self.make_keys(|_| Ok(source))
     }
@@ -144,18 +232,39 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     }
 
     /// The issuer that every token must name in `iss` (RFC 8725 §3.8). Required.
+    ///
+    /// # Example: without one no guard is built
+    /// ```
+    /// let error = hallpass::Guard::builder().shared_secret(&[7; 32]).audience("a").build().unwrap_err();
+    /// assert!(error.to_string().contains(".issuer("));
+    /// ```
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
     /// The audience that every token must name in `aud` (RFC 8725 §3.9). Required.
+    ///
+    /// # Example: without one no guard is built
+    /// ```
+    /// let error = hallpass::Guard::builder().shared_secret(&[7; 32]).issuer("i").build().unwrap_err();
+    /// assert!(error.to_string().contains(".audience("));
+    /// ```
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
     /// The `typ` that every token must carry (RFC 8725 §3.11). Defaults to [`TokenType::AtJwt`].
+    ///
+    /// # Example: an issuer that writes `typ: JWT`
+    /// ```
+    /// use hallpass::Guard;
+    /// use hallpass::token::TokenType;
+    ///
+    /// let builder = Guard::builder().token_type(TokenType::Jwt);
+    /// # let _ = builder;
+    /// ```
     pub fn token_type(mut self, typ: TokenType) -> Self {
         self.typ = typ;
         self
@@ -164,42 +273,118 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// How long after `exp` a token is still accepted, whole seconds, at most 300. Defaults to none.
     ///
     /// `nbf` and `iat` tolerate 60 s of clock difference whatever this says.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::Duration;
+    /// use hallpass::Guard;
+    ///
+    /// let builder = Guard::builder().leeway(Duration::seconds(30));
+    /// # let _ = builder;
+    /// ```
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
     /// The header that carries the credential. Defaults to `Authorization`.
+    ///
+    /// # Example: the token alone in a header of its own
+    /// ```
+    /// # use actix_web::{App, test, web};
+    /// # use hallpass::{AuthUser, testing::Mint};
+    /// # actix_rt::System::new().block_on(async {
+    /// # let mint = Mint::new();
+    /// let guard = mint.builder().header("X-API-Key").without_scheme().build().unwrap();
+    /// # let hello = web::get().to(|user: AuthUser| async move { user.id.clone() });
+    /// # let app = test::init_service(App::new().app_data(guard).route("/", hello)).await;
+    /// let request = test::TestRequest::get().insert_header(("X-API-Key", mint.token_for("ada").to_string()));
+    /// assert_eq!(test::call_and_read_body(&app, request.to_request()).await, "ada");
+    /// # });
+    /// ```
     pub fn header(mut self, name: &str) -> Self {
         self.header = name.to_owned();
         self
     }
 
     /// The scheme before the token. Defaults to `Bearer`; compared in any case (RFC 9110 §11.1).
+    ///
+    /// # Example: `Authorization: Token …`, in any case
+    /// ```
+    /// # use actix_web::{App, test, web};
+    /// # use hallpass::{AuthUser, testing::Mint};
+    /// # actix_rt::System::new().block_on(async {
+    /// # let mint = Mint::new();
+    /// let guard = mint.builder().scheme("Token").build().unwrap();
+    /// # let hello = web::get().to(|user: AuthUser| async move { user.id.clone() });
+    /// # let app = test::init_service(App::new().app_data(guard).route("/", hello)).await;
+    /// let value = format!("token {}", mint.token_for("ada"));
+    /// let request = test::TestRequest::get().insert_header(("Authorization", value));
+    /// assert_eq!(test::call_and_read_body(&app, request.to_request()).await, "ada");
+    /// # });
+    /// ```
     pub fn scheme(mut self, name: &str) -> Self {
         self.scheme = Some(name.to_owned());
         self
     }
 
     /// Takes the header's whole value as the token, as with `X-API-Key`.
+    ///
+    /// # Example
+    /// ```
+    /// let builder = hallpass::Guard::builder().header("X-API-Key").without_scheme();
+    /// # let _ = builder;
+    /// ```
     pub fn without_scheme(mut self) -> Self {
         self.scheme = None;
         self
     }
 
     /// Whether `Authorization: <token>` without a scheme is accepted too. Defaults to no.
+    ///
+    /// # Example
+    /// ```
+    /// # use actix_web::{App, test, web};
+    /// # use hallpass::{AuthUser, testing::Mint};
+    /// # actix_rt::System::new().block_on(async {
+    /// # let mint = Mint::new();
+    /// let guard = mint.builder().accept_bare(true).build().unwrap();
+    /// # let hello = web::get().to(|user: AuthUser| async move { user.id.clone() });
+    /// # let app = test::init_service(App::new().app_data(guard).route("/", hello)).await;
+    /// let request = test::TestRequest::get().insert_header(("Authorization", mint.token_for("ada").to_string()));
+    /// assert_eq!(test::call_and_read_body(&app, request.to_request()).await, "ada");
+    /// # });
+    /// ```
     pub fn accept_bare(mut self, bare: bool) -> Self {
         self.bare = bare;
         self
     }
 
     /// The realm that challenges name. Defaults to `Authentication Required`.
+    ///
+    /// # Example
+    /// ```
+    /// let guard = hallpass::testing::Mint::new().builder().realm("The Library").build()?;
+    /// assert_eq!(guard.challenge(), r#"Bearer realm="The Library""#);
+    /// # Ok::<(), hallpass::GuardError>(())
+    /// ```
     pub fn realm(mut self, realm: &str) -> Self {
         self.realm = realm.to_owned();
         self
     }
 
     /// The clock that tokens are judged by. Defaults to the system's.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::{DateTime, Utc};
+    /// use hallpass::Guard;
+    /// use hallpass::clock::Clock;
+    ///
+    /// let clock = Clock::manual(Utc::now());
+    /// let builder = Guard::builder().clock(clock.clone()); // and the test moves `clock`
+    /// # let _ = builder;
+    /// ```
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -207,6 +392,20 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
 
     /// A check of verified claims that needs no waiting, such as a list of ended sessions in memory.
     /// It is asked for each request, by every extractor and the middleware.
+    ///
+    /// # Example: sessions that have ended
+    /// ```
+    /// use std::collections::HashSet;
+    /// use std::sync::{Arc, RwLock};
+    /// use hallpass::{Guard, Refusal};
+    ///
+    /// let ended: Arc<RwLock<HashSet<String>>> = Arc::default();
+    /// let builder = Guard::builder().still_good(move |claims| match &claims.sid {
+    ///     Some(session) if ended.read().unwrap().contains(session) => Err(Refusal::TokenRevoked),
+    ///     _ => Ok(()),
+    /// });
+    /// # let _ = builder;
+    /// ```
     pub fn still_good(
         mut self,
         check: impl Fn(&Claims) -> Result<(), Refusal> + Send + Sync + 'static,
@@ -240,6 +439,17 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
 
     /// Answers refusals of 401 and 403 in the app's own way. It is told the reason, the status and the
     /// request; a status left at 200 becomes 401, and a missing challenge is added.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::HttpResponse;
+    /// use hallpass::Guard;
+    ///
+    /// let builder = Guard::builder().on_unauthorized(|reason, status, _request| {
+    ///     HttpResponse::build(status).body(format!("go away: {}", reason.code()))
+    /// });
+    /// # let _ = builder;
+    /// ```
     pub fn on_unauthorized(
         mut self,
         answer: impl Fn(Refusal, actix_web::http::StatusCode, &HttpRequest) -> HttpResponse
@@ -252,6 +462,25 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     }
 
     /// Where users come from. Defaults to the claims alone.
+    ///
+    /// # Example
+    /// ```
+    /// use std::sync::Arc;
+    /// use hallpass::{Claims, Guard, Unavailable, UserSource};
+    ///
+    /// struct Members;
+    ///
+    /// impl UserSource for Members {
+    ///     type User = String;
+    ///
+    ///     async fn find(&self, claims: &Claims) -> Result<Option<Arc<String>>, Unavailable> {
+    ///         Ok(Some(Arc::new(format!("member {}", claims.sub))))
+    ///     }
+    /// }
+    ///
+    /// let guard: Guard<String> = hallpass::testing::Mint::new().builder().users(Members).build()?;
+    /// # Ok::<(), hallpass::GuardError>(())
+    /// ```
     pub fn users<S: UserSource>(self, source: S) -> GuardBuilder<S::User> {
         GuardBuilder {
             users: Arc::new(source),

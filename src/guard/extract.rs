@@ -81,6 +81,19 @@ impl<T> Future for Admission<T> {
 }
 
 /// A request that was refused: the reason, and the answer that the caller gets.
+///
+/// # Example: a handler that looks at the reason
+/// ```
+/// use hallpass::{AuthUser, Refusal, Refused};
+///
+/// async fn hello(user: Result<AuthUser, Refused>) -> String {
+///     match user {
+///         Ok(user) => format!("Hello, {}!", user.email),
+///         Err(refused) if refused.reason() == Refusal::TokenExpired => "Welcome back! Please sign in again.".into(),
+///         Err(_) => "Hello, stranger!".into(),
+///     }
+/// }
+/// ```
 pub struct Refused {
     refusal: Refusal,
     /// Taken by the one answer that is sent; a second is made from the reason.
@@ -158,11 +171,26 @@ pub struct AuthUser<U = User> {
 
 impl<U> AuthUser<U> {
     /// The claims of the token that the caller presented.
+    ///
+    /// # Example
+    /// ```
+    /// async fn until(user: hallpass::AuthUser) -> String {
+    ///     user.claims().expires_at().to_rfc3339()
+    /// }
+    /// ```
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
     /// The user, to keep.
+    ///
+    /// # Example
+    /// ```
+    /// async fn later(user: hallpass::AuthUser) {
+    ///     let kept = user.user();
+    ///     actix_web::rt::spawn(async move { println!("{} was here", kept.email) });
+    /// }
+    /// ```
     pub fn user(&self) -> Arc<U> {
         Arc::clone(&self.user)
     }

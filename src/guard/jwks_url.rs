@@ -77,6 +77,14 @@ pub struct JwksUrl {
 }
 
 /// What keeps keys from being fetched at all; found at start.
+///
+/// # Example
+/// ```
+/// use hallpass::JwksUrl;
+///
+/// let error = JwksUrl::new("http://id.example/.well-known/jwks.json").unwrap_err();
+/// assert!(error.to_string().contains("https"), "plain http is for the loopback alone");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwksUrlError {
@@ -161,6 +169,16 @@ impl JwksUrl {
     }
 
     /// How long after one fetch the next begins; 1 s to a day. Defaults to 5 minutes.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::Duration;
+    /// use hallpass::JwksUrl;
+    ///
+    /// let url = JwksUrl::new("https://id.example/.well-known/jwks.json")?.refresh_every(Duration::minutes(1));
+    /// # let _ = url;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refresh_every(mut self, period: Duration) -> Self {
         self.refresh_every = period;
         self
@@ -170,6 +188,16 @@ impl JwksUrl {
     /// most 30 days. Defaults to an hour.
     ///
     /// It is also how long a key that the issuer dropped may live on for whoever cuts the line between.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::Duration;
+    /// use hallpass::JwksUrl;
+    ///
+    /// let url = JwksUrl::new("https://id.example/.well-known/jwks.json")?.max_stale(Duration::hours(1));
+    /// # let _ = url;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_stale(mut self, age: Duration) -> Self {
         self.max_stale = age;
         self

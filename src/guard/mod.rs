@@ -126,6 +126,12 @@ pub struct Caller {
 impl Guard<User> {
     /// Starts a guard whose users come from the token's claims, until
     /// [`users`](GuardBuilder::users) says otherwise.
+    ///
+    /// # Example
+    /// ```
+    /// let builder = hallpass::Guard::builder().issuer("https://id.example").audience("https://api.example");
+    /// # let _ = builder;
+    /// ```
     pub fn builder() -> GuardBuilder<User> {
         GuardBuilder::new(Arc::new(FromClaims))
     }
@@ -137,6 +143,15 @@ impl<U: Send + Sync + 'static> Guard<U> {
     ///
     /// `.app_data(guard.clone())` does the same for all extractors but [`Claims`], which without this
     /// line finds only a `Guard<User>`.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::App;
+    ///
+    /// let guard = hallpass::testing::Mint::new().guard();
+    /// let app = App::new().configure(guard.install());
+    /// # let _ = app;
+    /// ```
     pub fn install(&self) -> impl FnOnce(&mut actix_web::web::ServiceConfig) + use<U> {
         let guard = self.clone();
         move |config| {
@@ -147,16 +162,41 @@ impl<U: Send + Sync + 'static> Guard<U> {
     /// The middleware: everything under it is refused to strangers before any extractor is built.
     ///
     /// See [`Protect`] for public paths.
+    ///
+    /// # Example: a scope that only users see
+    /// ```
+    /// use actix_web::{App, web};
+    ///
+    /// let guard = hallpass::testing::Mint::new().guard();
+    /// let app = App::new().service(web::scope("/private").wrap(guard.protect()));
+    /// # let _ = app;
+    /// ```
     pub fn protect(&self) -> Protect<U> {
         Protect::new(self.clone())
     }
 
     /// The challenge of a 401 that names no error: for a route that checks credentials of its own.
+    ///
+    /// # Example
+    /// ```
+    /// let guard = hallpass::testing::Mint::new().guard();
+    /// assert_eq!(guard.challenge(), r#"Bearer realm="Authentication Required""#);
+    /// ```
     pub fn challenge(&self) -> actix_web::http::header::HeaderValue {
         self.door.challenge.plain()
     }
 
     /// The challenge that the guard itself would answer `refusal` with, where it has one.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::Refusal;
+    ///
+    /// let guard = hallpass::testing::Mint::new().guard();
+    /// let challenge = guard.challenge_of(Refusal::TokenExpired).unwrap();
+    /// assert!(challenge.to_str().unwrap().contains(r#"error="invalid_token""#));
+    /// assert!(guard.challenge_of(Refusal::Unavailable).is_none());
+    /// ```
     pub fn challenge_of(&self, refusal: Refusal) -> Option<actix_web::http::header::HeaderValue> {
         self.door.challenge.of(refusal)
     }

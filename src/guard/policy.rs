@@ -16,6 +16,19 @@ use super::{Admission, AuthUser, Guard, Refusal, User};
 use crate::token::Claims;
 
 /// A user that has roles.
+///
+/// # Example: roles of the app's own user
+/// ```
+/// use hallpass::HasRoles;
+///
+/// struct Member { rank: u8 }
+///
+/// impl HasRoles for Member {
+///     fn has_role(&self, name: &str) -> bool {
+///         name == "officer" && self.rank > 3
+///     }
+/// }
+/// ```
 pub trait HasRoles {
     /// Whether the user has the role `name`.
     fn has_role(&self, name: &str) -> bool;
@@ -28,6 +41,15 @@ impl HasRoles for User {
 }
 
 /// The name of a role, as a type.
+///
+/// # Example
+/// ```
+/// struct Admin;
+///
+/// impl hallpass::RoleName for Admin {
+///     const NAME: &'static str = "admin";
+/// }
+/// ```
 pub trait RoleName: 'static {
     /// The role as the users have it.
     const NAME: &'static str;
@@ -35,6 +57,27 @@ pub trait RoleName: 'static {
 
 /// A demand on a caller. [`Role`], [`AnyOf`], [`AllOf`] and [`SignedInWithin`] are demands; so is whatever
 /// an app implements this for, such as its own role type.
+///
+/// # Example
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use hallpass::{AuthUser, Policy, Refusal, Require, User};
+///
+/// struct OfTheHouse;
+///
+/// impl Policy<User> for OfTheHouse {
+///     fn judge(user: &AuthUser, _now: DateTime<Utc>) -> Result<(), Refusal> {
+///         match user.email.ends_with("@example.com") {
+///             true => Ok(()),
+///             false => Err(Refusal::RoleMissing),
+///         }
+///     }
+/// }
+///
+/// async fn canteen(user: Require<OfTheHouse>) -> String {
+///     format!("today's menu, {}", user.email)
+/// }
+/// ```
 pub trait Policy<U>: 'static {
     /// Whether `user` meets the demand at the time `now`.
     ///
@@ -44,19 +87,55 @@ pub trait Policy<U>: 'static {
 }
 
 /// Asks for the one role `R`.
+///
+/// # Example
+/// ```
+/// # struct Admin;
+/// # impl hallpass::RoleName for Admin { const NAME: &'static str = "admin"; }
+/// use hallpass::{Require, Role};
+///
+/// async fn shut_down(_admin: Require<Role<Admin>>) {}
+/// ```
 #[derive(Debug)]
 pub struct Role<R>(PhantomData<R>);
 
 /// Asks for at least one of the demands of a tuple, such as `AnyOf<(Role<Admin>, Role<Editor>)>`.
+///
+/// # Example
+/// ```
+/// # struct Admin;
+/// # impl hallpass::RoleName for Admin { const NAME: &'static str = "admin"; }
+/// # struct Editor;
+/// # impl hallpass::RoleName for Editor { const NAME: &'static str = "editor"; }
+/// use hallpass::{AnyOf, Require, Role};
+///
+/// async fn drafts(_user: Require<AnyOf<(Role<Admin>, Role<Editor>)>>) {}
+/// ```
 #[derive(Debug)]
 pub struct AnyOf<T>(PhantomData<T>);
 
 /// Asks for every demand of a tuple, such as `AllOf<(Role<Admin>, SignedInWithin<10>)>`.
+///
+/// # Example
+/// ```
+/// # struct Admin;
+/// # impl hallpass::RoleName for Admin { const NAME: &'static str = "admin"; }
+/// use hallpass::{AllOf, Require, Role, SignedInWithin};
+///
+/// async fn shut_down(_admin: Require<AllOf<(Role<Admin>, SignedInWithin<10>)>>) {}
+/// ```
 #[derive(Debug)]
 pub struct AllOf<T>(PhantomData<T>);
 
 /// Asks for a sign-in at most so many minutes ago (RFC 9470). The time of the sign-in is the session's
 /// beginning, which a refreshed token keeps.
+///
+/// # Example
+/// ```
+/// use hallpass::{Require, SignedInWithin};
+///
+/// async fn change_address(_user: Require<SignedInWithin<10>>) {}
+/// ```
 #[derive(Debug)]
 pub struct SignedInWithin<const MINUTES: u32>;
 
@@ -137,6 +216,15 @@ pub struct Require<P, U = User> {
 
 impl<P, U> Require<P, U> {
     /// The user, freed of the demand that was met.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::{AuthUser, Require, SignedInWithin};
+    ///
+    /// async fn keep(user: Require<SignedInWithin<10>>) {
+    ///     let _user: AuthUser = user.into_user();
+    /// }
+    /// ```
     pub fn into_user(self) -> AuthUser<U> {
         self.user
     }

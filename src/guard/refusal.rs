@@ -5,6 +5,13 @@ use crate::token::TokenError;
 /// Why a caller was turned away.
 ///
 /// Each has a stable name, [`code`](Self::code), that clients branch on.
+///
+/// # Example
+/// ```
+/// use hallpass::Refusal;
+///
+/// assert_eq!(Refusal::Application("fees_due").to_string(), "the application refused: fees_due");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -42,6 +49,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// The stable name clients branch on. Published, therefore never renamed.
+    ///
+    /// # Example
+    /// ```
+    /// assert_eq!(hallpass::Refusal::TokenExpired.code(), "token_expired");
+    /// ```
     pub const fn code(self) -> &'static str {
         match self {
             Self::TokenMissing => "token_missing",

@@ -14,6 +14,13 @@ use crate::token::{Claims, Keyring};
 /// Who is asking, where the app brings no type of its own: the server's user, or what the claims tell.
 ///
 /// Serializes as the `user` of the server's routes.
+///
+/// # Example
+/// ```
+/// async fn show(user: hallpass::AuthUser) -> String {
+///     format!("{} <{}>, roles {:?}", user.name.as_deref().unwrap_or("?"), user.email, user.roles)
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(description = "A user."))]
 pub struct User {
@@ -45,11 +52,31 @@ fn rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result
 }
 
 /// Users or keys cannot be asked now; the caller gets a 503, never a 401.
+///
+/// # Example
+/// ```
+/// use hallpass::Unavailable;
+///
+/// fn looked_up(row: std::io::Result<String>) -> Result<String, Unavailable> {
+///     row.map_err(|_| Unavailable)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what must be asked to decide does not answer")]
 pub struct Unavailable;
 
 /// What a source of users knows without waiting.
+///
+/// # Example
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Arc;
+/// use hallpass::Recall;
+///
+/// fn recall(cache: &HashMap<String, Arc<String>>, id: &str) -> Recall<String> {
+///     cache.get(id).map_or(Recall::Ask, |user| Recall::Known(Arc::clone(user)))
+/// }
+/// ```
 #[derive(Debug)]
 pub enum Recall<U> {
     /// The user, from memory.
@@ -116,6 +143,12 @@ impl<S: UserSource> DynUsers<S::User> for S {
 }
 
 /// The source that reads no user: what the claims say is who is asking.
+///
+/// # Example: what a guard does without more
+/// ```
+/// let guard = hallpass::testing::Mint::new().builder().users(hallpass::guard::FromClaims).build()?;
+/// # Ok::<(), hallpass::GuardError>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FromClaims;
 
@@ -142,6 +175,20 @@ impl UserSource for FromClaims {
 }
 
 /// Where verifying keys come from.
+///
+/// # Example: keys that are exchanged while requests go on
+/// ```
+/// use std::sync::Arc;
+/// use arc_swap::ArcSwap;
+/// use hallpass::Guard;
+/// use hallpass::token::Keyring;
+///
+/// # let (first, second) = (hallpass::testing::Mint::new().jwks(), hallpass::testing::Mint::new().jwks());
+/// let keys = Arc::new(ArcSwap::from_pointee(Keyring::from_jwks(&first)?));
+/// let guard = Guard::builder().keys(keys.clone()).issuer("i").audience("a").build()?;
+/// keys.store(Arc::new(Keyring::from_jwks(&second)?)); // the guard goes by these from now on
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait KeySource: Send + Sync + 'static {
     /// The keys in force now. Called for each request, so it must not wait.
     ///

@@ -51,6 +51,8 @@ pub struct Server {
     pub workers: usize,
     /// The largest request body, bytes. Defaults to 65,536.
     pub max_body_bytes: usize,
+    /// Where to show metrics. Defaults to nowhere.
+    pub metrics_bind: Option<SocketAddr>,
     /// Origins whose pages may ask; `*` alone is any, without cookies. Defaults to none.
     pub cors_origins: Vec<String>,
     /// Proxies whose word on a client's address is taken. Defaults to none.
@@ -245,6 +247,7 @@ pub const FIELDS: &[Field] = &[
     field!(server.bind as "bind" = "127.0.0.1:8080", "where to listen; port 0 picks one", address, shown),
     field!(server.workers as "workers" = "", "threads that serve requests; the number of cores where it is not set", |text| whole(text, 1, 512), shown),
     field!(server.max_body_bytes as "max_body_bytes" = "65536", "the largest request body, bytes", |text| whole(text, 1_024, 16_777_216), shown),
+    field!(server.metrics_bind as "metrics_bind" = "", "where to show GET /metrics to those who watch; nowhere where it is not set", |text| address(text).map(Some), |bind: &Option<SocketAddr>| bind.map(|bind| bind.to_string()).unwrap_or_default()),
     field!(server.cors_origins as "cors_origins" = "", "origins whose pages may ask, exactly as browsers name them, separated by commas; * is any, without cookies", origins, |list: &Vec<String>| list.join(",")),
     field!(server.trusted_proxies as "trusted_proxies" = "", "proxies whose word on a client's address is taken: addresses and networks, separated by commas", proxies, |list: &Vec<IpNet>| shown_list(list)),
     field!(server.forwarded_header as "forwarded_header" = "X-Forwarded-For", "the one header in which such a proxy gives the client's address", header_name, shown),
@@ -414,6 +417,7 @@ impl Default for Settings {
                 bind: SocketAddr::from(([127, 0, 0, 1], 0)),
                 workers: std::thread::available_parallelism().map_or(1, usize::from),
                 max_body_bytes: 0,
+                metrics_bind: None,
                 cors_origins: Vec::new(),
                 trusted_proxies: Vec::new(),
                 forwarded_header: String::new(),

@@ -134,19 +134,12 @@ impl Event {
         self
     }
 
-    /// Writes it to the log.
+    /// Writes it to the log, with its fields as fields.
     pub(super) fn log(&self) {
-        let fields: Vec<(&str, String)> = self.fields();
-        let line = format_args!("{}", self.kind).to_string();
-        log::logger().log(
-            &Record::builder()
-                .level(Level::Info)
-                .target(module_path!())
-                .module_path_static(Some(module_path!()))
-                .key_values(&fields)
-                .args(format_args!("{line}"))
-                .build(),
-        );
+        let fields = self.fields();
+        let mut record = Record::builder();
+        record.level(Level::Info).target(module_path!()).key_values(&fields);
+        log::logger().log(&record.args(format_args!("{}", self.kind)).build());
     }
 
     fn fields(&self) -> Vec<(&'static str, String)> {

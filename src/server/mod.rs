@@ -34,7 +34,7 @@ use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 pub use keys::new_signing_key;
-pub use run::{Running, bind};
+pub use run::{BindError, Running, bind};
 
 use crate::clock::Clock;
 use crate::envelope::{Envelope, X_REQUEST_ID};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
 
+use super::routes::metrics;
 use super::standing::POLL;
 use super::{Desk, config::Settings};
 
@@ -22,14 +23,26 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it shows metrics, if it does.
+    pub metrics_address: Option<SocketAddr>,
     server: actix_web::dev::Server,
+    metrics: Option<actix_web::dev::Server>,
 }
 
-/// Binds the socket that the settings name and readies the server.
+/// An address cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} cannot be listened on: {cause}; choose another with {setting}")]
+pub struct BindError {
+    address: SocketAddr,
+    setting: &'static str,
+    cause: std::io::Error,
+}
+
+/// Binds the sockets that the settings name and readies the server.
 ///
 /// # Errors
-/// The system's error when the address cannot be had.
-pub fn bind(desk: &Desk) -> std::io::Result<Running> {
+/// [`BindError`] names the address and the setting.
+pub fn bind(desk: &Desk) -> Result<Running, BindError> {
     let Settings { server, .. } = desk.settings();
     let factory = {
         let desk = desk.clone();
@@ -41,9 +54,27 @@ pub fn bind(desk: &Desk) -> std::io::Result<Running> {
         .tcp_nodelay(true)
         // The signals are the caller's: see `Running::until`.
         .disable_signals()
-        .bind(server.bind)?;
+        .bind(server.bind)
+        .map_err(|cause| BindError { address: server.bind, setting: "--bind ADDR:PORT", cause })?;
     let address = http.addrs().first().copied().unwrap_or(server.bind);
-    Ok(Running { address, server: http.run() })
+    let metrics = server.metrics_bind.map(|bind| bind_metrics(desk, bind)).transpose()?;
+    let (metrics_address, metrics) = metrics.unzip();
+    Ok(Running { address, metrics_address, server: http.run(), metrics })
+}
+
+/// A socket of its own, so that a firewall can keep it to those who watch.
+fn bind_metrics(desk: &Desk, bind: SocketAddr) -> Result<(SocketAddr, actix_web::dev::Server), BindError> {
+    let factory = {
+        let desk = desk.clone();
+        move || App::new().wrap(desk.envelope()).service(metrics::resource(&desk))
+    };
+    let http = HttpServer::new(factory)
+        .workers(1)
+        .disable_signals()
+        .bind(bind)
+        .map_err(|cause| BindError { address: bind, setting: "server.metrics_bind", cause })?;
+    let address = http.addrs().first().copied().unwrap_or(bind);
+    Ok((address, http.run()))
 }
 
 impl Running {
@@ -56,6 +87,7 @@ impl Running {
         let follower = actix_rt::spawn(follow(desk.clone()));
         let watcher = actix_rt::spawn(watch(desk.clone()));
         let tidier = actix_rt::spawn(tidy(desk.clone()));
+        let metrics = self.metrics.map(|server| (server.handle(), actix_rt::spawn(server)));
         actix_rt::spawn(async move {
             stop.await;
             handle.stop(true).await;
@@ -64,6 +96,10 @@ impl Running {
         follower.abort();
         watcher.abort();
         tidier.abort();
+        if let Some((handle, serving)) = metrics {
+            handle.stop(false).await;
+            serving.abort();
+        }
         // What was in use is written once more; that it cannot be is no reason to fail now.
         if let Err(error) = desk.tidy().await {
             log::warn!("what is known in memory was not written: {error}");

@@ -211,12 +211,7 @@ impl Throttle {
         address: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<(), ApiError> {
-        if self.settings.on {
-            let slot = self.slot(Kind::Registration, &[&block(address)]);
-            self.count(store, vec![(slot, self.hourly_curve(self.settings.registrations_per_hour))], now)
-                .await?;
-        }
-        Ok(())
+        self.admit_hourly(Kind::Registration, self.settings.registrations_per_hour, store, address, now).await
     }
 
     /// Counts a refresh from `address`.
@@ -229,9 +224,20 @@ impl Throttle {
         address: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<(), ApiError> {
+        self.admit_hourly(Kind::Refresh, self.settings.refreshes_per_hour, store, address, now).await
+    }
+
+    async fn admit_hourly(
+        &self,
+        kind: Kind,
+        most: u32,
+        store: &Store,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<(), ApiError> {
         if self.settings.on {
-            let slot = self.slot(Kind::Refresh, &[&block(address)]);
-            self.count(store, vec![(slot, self.hourly_curve(self.settings.refreshes_per_hour))], now).await?;
+            let slot = self.slot(kind, &[&block(address)]);
+            self.count(store, vec![(slot, self.hourly_curve(most))], now).await?;
         }
         Ok(())
     }

@@ -22,6 +22,15 @@ const LAST_SECOND: i64 = 253_402_300_799;
 ///
 /// Claims from [`verify`](super::verify()) are genuine, in time, and for us. Those that the house does not name
 /// are reached by [`custom`](Self::custom).
+///
+/// # Example: a handler that reads no user
+/// ```
+/// use hallpass::Claims;
+///
+/// async fn who(claims: Claims) -> String {
+///     format!("{}, until {}", claims.sub, claims.expires_at())
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Claims {
     /// Who issued the token (RFC 7519 §4.1.1).
@@ -82,21 +91,49 @@ impl Claims {
     }
 
     /// When the token was issued, if it says so.
+    ///
+    /// # Example
+    /// ```
+    /// let mut claims = hallpass::Claims::new("issuer", "audience", "ada", 1_900_000_000);
+    /// assert_eq!(claims.issued_at(), None);
+    /// claims.iat = Some(1_899_996_400);
+    /// assert_eq!((claims.expires_at() - claims.issued_at().unwrap()).num_hours(), 1);
+    /// ```
     pub fn issued_at(&self) -> Option<DateTime<Utc>> {
         self.iat.map(moment)
     }
 
     /// From when on the token is good, if it says so.
+    ///
+    /// # Example
+    /// ```
+    /// let mut claims = hallpass::Claims::new("issuer", "audience", "ada", 1_900_000_000);
+    /// claims.nbf = Some(1_899_996_400);
+    /// assert!(claims.not_before().unwrap() < claims.expires_at());
+    /// ```
     pub fn not_before(&self) -> Option<DateTime<Utc>> {
         self.nbf.map(moment)
     }
 
     /// From when on the token is good no more.
+    ///
+    /// # Example
+    /// ```
+    /// let claims = hallpass::Claims::new("issuer", "audience", "ada", 1_900_000_000);
+    /// assert_eq!(claims.expires_at().timestamp(), 1_900_000_000);
+    /// ```
     pub fn expires_at(&self) -> DateTime<Utc> {
         moment(self.exp)
     }
 
     /// Whether the token names `role`.
+    ///
+    /// # Example
+    /// ```
+    /// let mut claims = hallpass::Claims::new("issuer", "audience", "ada", 1_900_000_000);
+    /// claims.roles = vec!["editor".to_owned()];
+    /// assert!(claims.has_role("editor") && !claims.has_role("admin"));
+    /// ```
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|own| own == role)
     }
@@ -152,6 +189,14 @@ impl fmt::Debug for Claims {
 }
 
 /// Whom a token is for: one name or several (RFC 7519 §4.1.3).
+///
+/// # Example
+/// ```
+/// use hallpass::token::Audience;
+///
+/// let several = Audience::Many(vec!["api".to_owned(), "billing".to_owned()]);
+/// assert!(several.contains("billing"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, DeriveDeserialize)]
 #[serde(untagged)]
 pub enum Audience {
@@ -163,6 +208,13 @@ pub enum Audience {
 
 impl Audience {
     /// Whether `name` is among them.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::Audience;
+    ///
+    /// assert!(Audience::from("api").contains("api"));
+    /// ```
     pub fn contains(&self, name: &str) -> bool {
         match self {
             Self::One(own) => own == name,

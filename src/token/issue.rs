@@ -10,6 +10,15 @@ use super::key::{KeyError, SigningKey};
 use super::verify::MAX_TOKEN_BYTES;
 
 /// Issues access tokens in one name, for one audience, with one lifetime.
+///
+/// # Example
+/// ```
+/// use chrono::Duration;
+/// use hallpass::token::Issuer;
+///
+/// let issuer = Issuer::new("https://id.example", "https://api.example", Duration::minutes(15));
+/// assert_eq!(issuer.lifetime.num_seconds(), 900);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
     /// The tokens' `iss`.
@@ -21,6 +30,14 @@ pub struct Issuer {
 }
 
 /// What a token is to say about its user.
+///
+/// # Example
+/// ```
+/// use hallpass::token::Grant;
+///
+/// let grant = Grant { subject: "ada".to_owned(), roles: vec!["editor".to_owned()], ..Grant::default() };
+/// assert_eq!(grant.session, None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grant {
     /// The user's id, the token's `sub`; must not be empty.
@@ -34,6 +51,18 @@ pub struct Grant {
 }
 
 /// A token and what it says. `Debug` shows the claims alone, since whoever has the token is its user.
+///
+/// # Example
+/// ```
+/// # use hallpass::token::{Algorithm, Grant, Issuer, KeyMaterial, SigningKey};
+/// # let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
+/// # let issuer = Issuer::new("i", "a", chrono::Duration::hours(1));
+/// # let grant = Grant { subject: "ada".to_owned(), ..Grant::default() };
+/// let issued = issuer.issue(&key, &grant, chrono::Utc::now())?;
+/// assert_eq!(issued.token.split('.').count(), 3);
+/// assert_eq!(issued.claims.sub, "ada");
+/// # Ok::<(), hallpass::token::IssueError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     /// The token in its compact form.
@@ -49,6 +78,15 @@ impl std::fmt::Debug for Issued {
 }
 
 /// Why no token was issued.
+///
+/// # Example
+/// ```
+/// # use hallpass::token::{Algorithm, Grant, IssueError, Issuer, KeyMaterial, SigningKey};
+/// # let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
+/// let nobody = Issuer::new("i", "a", chrono::Duration::hours(1)).issue(&key, &Grant::default(), chrono::Utc::now());
+/// assert_eq!(nobody.unwrap_err(), IssueError::SubjectEmpty);
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
@@ -70,6 +108,15 @@ pub enum IssueError {
 
 impl Issuer {
     /// An issuer by that name.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::Duration;
+    /// use hallpass::token::Issuer;
+    ///
+    /// let issuer = Issuer::new("https://id.example", "https://api.example", Duration::hours(1));
+    /// assert_eq!(issuer.audience, "https://api.example");
+    /// ```
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>, lifetime: Duration) -> Self {
         Self { issuer: issuer.into(), audience: audience.into(), lifetime }
     }

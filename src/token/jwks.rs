@@ -18,6 +18,18 @@ pub(super) const MAX_SET_BYTES: usize = 256 * 1024;
 pub(super) const MAX_SET_KEYS: usize = 100;
 
 /// A set of public keys as it is published (RFC 7517 §5). Never holds a symmetric key.
+///
+/// # Example: what a server publishes
+/// ```
+/// # let key = hallpass::token::KeyMaterial::generate(hallpass::token::Algorithm::EdDsa)
+/// #     .and_then(|material| hallpass::token::SigningKey::new(hallpass::token::Algorithm::EdDsa, &material))?;
+/// use std::sync::Arc;
+/// use hallpass::token::Keyring;
+///
+/// let set = Keyring::from(Arc::new(key)).jwks();
+/// assert_eq!(serde_json::to_value(&set).unwrap()["keys"][0]["crv"], "Ed25519");
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct JwkSet {
     /// The keys, in the ring's order.

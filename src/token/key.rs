@@ -92,6 +92,13 @@ impl FromStr for Algorithm {
 pub struct UnknownAlgorithm(String);
 
 /// Why a key or a set of keys cannot be used. Holds nothing of the key.
+///
+/// # Example
+/// ```
+/// use hallpass::token::{KeyError, VerifyingKey};
+///
+/// assert!(matches!(VerifyingKey::hs256(b"short"), Err(KeyError::SecretTooShort { .. })));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -158,6 +165,15 @@ pub enum KeyError {
 /// The secret bytes of a key: PKCS#8 DER for EdDSA and ES256, at least 32 random bytes for HS256.
 ///
 /// Wiped when dropped, redacted in `Debug`, and nothing to compare with `==`.
+///
+/// # Example
+/// ```
+/// use hallpass::token::{Algorithm, KeyMaterial};
+///
+/// let material = KeyMaterial::generate(Algorithm::Hs256)?;
+/// assert_eq!(material.as_bytes().len(), 32);
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
 pub struct KeyMaterial(Zeroizing<Vec<u8>>);
 
 impl KeyMaterial {
@@ -165,6 +181,15 @@ impl KeyMaterial {
     ///
     /// # Errors
     /// [`KeyError::Cryptography`] when the system has no random numbers.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+    ///
+    /// let key = SigningKey::new(Algorithm::Es256, &KeyMaterial::generate(Algorithm::Es256)?)?;
+    /// assert_eq!(key.algorithm(), Algorithm::Es256);
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     ///
     /// Source: RFC 5958 (PKCS#8, version 1: the private key alone), RFC 7518 §3.2 (length for HS256).
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
@@ -200,6 +225,15 @@ impl fmt::Debug for KeyMaterial {
 }
 
 /// A key that signs tokens, with the key that verifies them.
+///
+/// # Example
+/// ```
+/// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+///
+/// let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
+/// assert_eq!(Some(key.kid()), key.verifying_key().kid());
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
 pub struct SigningKey {
     kid: String,
     algorithm: Algorithm,
@@ -248,6 +282,17 @@ impl SigningKey {
     /// # Errors
     /// As [`new`](Self::new), [`KeyError::SecretTooShort`], and [`KeyError::Cryptography`] when the system has
     /// no random numbers.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+    ///
+    /// let material = KeyMaterial::generate(Algorithm::EdDsa)?;
+    /// let kid = SigningKey::fresh_kid(Algorithm::EdDsa, &material)?;
+    /// let key = SigningKey::with_kid(&kid, Algorithm::EdDsa, &material)?;
+    /// assert_eq!(key.verifying_key().thumbprint(), Some(kid));
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn fresh_kid(algorithm: Algorithm, material: &KeyMaterial) -> Result<String, KeyError> {
         if let Some(thumbprint) = VerifyingKey::of(algorithm, material)?.thumbprint() {
             return Ok(thumbprint);
@@ -299,6 +344,16 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::ClaimsUnwritable`] when `claims` is no JSON, [`KeyError::Cryptography`] when signing fails.
     ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+    ///
+    /// let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
+    /// let token = key.sign(&serde_json::json!({"sub": "ada"}))?;
+    /// assert_eq!(token.split('.').count(), 3);
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
+    ///
     /// Source: RFC 7515 §5.1, §7.1 (compact serialization).
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, KeyError> {
         let payload = serde_json::to_string(claims).map_err(|_| KeyError::ClaimsUnwritable)?;
@@ -345,6 +400,14 @@ impl VerifyingKey {
     /// # Errors
     /// [`KeyError::SecretTooShort`], with the command that makes a good one.
     ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::VerifyingKey;
+    ///
+    /// assert!(VerifyingKey::hs256(b"thirty-two bytes, or rather more of them").is_ok());
+    /// assert!(VerifyingKey::hs256(b"fewer bytes").is_err());
+    /// ```
+    ///
     /// Source: RFC 7518 §3.2 (key length).
     pub fn hs256(secret: &[u8]) -> Result<Self, KeyError> {
         if secret.len() < MIN_SECRET_BYTES {
@@ -387,6 +450,18 @@ impl VerifyingKey {
     /// # Errors
     /// [`KeyError::PrivateKey`] and [`KeyError::SymmetricKey`] for what is not public, [`KeyError::JwkInvalid`]
     /// for anything else that cannot verify: other curves, `use` other than `sig`, an `alg` of another key.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, VerifyingKey};
+    ///
+    /// let jwk = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    /// let key = VerifyingKey::from_jwk(jwk)?;
+    /// assert_eq!(key.algorithm(), Algorithm::EdDsa);
+    /// // The thumbprint of RFC 8037 A.3.
+    /// assert_eq!(key.thumbprint().as_deref(), Some("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"));
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     ///
     /// Source: RFC 7517 §4, RFC 7518 §6.2, RFC 8037 §2.
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {

@@ -34,6 +34,16 @@ impl Keyring {
     /// # Errors
     /// [`KeyError::NoKey`] when there is none, [`KeyError::DuplicateKid`] and [`KeyError::SeveralWithoutKid`]
     /// when a token could not tell them apart.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Keyring, VerifyingKey};
+    ///
+    /// let key = VerifyingKey::hs256(b"thirty-two bytes, or rather more of them")?.with_kid("mine");
+    /// let ring = Keyring::new([key])?;
+    /// assert!(ring.find(Some("mine")).is_some());
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, KeyError> {
         let keys: Vec<_> = keys.into_iter().collect();
         if keys.is_empty() {
@@ -69,11 +79,31 @@ impl Keyring {
     ///
     /// # Errors
     /// As [`from_jwks`](Self::from_jwks), and [`KeyError::SecretTooShort`].
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::Keyring;
+    ///
+    /// let file = r#"{"keys": [{"kty": "oct", "alg": "HS256", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#;
+    /// assert!(Keyring::from_secret_jwks(file).is_ok());
+    /// assert!(Keyring::from_jwks(file).is_err(), "in a fetched set it is refused");
+    /// ```
     pub fn from_secret_jwks(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::new(jwks::read_set(json.as_ref(), Secrets::Accepted)?)
     }
 
     /// The same ring with `key` to sign, whose tokens it then also verifies.
+    ///
+    /// # Example
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use hallpass::token::{Algorithm, KeyMaterial, Keyring, SigningKey};
+    /// # let old = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
+    /// let ring = old.with_signer(Arc::new(key));
+    /// assert_eq!((ring.keys().len(), ring.signer().is_some()), (2, true));
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     #[must_use]
     pub fn with_signer(mut self, key: Arc<SigningKey>) -> Self {
         self.keys.retain(|known| known.kid() != Some(key.kid()));
@@ -96,6 +126,15 @@ impl Keyring {
     ///
     /// A token that names none gets the key without a name, or the only key. A ring whose only key has no name
     /// serves every token: whoever gave a secret or a PEM text knows but one key and not what it is called.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::token::Keyring;
+    /// let ring = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// assert!(ring.find(None).is_some(), "the only key");
+    /// assert!(ring.find(Some("another")).is_none());
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn find(&self, kid: Option<&str>) -> Option<&VerifyingKey> {
         let named = self.keys.iter().find(|key| key.kid() == kid);
         named.or(match self.keys.as_slice() {
@@ -105,6 +144,15 @@ impl Keyring {
     }
 
     /// The public keys, to be published: empty under HS256, since a symmetric key is never shown.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::token::Keyring;
+    /// let ring = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// let published = serde_json::to_string(&ring.jwks()).unwrap();
+    /// assert!(Keyring::from_jwks(published).is_ok());
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     ///
     /// Source: RFC 7517 §5.
     pub fn jwks(&self) -> JwkSet {

@@ -20,6 +20,15 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 const REFUSED_PARAMETERS: [&str; 6] = ["jku", "jwk", "x5u", "x5c", "crit", "b64"];
 
 /// Why a token was refused: the first check that failed.
+///
+/// # Example
+/// ```
+/// # use hallpass::token::{Expected, Keyring, TokenError, verify};
+/// # let ring = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+/// let verdict = verify("no.such.token", &ring, &Expected::new("i", "a"), chrono::Utc::now());
+/// assert_eq!(verdict.unwrap_err(), TokenError::Malformed);
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -66,6 +75,14 @@ pub enum TokenError {
 
 impl TokenError {
     /// Whether the token was in order but for its age; what a client cures by refreshing.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::TokenError;
+    ///
+    /// assert!(TokenError::Expired.is_expired());
+    /// assert!(!TokenError::SignatureWrong.is_expired());
+    /// ```
     pub fn is_expired(self) -> bool {
         self == Self::Expired
     }
@@ -74,6 +91,14 @@ impl TokenError {
 /// Which tokens are accepted by their `typ` header (RFC 8725 §3.11). Defaults to access tokens.
 ///
 /// Compared without regard to case, and with or without `application/` (RFC 7515 §4.1.9).
+///
+/// # Example
+/// ```
+/// use hallpass::token::{Expected, TokenType};
+///
+/// let expected = Expected::new("https://id.example", "https://api.example").with_type(TokenType::Jwt);
+/// # let _ = expected;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum TokenType {
@@ -102,6 +127,15 @@ impl TokenType {
 }
 
 /// What a token must say to be ours.
+///
+/// # Example
+/// ```
+/// use chrono::Duration;
+/// use hallpass::token::Expected;
+///
+/// let expected = Expected::new("https://id.example", "https://api.example").with_leeway(Duration::seconds(5));
+/// assert_eq!(expected.issuer(), "https://id.example");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     issuer: String,
@@ -124,6 +158,14 @@ impl Expected {
     }
 
     /// Tokens of another type. Defaults to [`TokenType::AtJwt`].
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Expected, TokenType};
+    ///
+    /// let expected = Expected::new("i", "a").with_type(TokenType::Any);
+    /// # let _ = expected;
+    /// ```
     #[must_use]
     pub fn with_type(mut self, typ: TokenType) -> Self {
         self.typ = typ;
@@ -131,6 +173,15 @@ impl Expected {
     }
 
     /// How long after its `exp` a token is still accepted. Defaults to zero.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::Duration;
+    /// use hallpass::token::Expected;
+    ///
+    /// let expected = Expected::new("i", "a").with_leeway(Duration::seconds(30));
+    /// # let _ = expected;
+    /// ```
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
@@ -138,6 +189,15 @@ impl Expected {
     }
 
     /// How far in the future `nbf` and `iat` may be, since clocks differ. Defaults to 60 s.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::Duration;
+    /// use hallpass::token::Expected;
+    ///
+    /// let strict = Expected::new("i", "a").with_not_before_tolerance(Duration::zero());
+    /// # let _ = strict;
+    /// ```
     #[must_use]
     pub fn with_not_before_tolerance(mut self, tolerance: Duration) -> Self {
         self.not_before_tolerance = tolerance;
@@ -181,6 +241,22 @@ impl Expected {
 /// # Errors
 /// [`TokenError`] names the first check that failed. [`TokenError::Expired`] is said only of tokens in which
 /// everything else is right.
+///
+/// # Example
+/// ```
+/// use chrono::Duration;
+/// use hallpass::testing::Mint;
+/// use hallpass::token::{Expected, Keyring, TokenError, verify};
+///
+/// let mint = Mint::new().with_issuer("https://id.example").with_audience("https://api.example");
+/// let (token, now) = (mint.token_for("ada").to_string(), mint.clock().now());
+/// let ring = Keyring::from_jwks(mint.jwks())?;
+/// let expected = Expected::new("https://id.example", "https://api.example");
+///
+/// assert_eq!(verify(&token, &ring, &expected, now).unwrap().sub, "ada");
+/// assert_eq!(verify(&token, &ring, &expected, now + Duration::hours(1)).unwrap_err(), TokenError::Expired);
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
 ///
 /// Source: RFC 7515 §5.2, RFC 7519 §7.2, RFC 8725 §3.
 pub fn verify(

@@ -199,3 +199,22 @@ async fn a_stranger_changes_nothing() {
         reply.expect_refused("token_missing", path);
     }
 }
+
+#[actix_rt::test]
+async fn a_password_of_a_mebibyte_is_refused_before_it_is_counted_or_hashed() {
+    let long = "x".repeat(1 << 20);
+    let app = TestApp::new().await;
+    let body = json!({"email": EMAIL, "password": long});
+    let reply = app.post("/auth/login").json(body.clone()).send().await;
+    reply.expect_failure(413, "body_too_large", "over the body's limit");
+    let app = TestApp::with(|settings| settings.server.max_body_bytes = 1 << 22).await;
+    for path in ["/auth/login", "/auth/register"] {
+        // More often than failed sign-ins are free.
+        for _ in 0..10 {
+            let reply = app.post(path).json(body.clone()).send().await;
+            reply.expect_failure(422, "validation_failed", path);
+            assert_eq!(reply.json()["fields"]["password"], json!(["is longer than 256 characters"]));
+        }
+    }
+    app.login(EMAIL, PASSWORD).await.expect_data("no try was counted");
+}

@@ -114,6 +114,38 @@ async fn a_head_is_answered_without_a_body_and_with_its_length() {
 }
 
 #[actix_rt::test]
+async fn metrics_are_shown_on_a_socket_of_their_own_and_nowhere_else() {
+    let app = TestApp::with(|settings| {
+        settings.server.bind = "127.0.0.1:0".parse().unwrap();
+        settings.server.metrics_bind = Some("127.0.0.1:0".parse().unwrap());
+        settings.server.workers = 1;
+    })
+    .await;
+    let running = bind(&app.desk).unwrap();
+    let (public, private) = (running.address, running.metrics_address.unwrap());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = actix_rt::spawn(running.until(app.desk.clone(), async move {
+        let _ = stopped.await;
+    }));
+    let ask = |address, path: &'static str| {
+        actix_rt::task::spawn_blocking(move || {
+            let mut connection = Connection::open(address);
+            connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            connection.answer(true)
+        })
+    };
+    let (head, text) = ask(private, "/metrics").await.unwrap();
+    assert!(head.starts_with("http/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+    for name in ["hallpass_password_queue_length", "hallpass_password_queue_wait_seconds"] {
+        assert!(text.contains(&format!("# TYPE {name} gauge\n{name} 0\n")), "{text}");
+    }
+    assert!(ask(private, "/user/").await.unwrap().0.starts_with("http/1.1 404"));
+    assert!(ask(public, "/metrics").await.unwrap().0.starts_with("http/1.1 404"));
+    stop.send(()).unwrap();
+    server.await.unwrap().unwrap();
+}
+
+#[actix_rt::test]
 async fn a_request_in_flight_is_finished_when_the_server_stops() {
     let app = on_a_free_port().await;
     let running = bind(&app.desk).unwrap();

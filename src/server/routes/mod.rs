@@ -5,6 +5,7 @@ mod body;
 mod client;
 pub mod docs;
 pub mod health;
+pub mod metrics;
 pub mod user;
 pub mod well_known;
 
