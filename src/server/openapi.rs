@@ -63,7 +63,13 @@ const TAGS: &[(&str, &str)] = &[
     ("Service", "Keys, health, and this document."),
 ];
 
-/// The whole document.
+/// The whole document, for an app that shows it beside its own.
+///
+/// # Example
+/// ```
+/// let document = hallpass::server::openapi::document();
+/// assert!(document.paths.get_path_item("/auth/login").is_some());
+/// ```
 pub fn document() -> OpenApi {
     let operations = routes::auth::operations()
         .into_iter()

@@ -166,7 +166,6 @@ fn saved(operation: &Value) -> Vec<Value> {
 }
 
 /// One step of the checks.
-#[derive(Default)]
 struct Check {
     name: &'static str,
     method: &'static str,
