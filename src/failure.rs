@@ -28,12 +28,25 @@ pub type Fields = BTreeMap<&'static str, Vec<String>>;
 /// );
 /// ```
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(description = "A failure, as every route tells it.")
+)]
 pub struct Failure {
+    /// The HTTP status.
     #[serde(serialize_with = "as_number")]
+    #[cfg_attr(feature = "openapi", schema(value_type = u16))]
     code: StatusCode,
+    /// One sentence for a person.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     message: Cow<'static, str>,
+    /// The stable name for a program.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     error: Cow<'static, str>,
+    /// What was wrong with each field of the request, by its name; with a 422 alone.
     #[serde(skip_serializing_if = "Fields::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Vec<String>>, required = false))]
     fields: Fields,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -150,6 +163,12 @@ impl Failure {
     /// The stable slug for programs.
     pub fn error(&self) -> &str {
         &self.error
+    }
+
+    /// The headers beside the body.
+    #[cfg(feature = "server")]
+    pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
     }
 
     /// The answer: status, headers and the JSON body.

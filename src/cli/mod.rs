@@ -7,6 +7,7 @@ mod harden;
 mod import;
 mod key;
 mod log;
+mod openapi;
 mod secret;
 mod serve;
 mod signals;
@@ -66,6 +67,8 @@ enum Command {
     Token(token::TokenCommand),
     /// Show the record of what happened
     Events(events::EventsArgs),
+    /// Print the OpenAPI document of the server
+    Openapi(openapi::OpenapiArgs),
     /// Print the settings in force and where each comes from
     Config,
 }
@@ -140,6 +143,7 @@ fn run(cli: Cli) -> Result<(), Failed> {
         Some(Command::Key(command)) => key::run(&common, command),
         Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),
+        Some(Command::Openapi(args)) => openapi::run(&args),
         Some(Command::Config) => config::run(&common),
     }
 }

@@ -46,6 +46,12 @@ impl Challenge {
             .map_err(|_| "the scheme and the realm cannot stand in a header")
     }
 
+    /// The challenge of a server that was configured in no other way.
+    #[cfg(feature = "server")]
+    pub(crate) fn bearer() -> Self {
+        Self { plain: HeaderValue::from_static(r#"Bearer realm="Authentication Required""#) }
+    }
+
     /// The challenge where nothing was presented, or where the route itself checks credentials.
     pub(crate) fn plain(&self) -> HeaderValue {
         self.plain.clone()

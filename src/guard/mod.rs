@@ -8,14 +8,14 @@
 //!
 //! [`Claims`]: crate::token::Claims
 
-mod answer;
+pub(crate) mod answer;
 mod builder;
 mod credential;
 mod extract;
 #[cfg(feature = "jwks-url")]
 mod jwks_url;
 #[cfg(feature = "openapi")]
-mod openapi;
+pub(crate) mod openapi;
 pub(crate) mod payload;
 mod policy;
 mod refusal;

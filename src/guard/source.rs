@@ -22,20 +22,24 @@ use crate::token::{Claims, Keyring};
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(description = "A user."))]
 pub struct User {
     /// The stable id, a UUIDv7 where our own server issued the token; `sub` in the claims.
     pub id: String,
     /// The address, in lower case; empty where a foreign issuer's token names none.
     pub email: String,
     /// The name to show, if the user gave one.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub name: Option<String>,
     /// The roles, sorted.
     pub roles: Vec<String>,
     /// When the user was made; unknown where only the claims were read.
     #[serde(serialize_with = "rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>, format = DateTime))]
     pub created_at: Option<DateTime<Utc>>,
     /// The last successful sign-in; unknown where only the claims were read.
     #[serde(serialize_with = "rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>, format = DateTime))]
     pub last_login_at: Option<DateTime<Utc>>,
 }
 

@@ -77,7 +77,7 @@ pub enum ApiError {
 const OVERLOADED_RETRY_SECS: u64 = 2;
 
 impl ApiError {
-    fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> Failure {
         match self {
             Self::JsonMalformed(reason) => Failure::new(
                 StatusCode::BAD_REQUEST,

@@ -11,6 +11,7 @@ pub mod cookie;
 pub mod error;
 pub mod events;
 pub mod keys;
+pub mod openapi;
 pub mod password;
 pub mod refresh;
 pub mod routes;
@@ -167,7 +168,8 @@ impl Desk {
                 .service(routes::auth::scope(&desk))
                 .service(routes::user::scope(&desk))
                 .service(routes::well_known::scope(&desk))
-                .service(routes::health::scope(&desk));
+                .service(routes::health::scope(&desk))
+                .configure(routes::docs::configure);
         }
     }
 

@@ -142,17 +142,25 @@ pub async fn end(
 }
 
 /// A session as its user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Session)]
 pub struct ShownSession {
+    #[schema(value_type = String, format = "uuid")]
     id: Uuid,
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: DateTime<Utc>,
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = String, format = DateTime)]
     last_seen_at: DateTime<Utc>,
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = String, format = DateTime)]
     expires_at: DateTime<Utc>,
+    #[schema(required)]
     user_agent: Option<String>,
+    #[schema(required)]
     ip: Option<String>,
+    /// Whether it is the one that asks.
     current: bool,
 }
 

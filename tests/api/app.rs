@@ -16,6 +16,8 @@ use hallpass::server::{Desk, new_signing_key};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::openapi;
+
 pub const EMAIL: &str = "ada@example.com";
 pub const PASSWORD: &str = "correct horse battery";
 pub const PASSPHRASE: &str = "a river of seventeen blue lanterns";
@@ -169,10 +171,14 @@ impl Ask<'_> {
             App::new().wrap(desk.cors()).wrap(desk.envelope()).configure(desk.configure()),
         )
         .await;
-        let response = test::call_service(&service, self.request.to_request()).await;
+        let request = self.request.to_request();
+        let asked = (request.method().clone(), request.path().to_owned());
+        let response = test::call_service(&service, request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body()).await.unwrap().to_vec();
-        Reply { status, headers, body }
+        let reply = Reply { status, headers, body };
+        openapi::hold_against_document(&asked.0, &asked.1, &reply);
+        reply
     }
 }
 

@@ -17,6 +17,7 @@ mod keys;
 mod login;
 mod manners;
 mod model;
+mod openapi;
 mod prompt;
 mod secrets;
 mod session;

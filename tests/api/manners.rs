@@ -19,6 +19,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
     ("/health/live", "GET, HEAD, OPTIONS"),
     ("/health/ready", "GET, HEAD, OPTIONS"),
+    ("/openapi.json", "GET, HEAD, OPTIONS"),
+    ("/docs", "GET, HEAD, OPTIONS"),
+    ("/docs/{file}", "GET, HEAD, OPTIONS"),
 ];
 
 #[actix_rt::test]

@@ -6,13 +6,16 @@ use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, Scope, web};
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::body::{Body, OptionalBody};
-use super::{Checked, created, ended, endpoint, tokens, user_id};
-use crate::guard::{AuthUser, Refused};
+use super::{Checked, Tokens, created, ended, endpoint, tokens, user_id};
+use crate::guard::{AuthUser, Refused, User};
 use crate::server::error::ApiError;
 use crate::server::events::Client;
+use crate::server::openapi::{EMAIL, Operation, PASSWORD, a_user, challenge, some_tokens};
 use crate::server::password::Password;
 use crate::server::sessions::{self, RefreshCredential};
 use crate::server::{Desk, X_HALLPASS, accounts, cookie, sign_in};
@@ -31,10 +34,75 @@ pub fn scope(desk: &Desk) -> Scope {
         .service(endpoint("/logout-all", [(Method::POST, web::to(logout_all))]).wrap(desk.guard().protect()))
 }
 
-#[derive(Deserialize)]
+/// What these routes take and answer.
+pub(crate) fn operations() -> Vec<Operation> {
+    let post = |path, id, summary| Operation::new("Sign-in", Method::POST, path, id, summary);
+    let refresh_token = || json!({"refresh_token": "aHAx-an-opaque-text-good-once"});
+    vec![
+        post("/auth/login", "login", "Sign in")
+            .text(
+                "One answer to every failure: an unknown address, a wrong password, a disabled user. With `\"cookie\": \
+                 true` the refresh token travels in an `HttpOnly` cookie and in no body. Failed tries are delayed by \
+                 account and address.",
+            )
+            .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
+            .gives::<Tokens<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
+            .fails([ApiError::CredentialsInvalid(challenge())])
+            .checks("password", "is required")
+            .hashes(),
+        post("/auth/register", "register", "Make an account")
+            .takes::<RegisterRequest>(json!({"email": EMAIL, "password": PASSWORD, "name": "Ada Lovelace"}))
+            .gives::<User>(201, "The user that was made", {
+                let mut user = a_user();
+                user["roles"] = json!([]);
+                user["last_login_at"] = json!(null);
+                user
+            })
+            .header("Location", "Where the user is", "/user/")
+            .fails([ApiError::RegistrationClosed, ApiError::EmailTaken])
+            .checks("email", "is not an e-mail address like ada@example.com, in plain ASCII")
+            .hashes(),
+        post("/auth/refresh", "refresh", "Renew the tokens")
+            .text(
+                "The refresh token is good once; the same one again within ten seconds (`session.reuse_grace_s`) gets the same \
+                 successor. Later it is theft, and the session ends. By cookie, without a body, it needs `X-Hallpass: 1`.",
+            )
+            .may_take::<RefreshRequest>(refresh_token())
+            .with_cookie_too()
+            .gives::<Tokens<'_>>(200, "The next tokens", some_tokens("Refresh successfully"))
+            .fails([ApiError::RefreshInvalid { challenge: challenge(), ended: false }, ApiError::TooManyAttempts(60)])
+            .asks_database(),
+        post("/auth/logout", "logout", "Sign out")
+            .text(
+                "Either token will do: the access token in `Authorization`, or the refresh token in the body or the cookie. The \
+                 session's tokens are dead from then on.",
+            )
+            .may_take::<RefreshRequest>(refresh_token())
+            .guarded()
+            .with_cookie_too()
+            .gives_nothing("The session has ended")
+            .fails([ApiError::RefreshInvalid { challenge: challenge(), ended: false }]),
+        post("/auth/logout-all", "logoutAll", "Sign out everywhere")
+            .guarded()
+            .gives_nothing("Every session of the user has ended"),
+        Operation::new("Sign-in", Method::GET, "/auth/verify", "verify", "Who is it, for a reverse proxy")
+            .text("For nginx's `auth_request`, Traefik's `ForwardAuth`, Caddy's `forward_auth`.")
+            .guarded()
+            .gives_nothing("The token is good")
+            .header("X-Auth-User-Id", "The user's id", "01a20856-390a-7613-b291-9f86fb9e0787")
+            .header("X-Auth-User-Email", "The user's address", EMAIL)
+            .header("X-Auth-User-Roles", "The user's roles, with commas between", "admin,editor"),
+    ]
+}
+
+#[derive(Deserialize, ToSchema)]
 struct LoginRequest {
+    #[schema(value_type = String)]
     email: Option<String>,
+    #[schema(value_type = String, format = Password)]
     password: Option<Password>,
+    /// Whether the refresh token shall travel in a cookie that no script can read. Defaults to false.
+    #[schema(value_type = bool, required = false)]
     cookie: Option<bool>,
 }
 
@@ -52,10 +120,16 @@ async fn login(
     Ok(tokens("Login successfully", signed_in))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct RegisterRequest {
+    /// A plausible address of printable ASCII; trimmed, and kept in lower case.
+    #[schema(value_type = String, max_length = 254)]
     email: Option<String>,
+    /// `password.min_length` to 256 characters, none of the common ones.
+    #[schema(value_type = String, format = Password, max_length = 256)]
     password: Option<Password>,
+    /// No control characters.
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     name: Option<String>,
 }
 
@@ -79,8 +153,9 @@ async fn register(
     Ok(response)
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 struct RefreshRequest {
+    #[schema(value_type = String, required = false)]
     refresh_token: Option<Zeroizing<String>>,
 }
 

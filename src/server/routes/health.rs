@@ -3,13 +3,16 @@
 use actix_web::http::Method;
 use actix_web::{HttpResponse, Scope, web};
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{data, endpoint};
 use crate::server::Desk;
 use crate::server::error::ApiError;
+use crate::server::openapi::Operation;
 
-#[derive(Serialize)]
-struct Health {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
     status: &'static str,
 }
 
@@ -21,6 +24,18 @@ pub fn scope(desk: &Desk) -> Scope {
         .app_data(web::Data::new(desk.clone()))
         .service(endpoint("/live", [(Method::GET, web::to(live))]))
         .service(endpoint("/ready", [(Method::GET, web::to(ready))]))
+}
+
+/// What these routes take and answer.
+pub(crate) fn operations() -> Vec<Operation> {
+    let ok = || json!({"status": "ok"});
+    vec![
+        Operation::new("Service", Method::GET, "/health/live", "live", "Is the server there")
+            .gives::<Health>(200, "The process serves requests", ok()),
+        Operation::new("Service", Method::GET, "/health/ready", "ready", "Does its database answer")
+            .gives::<Health>(200, "The process serves requests, and its database answers", ok())
+            .asks_database(),
+    ]
 }
 
 /// The process serves requests.

@@ -3,15 +3,19 @@
 pub mod auth;
 mod body;
 mod client;
+pub mod docs;
 pub mod health;
 pub mod metrics;
 pub mod user;
 pub mod well_known;
 
+use std::rc::Rc;
+
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderValue, SET_COOKIE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::failure::Fields;
@@ -29,13 +33,13 @@ pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Ro
     let mut allow = Vec::new();
     for (method, route) in methods {
         allow.push(method.to_string());
-        let matches: Box<dyn guard::Guard> = if method == Method::GET {
+        let matches: Rc<dyn guard::Guard> = if method == Method::GET {
             allow.push(Method::HEAD.to_string());
-            Box::new(guard::Any(guard::Get()).or(guard::Head()))
+            Rc::new(guard::Any(guard::Get()).or(guard::Head()))
         } else {
-            Box::new(guard::Method(method))
+            Rc::new(guard::Method(method))
         };
-        resource = resource.route(route.guard(OneOf(matches)));
+        resource = resource.route(route.guard(matches));
     }
     allow.push(Method::OPTIONS.to_string());
     let allow = HeaderValue::from_str(&allow.join(", ")).expect("method names are header characters");
@@ -47,15 +51,6 @@ pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Ro
         response.headers_mut().insert(ALLOW, allow.clone());
         std::future::ready(response)
     }))
-}
-
-/// A boxed guard as a guard.
-struct OneOf(Box<dyn guard::Guard>);
-
-impl guard::Guard for OneOf {
-    fn check(&self, context: &guard::GuardContext<'_>) -> bool {
-        self.0.check(context)
-    }
 }
 
 /// The id under which the store knows the user who asks.
@@ -81,22 +76,27 @@ pub(crate) fn created(value: impl Serialize) -> HttpResponse {
     response
 }
 
+/// The tokens of a session that begins or goes on.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tokens<'a> {
+    message: &'static str,
+    /// The access token.
+    token: &'a str,
+    token_type: &'static str,
+    /// Seconds that the access token lives.
+    expires_in: i64,
+    /// Good once. Absent where it travels in the cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    refresh_token: Option<&'a str>,
+    /// Seconds that the refresh token lives.
+    refresh_expires_in: i64,
+    user: &'a User,
+}
+
 /// What a session that begins or goes on is answered with (RFC 6749 §5.1). The refresh token is in the body or
 /// in the cookie, never in both.
 pub(crate) fn tokens(message: &'static str, signed_in: SignedIn) -> HttpResponse {
-    #[derive(Serialize)]
-    struct Tokens<'a> {
-        message: &'static str,
-        token: &'a str,
-        token_type: &'static str,
-        /// Seconds.
-        expires_in: i64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        refresh_token: Option<&'a str>,
-        /// Seconds.
-        refresh_expires_in: i64,
-        user: &'a User,
-    }
     let SignedIn { token, expires_in, refresh, user } = signed_in;
     let refresh_token = refresh.token.to_text();
     let mut response = data(Tokens {

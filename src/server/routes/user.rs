@@ -4,15 +4,19 @@ use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::body::Body;
-use super::{Checked, data, ended, endpoint, tokens, user_id};
-use crate::guard::AuthUser;
+use super::{Checked, Tokens, data, ended, endpoint, tokens, user_id};
+use crate::guard::{AuthUser, User};
 use crate::server::error::ApiError;
 use crate::server::events::Client;
+use crate::server::openapi::{Operation, PASSWORD, SESSION, TIME, a_user, some_tokens};
 use crate::server::password::Password;
-use crate::server::{Desk, accounts, sessions};
+use crate::server::sessions::{self, ShownSession};
+use crate::server::{Desk, accounts};
 
 /// The scope `/user`, ready to be registered: `App::new().service(routes::user::scope(&desk))`.
 pub fn scope(desk: &Desk) -> impl HttpServiceFactory + use<> {
@@ -32,12 +36,64 @@ pub fn scope(desk: &Desk) -> impl HttpServiceFactory + use<> {
         .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
 }
 
+/// What these routes take and answer.
+pub(crate) fn operations() -> Vec<Operation> {
+    let account = |method, path, id, summary| Operation::new("Account", method, path, id, summary).guarded();
+    let session = |method, path, id, summary| Operation::new("Sessions", method, path, id, summary).guarded();
+    vec![
+        account(Method::GET, "/user/", "showUser", "Show the user").gives::<User>(200, "The user", a_user()),
+        account(Method::PATCH, "/user/", "renameUser", "Change the name")
+            .takes::<RenameRequest>(json!({"name": "Ada Lovelace"}))
+            .gives::<User>(200, "The user as changed", a_user())
+            .checks("name", "is required"),
+        account(Method::DELETE, "/user/", "deleteUser", "Delete the account")
+            .takes::<DeleteRequest>(json!({"password": PASSWORD}))
+            .gives_nothing("The user and every session are gone")
+            .checks("password", "is required")
+            .fails([ApiError::PasswordWrong])
+            .hashes(),
+        account(Method::POST, "/user/password", "changePassword", "Change the password")
+            .text("Every earlier token of the user is dead; the answer brings the tokens of a new session.")
+            .takes::<PasswordRequest>(json!({
+                "current_password": PASSWORD,
+                "new_password": "seventeen blue lanterns",
+            }))
+            .gives::<Tokens<'_>>(
+                200,
+                "The tokens of a new session",
+                some_tokens("Password changed successfully"),
+            )
+            .checks("new_password", "is required")
+            .fails([ApiError::PasswordWrong])
+            .hashes(),
+        session(Method::GET, "/user/sessions", "listSessions", "List the sessions")
+            .gives_list::<ShownSession>(
+                200,
+                "The sessions, the latest first",
+                json!([{
+                    "id": SESSION,
+                    "created_at": TIME,
+                    "last_seen_at": TIME,
+                    "expires_at": "2026-03-02T09:30:00Z",
+                    "user_agent": "curl/8.14.1",
+                    "ip": "192.0.2.7",
+                    "current": true,
+                }]),
+            ),
+        session(Method::DELETE, "/user/sessions/{id}", "endSession", "End a session")
+            .gives_nothing("The session has ended")
+            .fails([ApiError::NotFound]),
+    ]
+}
+
 async fn show(user: AuthUser) -> HttpResponse {
     data(&*user)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct RenameRequest {
+    /// No control characters.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
     name: Option<String>,
 }
 
@@ -53,9 +109,13 @@ async fn rename(
     Ok(data(accounts::rename(&desk, user_id(&user)?, &name, &client).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChangePasswordRequest)]
 struct PasswordRequest {
+    #[schema(value_type = String, format = Password)]
     current_password: Option<Password>,
+    /// `password.min_length` to 256 characters, none of the common ones.
+    #[schema(value_type = String, format = Password, max_length = 256)]
     new_password: Option<Password>,
 }
 
@@ -74,8 +134,10 @@ async fn change_password(
     Ok(tokens("Password changed successfully", signed_in))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = DeleteUserRequest)]
 struct DeleteRequest {
+    #[schema(value_type = String, format = Password)]
     password: Option<Password>,
 }
 

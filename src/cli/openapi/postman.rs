@@ -1,0 +1,406 @@
+//! The OpenAPI document as a Postman collection (v2.1): every request by itself, and a run of checks.
+//!
+//! Requests, bodies, texts, saved examples and what an answer must hold come from the document. Only the order of
+//! the checks, and what they send that is wrong on purpose, stands here.
+
+use serde_json::{Value, json};
+
+use super::{entries, examples, list, operations};
+
+/// Before each request: new tokens, where the token has expired.
+const RENEW: &str = r"
+const expires = Number(pm.environment.get('token_expires_at'));
+const refresh_token = pm.environment.get('refresh_token');
+if (refresh_token && expires && Date.now() >= expires && !pm.request.url.getPath().startsWith('/auth/')) {
+  pm.sendRequest({
+    url: pm.environment.get('base_url') + '/auth/refresh',
+    method: 'POST',
+    header: { 'Content-Type': 'application/json' },
+    body: { mode: 'raw', raw: JSON.stringify({ refresh_token }) },
+  }, (error, answer) => {
+    const next = !error && answer.code === 200 ? answer.json().data : {};
+    pm.environment.set('token', next.token || '');
+    pm.environment.set('refresh_token', next.refresh_token || '');
+    pm.environment.set('token_expires_at', next.token ? String(Date.now() + next.expires_in * 1000) : '');
+  });
+}";
+
+/// After each answer: what holds of all, and the tokens kept where there are some.
+const KEEP: &str = r"
+pm.test('has a request id', () => pm.response.to.have.header('X-Request-Id'));
+const kept = (pm.response.headers.get('Content-Type') || '').startsWith('application/json') ? pm.response.json() : {};
+if (kept.data && kept.data.token) {
+  pm.environment.set('token', kept.data.token);
+  pm.environment.set('refresh_token', kept.data.refresh_token || '');
+  pm.environment.set('token_expires_at', String(Date.now() + kept.data.expires_in * 1000));
+}
+if (pm.response.code === 401) {
+  pm.test('has a challenge', () => pm.expect(pm.response.headers.get('WWW-Authenticate')).to.match(/^Bearer realm=/));
+}";
+
+const ABOUT: &str = "\
+Made from the server's OpenAPI document by `hallpass openapi --postman`.
+
+**Requests** has each request once: set `email` and `password` in the environment, send *Sign in*, then any other. \
+**Checks** is a run over the whole life of an account that it makes and deletes itself, with what must fail.";
+
+/// The collection.
+pub(super) fn collection(document: &Value) -> Value {
+    json!({
+        "info": {
+            "name": "Hallpass",
+            "description": ABOUT,
+            "version": document["info"]["version"],
+            "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
+        },
+        "auth": bearer("{{token}}"),
+        "event": [event("prerequest", RENEW), event("test", KEEP)],
+        "item": [
+            {"name": "Requests", "item": requests(document)},
+            {"name": "Checks", "item": checks(document)},
+        ],
+    })
+}
+
+/// Each request once, by chapter, with an example of each answer.
+fn requests(document: &Value) -> Vec<Value> {
+    let mut folders = Vec::new();
+    for tag in list(&document["tags"]) {
+        let mut items = Vec::new();
+        for (chapter, path, method, operation) in operations(document) {
+            if tag["name"] != chapter {
+                continue;
+            }
+            let body = examples(&operation["requestBody"]["content"]["application/json"]).next();
+            let request =
+                request(path, method, operation, body.map(|(_, example)| own(path, method, example)));
+            let statuses: Vec<_> = entries(&operation["responses"]).map(|(status, _)| status).collect();
+            let test = format!(
+                "pm.test('is documented', () => pm.expect([{}]).to.include(pm.response.code));",
+                statuses.join(", ")
+            );
+            items.push(json!({
+                "name": operation["summary"],
+                "request": request,
+                "response": saved(operation),
+                "event": [event("test", &test)],
+            }));
+        }
+        folders.push(json!({"name": tag["name"], "description": tag["description"], "item": items}));
+    }
+    folders
+}
+
+/// A body whose secrets are the environment's.
+fn own(path: &str, method: &str, example: &Value) -> String {
+    let mut body = example.clone();
+    for (field, variable) in [
+        ("email", "{{email}}"),
+        ("password", "{{password}}"),
+        ("current_password", "{{password}}"),
+        ("new_password", "{{new_password}}"),
+        ("refresh_token", "{{refresh_token}}"),
+    ] {
+        if let Some(value) = body.get_mut(field) {
+            *value = json!(variable);
+        }
+    }
+    if (path, method) == ("/user/", "delete") {
+        // A run over all requests must not delete anybody.
+        body["password"] = json!("");
+    }
+    format!("{body:#}")
+}
+
+fn request(path: &str, method: &str, operation: &Value, body: Option<String>) -> Value {
+    let mut url = json!({
+        "raw": format!("{{{{base_url}}}}{}", path.replace('{', ":").replace('}', "")),
+        "host": ["{{base_url}}"],
+        "path": path[1..].split('/').map(|part| part.replace('{', ":").replace('}', "")).collect::<Vec<_>>(),
+    });
+    let variables: Vec<_> = list(&operation["parameters"])
+        .filter(|parameter| parameter["in"] == "path")
+        .map(|parameter| json!({"key": parameter["name"], "value": parameter["example"]}))
+        .collect();
+    if !variables.is_empty() {
+        url["variable"] = json!(variables);
+    }
+    let mut request = json!({
+        "method": method.to_uppercase(),
+        "url": url,
+        "header": [],
+        "description": operation["description"],
+    });
+    if list(&operation["security"]).all(|scheme| scheme.get("hallpass").is_none()) {
+        request["auth"] = json!({"type": "noauth"});
+    }
+    if let Some(body) = body {
+        request["header"] = json!([{"key": "Content-Type", "value": "application/json"}]);
+        request["body"] = json!({"mode": "raw", "raw": body, "options": {"raw": {"language": "json"}}});
+    }
+    request
+}
+
+/// The document's examples as saved answers.
+fn saved(operation: &Value) -> Vec<Value> {
+    let mut saved = Vec::new();
+    for (status, response) in entries(&operation["responses"]) {
+        let json = &response["content"]["application/json"];
+        let headers: Vec<_> = entries(&response["headers"])
+            .map(|(name, header)| json!({"key": name, "value": header["example"]}))
+            .collect();
+        let bodies: Vec<_> = examples(json).map(|(name, body)| (name, format!("{body:#}"))).collect();
+        let bodies = if bodies.is_empty() { vec![("", String::new())] } else { bodies };
+        for (name, body) in bodies {
+            saved.push(json!({
+                "name": format!("{status} {name}").trim_end(),
+                "code": status.parse::<u16>().unwrap_or_default(),
+                "status": status,
+                "header": headers,
+                "body": body,
+                "_postman_previewlanguage": "json",
+            }));
+        }
+    }
+    saved
+}
+
+/// One step of the checks.
+#[derive(Default)]
+struct Check {
+    name: &'static str,
+    method: &'static str,
+    path: &'static str,
+    status: u16,
+    /// The failure that it must be; none for a success.
+    error: &'static str,
+    /// As it is sent; empty for none.
+    body: &'static str,
+    /// Another media type than JSON.
+    media_type: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    /// Another token than the one kept; `-` for none.
+    token: &'static str,
+    /// A script before the request, and one after the answer.
+    before: &'static str,
+    after: &'static str,
+}
+
+const LOGIN: &str = r#"{"email": "{{check_email}}", "password": "{{check_password}}"}"#;
+const PROOF: &[(&str, &str)] = &[("X-Hallpass", "1")];
+const REFRESH: &str = r#"{"refresh_token": "{{refresh_token}}"}"#;
+
+#[rustfmt::skip]
+const CHECKS: &[(&str, &[Check])] = &[
+    ("An account is made", &[
+        Check { name: "Register", method: "post", path: "/auth/register", status: 201,
+            body: r#"{"email": "{{check_email}}", "password": "{{check_password}}", "name": "Ada"}"#,
+            before: "pm.environment.set('check_email', `check-${Date.now()}@example.com`);\n\
+                     pm.environment.set('check_password', 'correct horse battery');",
+            after: "pm.test('says where the user is', () => pm.response.to.have.header('Location', '/user/'));",
+            ..NONE },
+        Check { name: "Register the same address again", method: "post", path: "/auth/register", status: 409,
+            error: "email_taken", body: LOGIN, ..NONE },
+        Check { name: "Register with a password that everybody uses", method: "post", path: "/auth/register", status: 422,
+            error: "validation_failed", body: r#"{"email": "other@example.com", "password": "password"}"#,
+            after: "pm.test('names the field', () => pm.expect(pm.response.json().fields).to.have.keys('password'));",
+            ..NONE },
+        Check { name: "Register with a body that is no JSON", method: "post", path: "/auth/register", status: 400,
+            error: "json_malformed", body: "{\"email\":", ..NONE },
+        Check { name: "Register with a form", method: "post", path: "/auth/register", status: 415,
+            error: "unsupported_media_type", body: "email=ada", media_type: "application/x-www-form-urlencoded", ..NONE },
+        Check { name: "Register with a body that is too large", method: "post", path: "/auth/register", status: 413,
+            error: "body_too_large", body: r#"{"email": "{{long}}"}"#,
+            before: "pm.variables.set('long', 'x'.repeat(70000));", ..NONE },
+    ]),
+    // The cookie is `Secure`: it travels over https, and over http to this machine alone.
+    ("By cookie", &[
+        Check { name: "Sign in by cookie", method: "post", path: "/auth/login", status: 200,
+            body: r#"{"email": "{{check_email}}", "password": "{{check_password}}", "cookie": true}"#,
+            after: "pm.test('the refresh token is in the cookie alone', () => {\n  \
+                      pm.expect(pm.response.json().data).to.not.have.property('refresh_token');\n  \
+                      pm.expect(pm.response.headers.get('Set-Cookie')).to.match(/^__Secure-hallpass=.*HttpOnly/);\n});",
+            ..NONE },
+        Check { name: "Renew by cookie without its proof", method: "post", path: "/auth/refresh", status: 403,
+            error: "csrf_rejected", ..NONE },
+        Check { name: "Renew by cookie and body at once", method: "post", path: "/auth/refresh", status: 400,
+            error: "request_invalid", body: r#"{"refresh_token": "another"}"#, ..NONE },
+        Check { name: "Renew by cookie", method: "post", path: "/auth/refresh", status: 200, headers: PROOF, ..NONE },
+        Check { name: "Sign out by cookie", method: "post", path: "/auth/logout", status: 204, headers: PROOF, token: "-",
+            after: "pm.test('the cookie is gone', () => pm.expect(pm.response.headers.get('Set-Cookie')).to.match(/^__Secure-hallpass=;/));",
+            ..NONE },
+    ]),
+    ("Sign-in", &[
+        Check { name: "Sign in with a wrong password", method: "post", path: "/auth/login", status: 401,
+            error: "credentials_invalid", body: r#"{"email": "{{check_email}}", "password": "wrong"}"#, ..NONE },
+        Check { name: "Sign in on another device", method: "post", path: "/auth/login", status: 200, body: LOGIN, ..NONE },
+        Check { name: "Sign in", method: "post", path: "/auth/login", status: 200, body: LOGIN,
+            after: "pm.test('the token is kept', () => pm.expect(pm.environment.get('token')).to.eql(pm.response.json().data.token));",
+            ..NONE },
+    ]),
+    ("With the token", &[
+        Check { name: "Show the user", method: "get", path: "/user/", status: 200,
+            after: "pm.test('it is the user', () => pm.expect(pm.response.json().data.email).to.eql(pm.environment.get('check_email')));",
+            ..NONE },
+        Check { name: "Show the user without a token", method: "get", path: "/user/", status: 401,
+            error: "token_missing", token: "-", ..NONE },
+        Check { name: "Show the user with a token that is none", method: "get", path: "/user/", status: 401,
+            error: "token_invalid", token: "not.a.token", ..NONE },
+        Check { name: "Tell a reverse proxy who it is", method: "get", path: "/auth/verify", status: 204,
+            after: "pm.test('it is the user', () => pm.response.to.have.header('X-Auth-User-Email', pm.environment.get('check_email')));",
+            ..NONE },
+        Check { name: "Change the name", method: "patch", path: "/user/", status: 200, body: r#"{"name": "Ada Lovelace"}"#,
+            after: "pm.test('it has changed', () => pm.expect(pm.response.json().data.name).to.eql('Ada Lovelace'));",
+            ..NONE },
+        Check { name: "Change the name to nothing", method: "patch", path: "/user/", status: 422,
+            error: "validation_failed", body: "{}", ..NONE },
+        Check { name: "List the sessions", method: "get", path: "/user/sessions", status: 200,
+            after: "const sessions = pm.response.json().data;\n\
+                    pm.test('there are two, one of them this', () => {\n  \
+                      pm.expect(sessions).to.have.lengthOf(2);\n  \
+                      pm.expect(sessions.filter((session) => session.current)).to.have.lengthOf(1);\n});\n\
+                    pm.environment.set('check_session', sessions.find((session) => !session.current).id);",
+            ..NONE },
+        Check { name: "End the other session", method: "delete", path: "/user/sessions/{id}", status: 204, ..NONE },
+        Check { name: "End it again", method: "delete", path: "/user/sessions/{id}", status: 404, error: "not_found", ..NONE },
+        Check { name: "Change the password with a wrong one", method: "post", path: "/user/password", status: 403,
+            error: "password_wrong", body: r#"{"current_password": "wrong", "new_password": "seventeen blue lanterns"}"#,
+            ..NONE },
+        Check { name: "Change the password", method: "post", path: "/user/password", status: 200,
+            body: r#"{"current_password": "{{check_password}}", "new_password": "seventeen blue lanterns"}"#,
+            before: "pm.environment.set('dead_token', pm.environment.get('token'));",
+            after: "pm.environment.set('check_password', 'seventeen blue lanterns');", ..NONE },
+        Check { name: "Show the user with the earlier token", method: "get", path: "/user/", status: 401,
+            error: "token_revoked", token: "{{dead_token}}", ..NONE },
+    ]),
+    ("Renewal", &[
+        Check { name: "Renew the tokens", method: "post", path: "/auth/refresh", status: 200, body: REFRESH,
+            // For the next request, whose own script would come too late.
+            after: "pm.environment.set('dead_token', pm.environment.get('token'));\n\
+                    pm.environment.set('token_expires_at', '1');",
+            ..NONE },
+        Check { name: "A token that has expired is renewed unasked", method: "get", path: "/user/", status: 200,
+            after: "pm.test('it is another', () => pm.expect(pm.environment.get('token')).to.be.a('string').that.is.not.oneOf(['', pm.environment.get('dead_token')]));",
+            ..NONE },
+        Check { name: "Renew with a token that is none", method: "post", path: "/auth/refresh", status: 401,
+            error: "refresh_invalid", body: r#"{"refresh_token": "none of ours"}"#, ..NONE },
+    ]),
+    ("Service", &[
+        Check { name: "The public keys", method: "get", path: "/.well-known/jwks.json", status: 200, ..NONE },
+        Check { name: "Is the server there", method: "get", path: "/health/live", status: 200, ..NONE },
+        Check { name: "Does its database answer", method: "get", path: "/health/ready", status: 200, ..NONE },
+        Check { name: "The OpenAPI document", method: "get", path: "/openapi.json", status: 200,
+            after: "pm.test('is OpenAPI 3.1', () => pm.expect(pm.response.json().openapi).to.match(/^3\\.1\\./));", ..NONE },
+        Check { name: "The page that shows it", method: "get", path: "/docs", status: 200, ..NONE },
+        Check { name: "A path that is none", method: "get", path: "/nowhere", status: 404, error: "not_found", ..NONE },
+        Check { name: "A method that the path does not take", method: "put", path: "/auth/login", status: 405,
+            error: "method_not_allowed",
+            after: "pm.test('says which it takes', () => pm.response.to.have.header('Allow', 'POST, OPTIONS'));", ..NONE },
+    ]),
+    ("The end", &[
+        Check { name: "Sign out", method: "post", path: "/auth/logout", status: 204,
+            before: "pm.environment.set('dead_token', pm.environment.get('token'));", ..NONE },
+        Check { name: "Show the user with the token of then", method: "get", path: "/user/", status: 401,
+            error: "token_revoked", token: "{{dead_token}}", ..NONE },
+        Check { name: "Renew the tokens of then", method: "post", path: "/auth/refresh", status: 401,
+            error: "refresh_invalid", body: REFRESH, ..NONE },
+        Check { name: "Sign in once more", method: "post", path: "/auth/login", status: 200, body: LOGIN, ..NONE },
+        Check { name: "Sign out everywhere", method: "post", path: "/auth/logout-all", status: 204, ..NONE },
+        Check { name: "Sign in a last time", method: "post", path: "/auth/login", status: 200, body: LOGIN, ..NONE },
+        Check { name: "Delete the account with a wrong password", method: "delete", path: "/user/", status: 403,
+            error: "password_wrong", body: r#"{"password": "wrong"}"#, ..NONE },
+        Check { name: "Delete the account", method: "delete", path: "/user/", status: 204,
+            body: r#"{"password": "{{check_password}}"}"#, ..NONE },
+        Check { name: "Sign in to what is gone", method: "post", path: "/auth/login", status: 401,
+            error: "credentials_invalid", body: LOGIN,
+            after: "for (const name of ['token', 'refresh_token', 'token_expires_at']) pm.environment.set(name, '');", ..NONE },
+    ]),
+];
+
+/// A check of nothing, for what the others leave out.
+const NONE: Check = Check {
+    name: "",
+    method: "",
+    path: "",
+    status: 0,
+    error: "",
+    body: "",
+    media_type: "",
+    headers: &[],
+    token: "",
+    before: "",
+    after: "",
+};
+
+fn checks(document: &Value) -> Vec<Value> {
+    let folder = |(name, steps): &(&str, &[Check])| {
+        let items: Vec<_> = steps.iter().map(|check| item(document, check)).collect();
+        json!({"name": name, "item": items})
+    };
+    CHECKS.iter().map(folder).collect()
+}
+
+fn item(document: &Value, check: &Check) -> Value {
+    let operation = &document["paths"][check.path][check.method];
+    let body = Some(check.body.to_owned()).filter(|body| !body.is_empty());
+    let mut request = request(check.path, check.method, operation, body);
+    if let Some(id) = request.pointer_mut("/url/variable/0/value") {
+        *id = json!("{{check_session}}");
+    }
+    match check.token {
+        "" => {}
+        "-" => request["auth"] = json!({"type": "noauth"}),
+        token => request["auth"] = bearer(token),
+    }
+    if !check.media_type.is_empty() {
+        request["header"] = json!([{"key": "Content-Type", "value": check.media_type}]);
+    }
+    for (name, value) in check.headers {
+        request["header"].as_array_mut().expect("a list").push(json!({"key": name, "value": value}));
+    }
+    let mut events = vec![event("test", &[&tests(document, operation, check), check.after].join("\n"))];
+    if !check.before.is_empty() {
+        events.insert(0, event("prerequest", check.before));
+    }
+    json!({"name": check.name, "request": request, "response": [], "event": events})
+}
+
+/// What the answer to a check must be, by the document.
+fn tests(document: &Value, operation: &Value, check: &Check) -> String {
+    let response = &operation["responses"][check.status.to_string()];
+    let content = &response["content"]["application/json"];
+    if !check.error.is_empty() {
+        let (status, error) = (check.status, check.error);
+        let message = match &content["examples"][error]["value"]["message"] {
+            // This one says what is wrong, and where.
+            Value::String(message) if error != "json_malformed" => format!("to.eql({})", json!(message)),
+            _ => "to.be.a('string').that.is.not.empty".to_owned(),
+        };
+        return format!(
+            "pm.test('{status} {error}', () => {{\n  pm.response.to.have.status({status});\n  \
+             const body = pm.response.json();\n  pm.expect(body.code).to.eql({status});\n  \
+             pm.expect(body.error).to.eql('{error}');\n  pm.expect(body.message).{message};\n}});"
+        );
+    }
+    let mut script = format!("pm.test('{0}', () => pm.response.to.have.status({0}));", check.status);
+    for (name, _) in entries(&response["headers"]) {
+        script.push_str(&format!("\npm.test('has {name}', () => pm.response.to.have.header('{name}'));"));
+    }
+    let data = &content["schema"]["properties"]["data"];
+    if let Some(name) = data["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        let required = &document["components"]["schemas"][name]["required"];
+        script.push_str(&format!(
+            "\npm.test('is as documented', () => pm.expect(pm.response.json().data).to.include.all.keys({required}));"
+        ));
+    }
+    script
+}
+
+fn bearer(token: &str) -> Value {
+    json!({"type": "bearer", "bearer": [{"key": "token", "value": token, "type": "string"}]})
+}
+
+fn event(listen: &str, script: &str) -> Value {
+    let lines: Vec<_> = script.trim().lines().collect();
+    json!({"listen": listen, "script": {"type": "text/javascript", "exec": lines}})
+}

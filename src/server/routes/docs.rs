@@ -1,0 +1,102 @@
+//! `/openapi.json` and `/docs`: what there is to ask, for programs and for people.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use actix_web::http::Method;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde_json::json;
+use utoipa::openapi::ContentBuilder;
+use utoipa_swagger_ui::SwaggerFile;
+
+use super::endpoint;
+use crate::server::error::ApiError;
+use crate::server::openapi::{self, Operation};
+
+/// What the page at `/docs` may do: run and load what comes from here, and ask this server. Swagger UI shows
+/// icons as `data:` images.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Registers the document and the page that shows it.
+pub fn configure(config: &mut ServiceConfig) {
+    config
+        .service(endpoint("/openapi.json", [(Method::GET, web::to(document))]))
+        .service(endpoint("/docs", [(Method::GET, web::to(page))]))
+        .service(endpoint("/docs/{file}", [(Method::GET, web::to(file))]));
+}
+
+/// What these routes answer; the page's own files are no part of the API.
+pub(crate) fn operations() -> Vec<Operation> {
+    let get = |path, id, summary| Operation::new("Service", Method::GET, path, id, summary);
+    vec![
+        get("/openapi.json", "openapi", "This document").gives_content(
+            200,
+            "The OpenAPI 3.1 document",
+            "application/json",
+            ContentBuilder::new().example(Some(json!({"openapi": "3.1.0"}))).build(),
+        ),
+        get("/docs", "docs", "This document as a page").gives_content(
+            200,
+            "A page that needs nothing from elsewhere",
+            "text/html; charset=utf-8",
+            ContentBuilder::new().build(),
+        ),
+    ]
+}
+
+async fn document() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/json"))
+        // It changes with the server's version alone; a cache asks.
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
+        .body(openapi::json())
+}
+
+async fn page() -> HttpResponse {
+    let page = include_str!("../../../web/docs/index.html");
+    shown("text/html; charset=utf-8").insert_header((CACHE_CONTROL, "no-cache")).body(page)
+}
+
+/// A file that the page loads; Swagger UI's come from its package, compressed.
+async fn file(name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let script = "text/javascript; charset=utf-8";
+    let style = "text/css; charset=utf-8";
+    let own = |text: &'static str| (Cow::Borrowed(text.as_bytes()), false);
+    let (media_type, (bytes, is_gzipped)) = match name.as_str() {
+        "docs.js" => (script, own(include_str!("../../../web/docs/docs.js"))),
+        "docs.css" => (style, own(include_str!("../../../web/docs/docs.css"))),
+        "swagger-ui-bundle.js" => (script, packaged(&name)?),
+        "swagger-ui.css" => (style, packaged(&name)?),
+        _ => return Err(ApiError::NotFound),
+    };
+    let mut response = shown(media_type);
+    response.insert_header((CACHE_CONTROL, "public, max-age=3600"));
+    if is_gzipped {
+        response.insert_header((CONTENT_ENCODING, "gzip"));
+    }
+    Ok(response.body(bytes.into_owned()))
+}
+
+/// A file of Swagger UI's package, and whether it is gzipped.
+fn packaged(name: &str) -> Result<(Cow<'static, [u8]>, bool), ApiError> {
+    let found = utoipa_swagger_ui::serve(name, Arc::default());
+    let SwaggerFile { bytes, gzpipped, .. } =
+        found.ok().flatten().ok_or_else(|| ApiError::Internal(format!("Swagger UI's {name} is missing")))?;
+    Ok((bytes, gzpipped))
+}
+
+fn shown(media_type: &'static str) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((CONTENT_TYPE, media_type))
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((REFERRER_POLICY, "no-referrer"));
+    response
+}
