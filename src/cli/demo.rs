@@ -64,7 +64,7 @@ fn introduce(url: &str, password: &str) {
     println!(
         r#"
 A demo: everything is thrown away when you press Ctrl-C.
-The user is {EMAIL}, the password {password}. Paste into another terminal:
+The user is {EMAIL}, the password {password}. Sign in at {url}, or paste into another terminal:
 
 curl -i {url}/user/
 TOKEN=$(curl -s {url}/auth/login -H 'Content-Type: application/json' -d '{{"email":"{EMAIL}","password":"{password}"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')

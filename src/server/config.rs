@@ -59,6 +59,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// The one header in which they give it. Defaults to `X-Forwarded-For`.
     pub forwarded_header: String,
+    /// Whether the console is at `/`. Defaults to true.
+    pub console: bool,
 }
 
 /// The database.
@@ -251,6 +253,7 @@ pub const FIELDS: &[Field] = &[
     field!(server.cors_origins as "cors_origins" = "", "origins whose pages may ask, exactly as browsers name them, separated by commas; * is any, without cookies", origins, |list: &Vec<String>| list.join(",")),
     field!(server.trusted_proxies as "trusted_proxies" = "", "proxies whose word on a client's address is taken: addresses and networks, separated by commas", proxies, |list: &Vec<IpNet>| shown_list(list)),
     field!(server.forwarded_header as "forwarded_header" = "X-Forwarded-For", "the one header in which such a proxy gives the client's address", header_name, shown),
+    field!(server.console as "console" = "true", "whether the console, a page for people, is at /", truth, shown),
     field!(database.url as "url" = "sqlite://hallpass.db", "sqlite://relative.db or sqlite:///absolute.db, made if missing", str::parse, shown),
     field!(database.stale_after as "stale_after_s" = "60", "how long the last knowledge serves while the database cannot be asked, seconds", |text| seconds(text, 1, 3_600), shown_seconds),
     field!(token.algorithm as "algorithm" = "EdDSA", "what a new key signs with: EdDSA, ES256 or HS256; read at the first start and at each rotation", algorithm, shown),
@@ -421,6 +424,7 @@ impl Default for Settings {
                 cors_origins: Vec::new(),
                 trusted_proxies: Vec::new(),
                 forwarded_header: String::new(),
+                console: false,
             },
             database: Database { url: DatabaseUrl::Sqlite(PathBuf::new()), stale_after: Duration::ZERO },
             token: Token {

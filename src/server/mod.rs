@@ -160,7 +160,7 @@ impl Desk {
         })
     }
 
-    /// Registers every route, for `App::new().wrap(desk.cors()).wrap(desk.envelope()).configure(desk.configure())`.
+    /// Registers every route but the console's, for `App::new().wrap(desk.cors()).wrap(desk.envelope()).configure(desk.configure())`.
     pub fn configure(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let desk = self.clone();
         move |config| {
@@ -169,7 +169,18 @@ impl Desk {
                 .service(routes::user::scope(&desk))
                 .service(routes::well_known::scope(&desk))
                 .service(routes::health::scope(&desk))
-                .configure(routes::docs::configure);
+                .configure(routes::docs::configure)
+                .configure(routes::console::configure_client);
+        }
+    }
+
+    /// Registers the console at `/`, unless `server.console` is off.
+    pub fn console(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let is_on = self.inner.settings.server.console;
+        move |config| {
+            if is_on {
+                routes::console::configure(config);
+            }
         }
     }
 

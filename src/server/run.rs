@@ -46,7 +46,10 @@ pub fn bind(desk: &Desk) -> Result<Running, BindError> {
     let Settings { server, .. } = desk.settings();
     let factory = {
         let desk = desk.clone();
-        move || App::new().wrap(desk.cors()).wrap(desk.envelope()).configure(desk.configure())
+        move || {
+            let app = App::new().wrap(desk.cors()).wrap(desk.envelope());
+            app.configure(desk.configure()).configure(desk.console())
+        }
     };
     let http = HttpServer::new(factory)
         .workers(server.workers)

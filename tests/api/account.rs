@@ -218,3 +218,40 @@ async fn a_password_of_a_mebibyte_is_refused_before_it_is_counted_or_hashed() {
     }
     app.login(EMAIL, PASSWORD).await.expect_data("no try was counted");
 }
+
+#[actix_rt::test]
+async fn the_strength_of_a_password_is_told_while_it_is_typed_by_the_rules_that_will_be_applied() {
+    let app = TestApp::new().await;
+    let judge = async |password: &str| {
+        let body = json!({"email": "grace@example.com", "password": password});
+        let strength = app.post("/auth/password-strength").json(body.clone()).send().await;
+        let told = strength.expect_data(password).clone();
+        let refused = app.post("/auth/register").json(body).send().await;
+        let reason = match refused.status.as_u16() {
+            422 => refused.json()["fields"]["password"][0].clone(),
+            _ => json!(null),
+        };
+        assert_eq!(told["reason"], reason, "{password}: the same words as a refusal");
+        told
+    };
+    let mut last = 0;
+    for (password, score) in [
+        ("", 0),
+        ("short", 0),
+        ("password1", 0),
+        ("grace@example.com", 0),
+        ("lantern12", 1),
+        ("correct horse battery", 4),
+    ] {
+        let told = judge(password).await;
+        assert_eq!(told["score"], score, "{password}: {told}");
+        assert!(score >= last);
+        last = score;
+    }
+    assert_ne!(judge("lantern12").await["advice"], json!([]), "what would make it better");
+    judge(&"a long one, ".repeat(30)).await;
+    let nothing = app.post("/auth/password-strength").json(json!({})).send().await;
+    assert_eq!(nothing.expect_data("nothing typed")["reason"], "is required");
+    let reply = app.post("/auth/password-strength").json(json!({"password": 1})).send().await;
+    reply.expect_failure(400, "json_malformed", "a number");
+}

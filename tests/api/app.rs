@@ -168,7 +168,11 @@ impl Ask<'_> {
     pub async fn send(self) -> Reply {
         let desk = &self.app.desk;
         let service = test::init_service(
-            App::new().wrap(desk.cors()).wrap(desk.envelope()).configure(desk.configure()),
+            App::new()
+                .wrap(desk.cors())
+                .wrap(desk.envelope())
+                .configure(desk.configure())
+                .configure(desk.console()),
         )
         .await;
         let request = self.request.to_request();

@@ -18,6 +18,7 @@ mod login;
 mod manners;
 mod model;
 mod openapi;
+mod pages;
 mod prompt;
 mod secrets;
 mod session;

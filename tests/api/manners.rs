@@ -4,10 +4,11 @@ use actix_web::http::Method;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
 
-/// Every path, with the methods it takes.
+/// Every path but the console's, with the methods it takes.
 pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/login", "POST, OPTIONS"),
     ("/auth/register", "POST, OPTIONS"),
+    ("/auth/password-strength", "POST, OPTIONS"),
     ("/auth/refresh", "POST, OPTIONS"),
     ("/auth/logout", "POST, OPTIONS"),
     ("/auth/logout-all", "POST, OPTIONS"),
@@ -22,12 +23,13 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/openapi.json", "GET, HEAD, OPTIONS"),
     ("/docs", "GET, HEAD, OPTIONS"),
     ("/docs/{file}", "GET, HEAD, OPTIONS"),
+    ("/client/{file}", "GET, HEAD, OPTIONS"),
 ];
 
 #[actix_rt::test]
 async fn an_unknown_path_is_a_json_404() {
     let app = TestApp::new().await;
-    for path in ["/", "/nowhere", "/auth", "/auth/nowhere", "/%00", "/auth/login/more", "/users"] {
+    for path in ["/nowhere", "/auth", "/auth/nowhere", "/%00", "/auth/login/more", "/users"] {
         app.get(path).send().await.expect_failure(404, "not_found", path);
     }
 }

@@ -15,7 +15,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::Visitor;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use foreign::Foreign;
@@ -121,14 +122,47 @@ pub fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(
     if password.expose().trim().eq_ignore_ascii_case(email) {
         return Err("is the e-mail address; choose another".into());
     }
-    // The estimate's cost grows with the square of the length, and nothing this long is common.
+    // Nothing longer is common.
     if chars <= ESTIMATED_CHARS {
-        let entropy = zxcvbn::zxcvbn(password.expose(), &[email]);
+        let entropy = estimate(password, email);
         if entropy.guesses() <= COMMON_GUESSES {
             return Err(format!("is among those that are tried first{}; choose another", advice(&entropy)));
         }
     }
     Ok(())
+}
+
+/// How good a password is, for a person who is choosing one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Strength {
+    /// From 0, which is guessed at once, to 4, which is not.
+    #[schema(minimum = 0, maximum = 4)]
+    score: u8,
+    /// What keeps it from being taken, as the `fields` of a refused request say it; null where nothing does.
+    #[schema(required = true)]
+    reason: Option<String>,
+    /// What would make it better.
+    advice: Vec<String>,
+}
+
+/// How good `password` would be for the user with this `email`.
+pub fn strength(password: &Password, email: &str, min_chars: usize) -> Strength {
+    let entropy = estimate(password, email);
+    let suggestions = entropy.feedback().map(|feedback| feedback.suggestions()).unwrap_or_default();
+    Strength {
+        score: u8::from(entropy.score()),
+        reason: check_new(password, email, min_chars).err(),
+        advice: suggestions.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// What zxcvbn thinks of the password's beginning: its cost grows with the square of the length.
+fn estimate(password: &Password, email: &str) -> zxcvbn::Entropy {
+    let beginning = match password.expose().char_indices().nth(ESTIMATED_CHARS) {
+        Some((end, _)) => &password.expose()[..end],
+        None => password.expose(),
+    };
+    zxcvbn::zxcvbn(beginning, &[email])
 }
 
 /// What zxcvbn says against a password, in words that a person can act on.

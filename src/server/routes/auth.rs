@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::body::{Body, OptionalBody};
-use super::{Checked, Tokens, created, ended, endpoint, tokens, user_id};
+use super::{Checked, Tokens, created, data, ended, endpoint, tokens, user_id};
 use crate::guard::{AuthUser, Refused, User};
 use crate::server::error::ApiError;
 use crate::server::events::Client;
 use crate::server::openapi::{EMAIL, Operation, PASSWORD, a_user, challenge, some_tokens};
-use crate::server::password::Password;
+use crate::server::password::{Password, Strength, strength};
 use crate::server::sessions::{self, RefreshCredential};
 use crate::server::{Desk, X_HALLPASS, accounts, cookie, sign_in};
 use crate::token::Claims;
@@ -28,6 +28,7 @@ pub fn scope(desk: &Desk) -> Scope {
         .app_data(web::Data::new(desk.clone()))
         .service(endpoint("/login", [(Method::POST, web::to(login))]))
         .service(endpoint("/register", [(Method::POST, web::to(register))]))
+        .service(endpoint("/password-strength", [(Method::POST, web::to(password_strength))]))
         .service(endpoint("/refresh", [(Method::POST, web::to(refresh))]))
         .service(endpoint("/logout", [(Method::POST, web::to(logout))]))
         .service(endpoint("/verify", [(Method::GET, web::to(verify))]).wrap(desk.guard().protect()))
@@ -62,6 +63,14 @@ pub(crate) fn operations() -> Vec<Operation> {
             .fails([ApiError::RegistrationClosed, ApiError::EmailTaken])
             .checks("email", "is not an e-mail address like ada@example.com, in plain ASCII")
             .hashes(),
+        post("/auth/password-strength", "passwordStrength", "How good is a password")
+            .text("For a form, while a new password is being typed. Nothing is looked up, counted or kept.")
+            .takes::<StrengthRequest>(json!({"email": EMAIL, "password": PASSWORD}))
+            .gives::<Strength>(
+                200,
+                "What is to be said of it",
+                json!({"score": 4, "reason": null, "advice": []}),
+            ),
         post("/auth/refresh", "refresh", "Renew the tokens")
             .text(
                 "The refresh token is good once; the same one again within ten seconds (`session.reuse_grace_s`) gets the same \
@@ -151,6 +160,22 @@ async fn register(
     let mut response = created(user);
     response.headers_mut().insert(LOCATION, HeaderValue::from_static("/user/"));
     Ok(response)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PasswordStrengthRequest)]
+struct StrengthRequest {
+    #[schema(value_type = String, format = Password)]
+    password: Option<Password>,
+    /// Whose it is to be: what stands in it is easily guessed.
+    #[schema(value_type = String, required = false)]
+    email: Option<String>,
+}
+
+async fn password_strength(desk: web::Data<Desk>, Body(request): Body<StrengthRequest>) -> HttpResponse {
+    let password = request.password.unwrap_or_default();
+    let email = request.email.unwrap_or_default();
+    data(strength(&password, email.trim(), desk.settings().password.min_length))
 }
 
 #[derive(Default, Deserialize, ToSchema)]

@@ -1,20 +1,17 @@
 //! `/openapi.json` and `/docs`: what there is to ask, for programs and for people.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::http::Method;
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use utoipa::openapi::ContentBuilder;
 use utoipa_swagger_ui::SwaggerFile;
 
 use super::endpoint;
+use super::pages::File;
 use crate::server::error::ApiError;
 use crate::server::openapi::{self, Operation};
 
@@ -58,45 +55,25 @@ async fn document() -> HttpResponse {
         .body(openapi::json())
 }
 
-async fn page() -> HttpResponse {
-    let page = include_str!("../../../web/docs/index.html");
-    shown("text/html; charset=utf-8").insert_header((CACHE_CONTROL, "no-cache")).body(page)
+async fn page(request: HttpRequest) -> HttpResponse {
+    File::own("index.html", include_str!("../../../web/docs/index.html")).answer(&request, POLICY)
 }
 
 /// A file that the page loads; Swagger UI's come from its package, compressed.
-async fn file(name: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let script = "text/javascript; charset=utf-8";
-    let style = "text/css; charset=utf-8";
-    let own = |text: &'static str| (Cow::Borrowed(text.as_bytes()), false);
-    let (media_type, (bytes, is_gzipped)) = match name.as_str() {
-        "docs.js" => (script, own(include_str!("../../../web/docs/docs.js"))),
-        "docs.css" => (style, own(include_str!("../../../web/docs/docs.css"))),
-        "swagger-ui-bundle.js" => (script, packaged(&name)?),
-        "swagger-ui.css" => (style, packaged(&name)?),
+async fn file(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let file = match name.as_str() {
+        "docs.js" => File::own(&name, include_str!("../../../web/docs/docs.js")),
+        "docs.css" => File::own(&name, include_str!("../../../web/docs/docs.css")),
+        "swagger-ui-bundle.js" | "swagger-ui.css" => packaged(&name)?,
         _ => return Err(ApiError::NotFound),
     };
-    let mut response = shown(media_type);
-    response.insert_header((CACHE_CONTROL, "public, max-age=3600"));
-    if is_gzipped {
-        response.insert_header((CONTENT_ENCODING, "gzip"));
-    }
-    Ok(response.body(bytes.into_owned()))
+    Ok(file.answer(&request, POLICY))
 }
 
-/// A file of Swagger UI's package, and whether it is gzipped.
-fn packaged(name: &str) -> Result<(Cow<'static, [u8]>, bool), ApiError> {
+/// A file of Swagger UI's package.
+fn packaged(name: &str) -> Result<File, ApiError> {
     let found = utoipa_swagger_ui::serve(name, Arc::default());
     let SwaggerFile { bytes, gzpipped, .. } =
         found.ok().flatten().ok_or_else(|| ApiError::Internal(format!("Swagger UI's {name} is missing")))?;
-    Ok((bytes, gzpipped))
-}
-
-fn shown(media_type: &'static str) -> HttpResponseBuilder {
-    let mut response = HttpResponse::Ok();
-    response
-        .insert_header((CONTENT_TYPE, media_type))
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((REFERRER_POLICY, "no-referrer"));
-    response
+    Ok(File::packaged(name, bytes, gzpipped))
 }

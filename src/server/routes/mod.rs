@@ -3,9 +3,11 @@
 pub mod auth;
 mod body;
 mod client;
+pub mod console;
 pub mod docs;
 pub mod health;
 pub mod metrics;
+mod pages;
 pub mod user;
 pub mod well_known;
 

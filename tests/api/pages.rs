@@ -1,0 +1,115 @@
+//! What browsers load: the console, the client that it is written on, and how they are handed out. What they do is
+//! tested in a browser, in `tests/browser`.
+
+use std::collections::BTreeSet;
+
+use actix_web::http::StatusCode;
+use hallpass::server::config::Settings;
+
+use crate::app::{Reply, TestApp};
+
+/// The addresses that a page or a script loads, as they stand in its text.
+fn loaded(reply: &Reply) -> BTreeSet<String> {
+    let text = reply.text();
+    let mut found = BTreeSet::new();
+    for before in ["src=\"/", "href=\"/", "from '/", "from './"] {
+        let folder = if before.ends_with("./") { "/console/" } else { "/" };
+        for rest in text.split(before).skip(1) {
+            found.insert(format!("{folder}{}", rest.split(['"', '\'']).next().unwrap()));
+        }
+    }
+    found
+}
+
+#[actix_rt::test]
+async fn whatever_the_console_loads_is_there_with_its_type() {
+    let app = TestApp::new().await;
+    let mut seen = BTreeSet::new();
+    let mut to_load = vec!["/".to_owned()];
+    while let Some(path) = to_load.pop() {
+        if !seen.insert(path.clone()) {
+            continue;
+        }
+        let reply = app.get(&path).send().await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}");
+        let expected = match path.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            _ => "text/html; charset=utf-8",
+        };
+        assert_eq!(reply.header("content-type"), Some(expected), "{path}");
+        to_load.extend(loaded(&reply).into_iter().filter(|path| path != "/docs"));
+    }
+    for expected in ["/console/console.css", "/console/main.js", "/console/dom.js", "/client/hallpass.js"] {
+        assert!(seen.contains(expected), "{expected} is not loaded: {seen:?}");
+    }
+    let own = std::fs::read_dir("web/console").unwrap().count();
+    assert_eq!(seen.len(), own + 1, "each file of the console and the client, the page under another name");
+}
+
+#[actix_rt::test]
+async fn the_console_may_run_what_is_its_own_and_nothing_inline() {
+    let app = TestApp::new().await;
+    for path in ["/", "/console/main.js", "/console/console.css"] {
+        let reply = app.get(path).send().await;
+        let policy = reply.header("content-security-policy").unwrap();
+        let directives: BTreeSet<_> = policy.split("; ").collect();
+        for expected in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+        ] {
+            assert!(directives.contains(expected), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains("data:"), "{path}: {policy}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(reply.header("cross-origin-opener-policy"), Some("same-origin"), "{path}");
+    }
+    let page = app.get("/").send().await.text();
+    assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains("</script><"), "{page}");
+}
+
+#[actix_rt::test]
+async fn the_client_and_its_declarations_are_there_with_the_console_and_without() {
+    for console in [true, false] {
+        let app = TestApp::with(|settings: &mut Settings| settings.server.console = console).await;
+        let script = app.get("/client/hallpass.js").send().await;
+        assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+        assert!(script.text().contains("export function createHallpass"));
+        let types = app.get("/client/hallpass.d.ts").send().await;
+        assert_eq!(types.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert!(types.text().contains("export declare function createHallpass"));
+        app.get("/client/other.js").send().await.expect_failure(404, "not_found", "another file");
+
+        let expected = if console { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        for path in ["/", "/console/main.js"] {
+            assert_eq!(app.get(path).send().await.status, expected, "{path}, server.console = {console}");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_browser_that_has_a_file_already_gets_it_no_second_time() {
+    let app = TestApp::new().await;
+    for path in ["/", "/console/main.js", "/client/hallpass.js", "/docs", "/docs/swagger-ui-bundle.js"] {
+        let first = app.get(path).send().await;
+        let tag = first.header("etag").unwrap_or_else(|| panic!("{path} has no tag")).to_owned();
+        assert_eq!(first.header("cache-control"), Some("no-cache"), "{path}: a cache asks");
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"another\", {tag}"), "*".to_owned()] {
+            let again = app.get(path).header("if-none-match", &known).send().await;
+            assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}, {known}");
+            assert!(again.body.is_empty(), "{path}, {known}");
+            assert_eq!(again.header("etag"), Some(tag.as_str()), "{path}, {known}");
+        }
+        for known in ["\"another\"", "not a tag"] {
+            let again = app.get(path).header("if-none-match", known).send().await;
+            assert_eq!(again.body, first.body, "{path}, {known}");
+        }
+    }
+}

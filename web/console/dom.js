@@ -1,0 +1,162 @@
+// What every page is built with: elements, forms, times. Text goes in as text and is never parsed.
+
+/** An element. An attribute `onclick` and its like is a listener; true is an empty attribute; false and null are none. */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, '');
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child != null && child !== false));
+  return element;
+}
+
+/** Tells those who do not see the page change, and shows everybody for a while. */
+export function say(text) {
+  const said = document.getElementById('said');
+  said.textContent = text;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => {
+    said.textContent = '';
+  }, 8000);
+}
+
+const DATE_AND_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
+
+/** A moment, as the person's own language writes it. */
+export function time(moment) {
+  const date = new Date(moment);
+  return h('time', { datetime: date.toISOString() }, DATE_AND_TIME.format(date));
+}
+
+/** How long ago, by the server's clock; in full when hovered. */
+export function ago(moment, now) {
+  const date = new Date(moment);
+  const seconds = Math.round((date - now) / 1000);
+  const units = [['day', 86_400], ['hour', 3_600], ['minute', 60]];
+  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
+  const text = unit === 'second' ? 'just now' : RELATIVE.format(Math.trunc(seconds / size), unit);
+  return h('time', { datetime: date.toISOString(), title: DATE_AND_TIME.format(date) }, text);
+}
+
+const SENTENCES = {
+  credentials_invalid: 'The e-mail or the password is wrong.',
+  password_wrong: 'That is not your current password.',
+  email_taken: 'There is an account with this e-mail already.',
+  registration_closed: 'New accounts are closed. Ask whoever runs this server for one.',
+  too_many_attempts: 'There were too many tries.',
+  overloaded: 'The server is busy.',
+  unavailable: 'The server cannot ask its database right now. Try again in a moment.',
+  token_missing: 'You are signed out.',
+};
+
+/** What went wrong, for a person. */
+export function explain(error) {
+  // What is no answer of the server's comes from the network.
+  if (error.status === undefined) return 'The server cannot be reached. Check your connection and try again.';
+  return SENTENCES[error.error] ?? `That did not work: ${error.message}.`;
+}
+
+let lastId = 0;
+
+/** A labelled input. `extra` is shown under it and told with it. */
+export function field({ label, hint, extra, ...attributes }) {
+  const id = `field-${++lastId}`;
+  const problem = h('p', { class: 'problem', id: `${id}-problem` });
+  const note = hint && h('p', { class: 'hint', id: `${id}-hint` }, hint);
+  const described = [note?.id, problem.id].filter(Boolean).join(' ');
+  const input = h('input', { id, required: true, 'aria-describedby': described, ...attributes });
+  const reveal =
+    attributes.type === 'password' &&
+    h('button', { type: 'button', class: 'reveal', 'aria-pressed': 'false', 'aria-label': `Show ${label.toLowerCase()}`, onclick: toggle }, 'Show');
+
+  function toggle() {
+    const isShown = input.type === 'password';
+    input.type = isShown ? 'text' : 'password';
+    reveal.setAttribute('aria-pressed', String(isShown));
+    reveal.textContent = isShown ? 'Hide' : 'Show';
+    input.focus();
+  }
+
+  const row = h('div', { class: 'field' }, h('label', { for: id }, label), h('div', { class: 'input' }, input, reveal), note, extra, problem);
+  return {
+    row,
+    input,
+    name: attributes.name,
+    /** Shows what is wrong with it; nothing where `reasons` is undefined. */
+    blame(reasons) {
+      problem.textContent = reasons ? reasons.map((reason) => `${label} ${reason}.`).join(' ') : '';
+      if (reasons) input.setAttribute('aria-invalid', 'true');
+      else input.removeAttribute('aria-invalid');
+    },
+  };
+}
+
+/** A form. `send` gets the values by name; what it rejects with is shown where it belongs. */
+export function form({ fields, submit, danger = false, label }, send) {
+  const alert = h('p', { class: 'alert', role: 'alert', hidden: true });
+  const button = h('button', { class: danger ? 'danger' : 'primary' }, submit);
+
+  function complain(text) {
+    alert.textContent = text;
+    alert.hidden = text === '';
+  }
+
+  /** Counts down what the server asked to wait. */
+  function hold(seconds) {
+    const until = Date.now() + seconds * 1000;
+    const tick = () => {
+      const left = Math.ceil((until - Date.now()) / 1000);
+      button.disabled = left > 0;
+      button.textContent = left > 0 ? `Try again in ${left} s` : submit;
+      if (left > 0 && button.isConnected) setTimeout(tick, 250);
+    };
+    tick();
+  }
+
+  const element = h('form', { novalidate: true, 'aria-label': label, onsubmit }, alert, fields.map((it) => it.row), button);
+
+  async function onsubmit(event) {
+    event.preventDefault();
+    if (button.disabled) return;
+    complain('');
+    let first = null;
+    for (const it of fields) {
+      const isMissing = it.input.required && it.input.value === '';
+      it.blame(isMissing ? ['is required'] : undefined);
+      if (isMissing) first ??= it.input;
+    }
+    if (first) return first.focus();
+    button.disabled = true;
+    element.setAttribute('aria-busy', 'true');
+    let seconds = null;
+    try {
+      await send(Object.fromEntries(fields.map((it) => [it.name, it.input.value])));
+      for (const it of fields) if (it.input.type !== 'email' && !it.input.dataset.keep) it.input.value = '';
+    } catch (error) {
+      const blamed = fields.filter((it) => error.fields?.[it.name]);
+      for (const it of blamed) it.blame(error.fields[it.name]);
+      if (blamed.length === 0) complain(explain(error));
+      (blamed[0] ?? fields[0])?.input.focus();
+      seconds = error.retryAfter;
+    }
+    element.removeAttribute('aria-busy');
+    button.disabled = false;
+    if (seconds) hold(seconds);
+  }
+
+  return element;
+}
+
+/** A part of a page. */
+export function card(title, ...children) {
+  const id = `card-${++lastId}`;
+  return h('section', { class: 'card', 'aria-labelledby': id }, h('h2', { id }, title), ...children);
+}
+
+/** The heading of a page. */
+export function heading(title, text) {
+  return h('div', { class: 'heading' }, h('h1', { tabindex: '-1' }, title), text && h('p', {}, text));
+}

@@ -1,0 +1,101 @@
+// The console: which page is shown, and to whom. Each page is a function of the client that gives an element.
+
+import { createHallpass } from '/client/hallpass.js';
+import { explain, h, heading, say } from './dom.js';
+import { register, signIn } from './entry.js';
+import { password } from './password.js';
+import { profile } from './profile.js';
+import { sessions } from './sessions.js';
+import { token } from './token.js';
+
+const hallpass = createHallpass();
+
+/** For whoever is signed in, in the order of the navigation. An admin's pages will stand beside them. */
+const PAGES = {
+  profile: { title: 'Profile', page: profile },
+  password: { title: 'Password', page: password },
+  sessions: { title: 'Sessions', page: sessions },
+  token: { title: 'Token', page: token },
+};
+
+/** For strangers. */
+const ENTRIES = {
+  'sign-in': { title: 'Sign in', page: signIn },
+  register: { title: 'Create an account', page: register },
+};
+
+const bar = document.getElementById('bar');
+const main = document.getElementById('main');
+let shownTo;
+let isLeaving = false;
+
+const asked = () => location.hash.replace(/^#\/?/, '');
+
+function showBar(user) {
+  bar.hidden = user === null;
+  if (!user) return;
+  const links = Object.entries(PAGES).map(([name, { title }]) =>
+    h('a', { href: `#/${name}`, 'aria-current': name === (asked() in PAGES ? asked() : 'profile') && 'page' }, title),
+  );
+  bar.querySelector('nav').replaceChildren(...links);
+  bar.querySelector('.who').replaceChildren(
+    h('span', { class: 'name', title: user.email }, user.name ?? user.email),
+    h('button', { type: 'button', class: 'quiet', onclick: leave }, 'Sign out'),
+  );
+}
+
+async function leave() {
+  isLeaving = true;
+  try {
+    await hallpass.signOut();
+    say('You are signed out.');
+  } catch (error) {
+    say(`This browser has forgotten you, but the session may go on. ${explain(error)}`);
+  } finally {
+    isLeaving = false;
+  }
+}
+
+/** Shows the page that the address asks for; `isNew` where the person went there. */
+async function render(isNew) {
+  let user;
+  try {
+    user = await hallpass.user();
+  } catch (error) {
+    bar.hidden = true;
+    return put('Hallpass', cannot(error), isNew);
+  }
+  const wasShownTo = shownTo;
+  shownTo = user?.id ?? null;
+  showBar(user);
+  const [pages, fallback] = user ? [PAGES, 'profile'] : [ENTRIES, 'sign-in'];
+  const { title, page } = pages[asked()] ?? pages[fallback];
+  if (wasShownTo && !user && !isLeaving) say('You have been signed out.');
+  try {
+    put(title, await page(hallpass, user), isNew || wasShownTo !== shownTo);
+  } catch (error) {
+    // A session that has ended shows the sign-in by itself.
+    if (error.status !== 401) put(title, cannot(error), isNew);
+  }
+}
+
+function put(title, content, isNew) {
+  document.title = title === 'Hallpass' ? title : `${title} · Hallpass`;
+  main.className = shownTo ? 'inside' : 'outside';
+  main.replaceChildren(content);
+  main.removeAttribute('aria-busy');
+  // Whoever goes by keyboard or by ear begins at the top of what is new.
+  if (isNew) (content.querySelector('[autofocus]') ?? content.querySelector('h1'))?.focus();
+}
+
+function cannot(error) {
+  const again = h('button', { type: 'button', class: 'primary', onclick: () => render(true) }, 'Try again');
+  return h('div', { class: 'trouble' }, heading('Something is in the way', explain(error)), again);
+}
+
+document.getElementById('skip').addEventListener('click', () => main.focus());
+addEventListener('hashchange', () => render(true));
+addEventListener('online', () => main.querySelector('.trouble') && render(true));
+// A new name changes the bar alone: what is being typed on the page stays.
+hallpass.onChange((user) => ((user?.id ?? null) === shownTo ? showBar(user) : render(false)));
+render(false);

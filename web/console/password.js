@@ -1,0 +1,19 @@
+// Another password.
+
+import { card, field, form, h, heading, say } from './dom.js';
+import { meter } from './strength.js';
+
+export function password(hallpass, user) {
+  const strength = meter(hallpass, () => user.email);
+  const current = field({ label: 'Current password', name: 'current_password', type: 'password', autocomplete: 'current-password' });
+  const next = field({ label: 'New password', name: 'new_password', type: 'password', autocomplete: 'new-password', extra: strength.element });
+  strength.watch(next.input);
+  // So that a password manager knows whose password this is.
+  const who = h('input', { type: 'email', autocomplete: 'username', value: user.email, hidden: true, tabindex: '-1', 'aria-hidden': 'true' });
+  const change = form({ fields: [current, next], submit: 'Change password', label: 'Change the password' }, async (values) => {
+    await hallpass.changePassword(values);
+    say('Your password was changed. Every other session has ended.');
+  });
+  change.prepend(who);
+  return h('div', {}, heading('Password', 'A new one signs you out everywhere but here.'), card('Change the password', change));
+}

@@ -1,0 +1,39 @@
+// Who one is, another name, and the end of the account.
+
+import { ask } from './ask.js';
+import { card, field, form, h, heading, say, time } from './dom.js';
+
+export async function profile(hallpass) {
+  const user = await hallpass.user({ fresh: true });
+  const rows = [
+    ['E-mail', user.email],
+    ['Roles', user.roles.length > 0 ? user.roles.map((role) => h('span', { class: 'badge' }, role)) : 'none'],
+    ['Member since', time(user.created_at)],
+    ['Last sign-in', user.last_login_at ? time(user.last_login_at) : 'never'],
+    ['Id', h('code', {}, user.id)],
+  ];
+  const name = field({ label: 'Name', name: 'name', autocomplete: 'name', maxlength: '200', value: user.name ?? '', 'data-keep': true });
+  const proof = field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'current-password' });
+
+  async function rename({ name }) {
+    await ask(hallpass, 'PATCH', '/user/', { name });
+    await hallpass.user({ fresh: true });
+    say('Your name was saved.');
+  }
+
+  return h(
+    'div',
+    {},
+    heading('Profile', 'What this server knows of you.'),
+    card('Account', h('dl', {}, rows.map(([term, value]) => h('div', {}, h('dt', {}, term), h('dd', {}, value))))),
+    card('Name', form({ fields: [name], submit: 'Save', label: 'Change the name' }, rename)),
+    card(
+      'Delete the account',
+      h('p', {}, 'You and every session of yours are gone at once. Nobody can bring the account back.'),
+      form({ fields: [proof], submit: 'Delete my account', danger: true, label: 'Delete the account' }, async (values) => {
+        await hallpass.deleteUser(values);
+        say('Your account is gone.');
+      }),
+    ),
+  );
+}

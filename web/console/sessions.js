@@ -1,0 +1,59 @@
+// Where one is signed in, and how to end that.
+
+import { ask } from './ask.js';
+import { ago, card, explain, h, heading, say, time } from './dom.js';
+
+export async function sessions(hallpass) {
+  const all = await ask(hallpass, 'GET', '/user/sessions');
+  const list = h('ul', { class: 'sessions' }, all.map((session) => row(hallpass, session)));
+  const everywhere = h('button', { type: 'button', class: 'danger', onclick: () => attempt(() => hallpass.signOut({ everywhere: true }), 'You are signed out everywhere.') }, 'Sign out everywhere');
+  return h('div', {}, heading('Sessions', 'Where you are signed in.'), card('Signed in', list), card('All of them', h('p', {}, 'Ends every session, this one too.'), everywhere));
+}
+
+function row(hallpass, { id, user_agent: agent, ip, created_at: created, last_seen_at: seen, expires_at: expires, current }) {
+  const device = nameOf(agent);
+  const action = current ? 'Sign out' : 'End this one';
+  const end = h('button', { type: 'button', class: 'quiet', 'aria-label': `${action}: ${device}`, onclick: () => attempt(leave, 'That session has ended.') }, action);
+  const element = h(
+    'li',
+    {},
+    h(
+      'div',
+      {},
+      h('p', { class: 'device', title: agent }, device, current && h('span', { class: 'badge' }, 'this one')),
+      h('p', { class: 'hint' }, ip ?? 'address unknown', ' · seen ', ago(seen, hallpass.now()), ' · since ', time(created), ' · until ', time(expires)),
+    ),
+    end,
+  );
+
+  async function leave() {
+    if (current) return hallpass.signOut();
+    // One that is gone already is as ended as can be.
+    await ask(hallpass, 'DELETE', `/user/sessions/${id}`).catch((error) => {
+      if (error.status !== 404) throw error;
+    });
+    element.remove();
+  }
+
+  return element;
+}
+
+async function attempt(action, done) {
+  try {
+    await action();
+    say(done);
+  } catch (error) {
+    say(explain(error));
+  }
+}
+
+const BROWSERS = [['Edge', /Edg\//], ['Opera', /OPR\//], ['Firefox', /Firefox\//], ['Chrome', /Chrome\//], ['Safari', /Safari\//], ['curl', /^curl\//], ['Postman', /Postman/]];
+const SYSTEMS = [['iPhone', /iPhone/], ['iPad', /iPad/], ['Android', /Android/], ['Windows', /Windows/], ['macOS', /Mac OS X/], ['Linux', /Linux/]];
+
+/** A device in the words people use; what a program calls itself where there are none. */
+function nameOf(agent) {
+  if (!agent) return 'Unknown device';
+  const known = (table) => table.find(([, pattern]) => pattern.test(agent))?.[0];
+  const [browser, system] = [known(BROWSERS), known(SYSTEMS)];
+  return [browser ?? agent.slice(0, 60), browser && system].filter(Boolean).join(' on ');
+}
