@@ -1,29 +1,24 @@
-// The page /docs in a real browser: node page.mjs URL E-MAIL PASSWORD CHROMIUM
+// The page /docs: signs in, tries requests out, keeps nothing, loads nothing from elsewhere.
+
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
+import { after, test } from 'node:test';
+import { EMAIL, PASSWORD, closeBrowser, openBrowser, startServer } from './harness.mjs';
 
-// Installed beside the working folder, not beside this file.
-const { chromium } = createRequire(`${process.cwd()}/`)('playwright-core');
-const [url, email, password, executablePath] = process.argv.slice(2);
+after(closeBrowser);
 
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
-try {
-  const page = await browser.newPage();
-  const complaints = [];
+test('the page signs in and out, tries requests out, and keeps nothing', async (t) => {
+  const { url } = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await context.newPage();
   const elsewhere = [];
-  page.on('console', (message) => {
-    // The browser reports every 401 too; those are asked for below.
-    if (['error', 'warning'].includes(message.type()) && !message.text().includes('401')) complaints.push(message.text());
-  });
-  page.on('pageerror', (error) => complaints.push(error.message));
   page.on('request', (request) => {
     const to = request.url();
     if (!to.startsWith(`${url}/`) && !to.startsWith('data:')) elsewhere.push(to);
   });
 
-  const said = (text) => page.waitForFunction((text) => document.querySelector('output').textContent.includes(text), text);
+  const said = (text) => page.locator('output', { hasText: text }).waitFor();
   const signIn = async (password) => {
-    await page.getByRole('textbox', { name: 'E-mail' }).fill(email);
+    await page.getByRole('textbox', { name: 'E-mail' }).fill(EMAIL);
     await page.getByRole('textbox', { name: 'Password' }).fill(password);
     await page.getByRole('button', { name: 'Sign in', exact: true }).click();
   };
@@ -42,8 +37,8 @@ try {
 
   await signIn('wrong');
   await said('credentials_invalid');
-  await signIn(password);
-  await said(`as ${email}`);
+  await signIn(PASSWORD);
+  await said(`as ${EMAIL}`);
   assert.equal(await execute(), 200, 'with the token');
 
   const kept = () => page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]);
@@ -57,7 +52,7 @@ try {
   const login = await fetch(`${url}/auth/login`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ email, password }),
+    body: JSON.stringify({ email: EMAIL, password: PASSWORD }),
   });
   await page.locator('.auth-wrapper > .authorize').click();
   const dialog = page.locator('.modal-ux');
@@ -71,10 +66,5 @@ try {
   await page.reload();
   await said('without a token');
   assert.deepEqual(await kept(), [0, 0, ''], 'nothing is kept');
-
-  assert.deepEqual(complaints, [], 'no error, no violation of the policy');
   assert.deepEqual(elsewhere, [], 'nothing from elsewhere');
-  console.log('docs-page: signs in and out, tries out, keeps nothing, loads nothing from elsewhere');
-} finally {
-  await browser.close();
-}
+});

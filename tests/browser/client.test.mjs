@@ -1,0 +1,342 @@
+// The browser client on a page with nothing else on it.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { EMAIL, PASSWORD, closeBrowser, openBrowser, openClient, startApp, startServer, until, watch } from './harness.mjs';
+
+const NEW_PASSWORD = 'seventeen blue lanterns';
+
+after(closeBrowser);
+
+const signIn = (page) => page.evaluate((credentials) => window.client.signIn(credentials), { email: EMAIL, password: PASSWORD });
+const status = (page, path = '/user/') => page.evaluate(async (path) => (await window.client.fetch(path)).status, path);
+const userOf = (page) => page.evaluate(async () => (await window.client.user())?.email ?? null);
+const failure = (page, call) =>
+  page.evaluate(
+    (call) => new Function('client', `return ${call}`)(window.client).then(() => null, ({ name, message, status, error, fields, retryAfter }) => ({ name, message, status, error, fields, retryAfter })),
+    call,
+  );
+/** What the server says of a token. */
+const verdict = async (url, token) => (await (await fetch(`${url}/user/`, { headers: { Authorization: `Bearer ${token}` } })).json()).error;
+
+test('the client is one module without imports, under 5 KB compressed', () => {
+  const source = readFileSync(new URL('../../web/hallpass.js', import.meta.url));
+  assert.ok(gzipSync(source, { level: 9 }).length < 5 * 1024, `${gzipSync(source, { level: 9 }).length} bytes`);
+  assert.doesNotMatch(source.toString(), /^\s*(import|export .* from)\b/m);
+});
+
+test('a stranger is nobody, and costs no request', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const refreshes = watch(context, '/auth/refresh');
+  const page = await openClient(context, `${server.url}/blank`);
+  assert.equal(await userOf(page), null);
+  assert.equal(await status(page), 401);
+  assert.equal(await page.evaluate(() => window.client.claims()), null);
+  assert.equal(refreshes.length, 0);
+});
+
+test('who signs in is known in this tab, in the next one and after a reload, until the sign-out', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const one = await openClient(context, `${server.url}/blank`);
+  const two = await openClient(context, `${server.url}/blank`);
+  assert.equal((await signIn(one)).email, EMAIL);
+  assert.equal(await status(one), 200);
+  await two.waitForFunction(() => window.heard.length > 0);
+  assert.equal(await userOf(two), EMAIL, 'the other tab');
+  const three = await openClient(context, `${server.url}/blank`);
+  assert.equal(await userOf(three), EMAIL, 'a tab that was opened later');
+
+  const held = await three.evaluate(() => window.client.token());
+  await one.evaluate(() => window.client.signOut());
+  for (const page of [one, two, three]) {
+    await page.waitForFunction(() => window.heard.at(-1) === null);
+    assert.equal(await userOf(page), null);
+    assert.equal(await status(page), 401);
+  }
+  assert.equal(await verdict(server.url, held), 'token_revoked', 'the server ended it too');
+  assert.equal(await userOf(await openClient(context, `${server.url}/blank`)), null);
+});
+
+for (const locks of ['with Web Locks', 'without them']) {
+  test(`two tabs that refresh at the same moment both stay signed in, ${locks}`, async (t) => {
+    const server = await startServer(t);
+    const context = await openBrowser(t);
+    if (locks === 'without them') await context.addInitScript(() => delete Navigator.prototype.locks);
+    const tabs = [await openClient(context, `${server.url}/blank`), await openClient(context, `${server.url}/blank`)];
+    await signIn(tabs[0]);
+    for (let round = 0; round < 5; round++) {
+      // A page that was just opened has no token but the one that the refresh brings.
+      const pages = await Promise.all(tabs.map(() => openClient(context, `${server.url}/blank`)));
+      assert.deepEqual(await Promise.all(pages.map((page) => status(page))), [200, 200]);
+      assert.deepEqual(await Promise.all(pages.map(userOf)), [EMAIL, EMAIL]);
+    }
+    assert.deepEqual(server.cli(['events', '--json']).match(/refresh_reused/g), null);
+  });
+}
+
+test('one tab refreshes once, however many requests wait for it', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  await signIn(await openClient(context, `${server.url}/blank`));
+  const page = await openClient(context, `${server.url}/blank`);
+  const refreshes = watch(context, '/auth/refresh');
+  const statuses = await page.evaluate(() => Promise.all(Array.from({ length: 10 }, async () => (await window.client.fetch('/user/')).status)));
+  assert.deepEqual(statuses, Array(10).fill(200));
+  assert.equal(refreshes.length, 1);
+});
+
+test('a token that the server finds expired is renewed, and the request sent once more', async (t) => {
+  const server = await startServer(t, { HALLPASS_TOKEN__LIFETIME_S: '1' });
+  const context = await openBrowser(t);
+  const page = await openClient(context, `${server.url}/blank`);
+  // This page's clock stands still, so that only the server knows.
+  await page.clock.setFixedTime(new Date());
+  await signIn(page);
+  const held = await page.evaluate(() => window.client.token());
+  await until(async () => (await verdict(server.url, held)) === 'token_expired');
+  const refreshes = watch(context, '/auth/refresh');
+  const renames = watch(context, '/user/');
+  const name = await page.evaluate(async () => {
+    const answer = await window.client.fetch('/user/', { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body: '{"name":"Ada"}' });
+    return (await answer.json()).data.name;
+  });
+  assert.equal(name, 'Ada', 'the body was sent again too');
+  assert.equal(refreshes.length, 1);
+  assert.equal(renames.length, 2);
+});
+
+test('a token that is about to end is renewed before it is sent', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await openClient(context, `${server.url}/blank`);
+  await page.clock.install({ time: new Date() });
+  await signIn(page);
+  const refreshes = watch(context, '/auth/refresh');
+  await page.clock.fastForward('59:40');
+  assert.equal(await status(page), 200);
+  assert.equal(refreshes.length, 0, 'twenty seconds before');
+  await page.clock.fastForward('00:15');
+  assert.equal(await status(page), 200);
+  assert.equal(refreshes.length, 1, 'five seconds before');
+});
+
+test('a clock that is a day off changes nothing', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  for (const hours of [-24, 24]) {
+    const page = await openClient(context, `${server.url}/blank`);
+    await page.clock.setFixedTime(new Date(Date.now() + hours * 3_600_000));
+    await signIn(page);
+    const refreshes = watch(context, '/auth/refresh');
+    assert.equal(await status(page), 200);
+    assert.equal(await status(page), 200);
+    assert.equal(refreshes.length, 0);
+    const now = await page.evaluate(() => window.client.now().getTime());
+    assert.ok(Math.abs(now - Date.now()) < 60_000, 'it knows the time by the server');
+  }
+});
+
+test('a short Retry-After is waited for, a long one is told', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await openClient(context, `${server.url}/blank`);
+  await signIn(page);
+  const busy = (seconds) => ({
+    status: 503,
+    headers: { 'Retry-After': String(seconds) },
+    json: { code: 503, error: 'overloaded', message: 'busy' },
+  });
+  await page.clock.install({ time: new Date() });
+
+  const asked = watch(context, '/user/');
+  await page.route('**/user/', (route) => route.fulfill(busy(20)), { times: 1 });
+  await page.evaluate(() => {
+    window.answer = null;
+    window.client.fetch('/user/').then(({ status }) => (window.answer = status));
+  });
+  await page.waitForResponse('**/user/').catch(() => {});
+  await page.clock.fastForward(19_000);
+  assert.equal(asked.length, 1, 'not before its time');
+  await page.clock.fastForward(2_000);
+  await page.waitForFunction(() => window.answer === 200);
+  assert.equal(asked.length, 2);
+
+  await page.route('**/user/', (route) => route.fulfill(busy(31)), { times: 1 });
+  assert.equal(await status(page), 503, 'what is too long to wait for');
+  await page.route('**/auth/login', (route) => route.fulfill({ ...busy(40), status: 429 }), { times: 1 });
+  const refused = await failure(page, `client.signIn({ email: 'a@example.com', password: 'x' })`);
+  assert.equal(refused.retryAfter, 40);
+});
+
+test('a refresh that was put off is not asked for again before its time, and ends no session', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  await signIn(await openClient(context, `${server.url}/blank`));
+  const page = await openClient(context, `${server.url}/blank`);
+  await page.clock.install({ time: new Date() });
+  const json = { code: 429, error: 'too_many_attempts', message: 'later' };
+  await page.route('**/auth/refresh', (route) => route.fulfill({ status: 429, headers: { 'Retry-After': '600' }, json }), { times: 1 });
+  const refreshes = watch(context, '/auth/refresh');
+  for (let round = 0; round < 3; round++) {
+    const refused = await failure(page, `client.fetch('/user/')`);
+    assert.deepEqual([refused.status, refused.error, refused.retryAfter], [429, 'too_many_attempts', 600]);
+  }
+  assert.equal(refreshes.length, 1);
+  await page.clock.fastForward(601_000);
+  assert.equal(await status(page), 200);
+});
+
+test('the network may go and come, and the server too', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await openClient(context, `${server.url}/blank`);
+  await signIn(page);
+  await context.setOffline(true);
+  assert.equal((await failure(page, `client.fetch('/user/')`)).name, 'TypeError');
+  assert.equal(await userOf(page), EMAIL, 'nobody is signed out by that');
+  await context.setOffline(false);
+  assert.equal(await status(page), 200);
+  await server.stop();
+  assert.equal((await failure(page, `client.fetch('/user/')`)).name, 'TypeError');
+  await server.start();
+  assert.equal(await status(page), 200, 'the token outlives the restart');
+  await page.reload();
+  assert.equal(await userOf(await openClient(context, `${server.url}/blank`)), EMAIL, 'and so does the session');
+});
+
+test('a sign-out without a network forgets at once, and says that the server was not told', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await openClient(context, `${server.url}/blank`);
+  await signIn(page);
+  await context.setOffline(true);
+  assert.equal((await failure(page, 'client.signOut()')).name, 'TypeError');
+  assert.equal(await userOf(page), null);
+  await context.setOffline(false);
+});
+
+test('a session that was ended elsewhere ends here with the next request', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await openClient(context, `${server.url}/blank`);
+  await signIn(page);
+  server.cli(['user', 'disable', EMAIL]);
+  await until(async () => (await status(page)) === 401);
+  assert.equal(await userOf(page), null);
+  assert.deepEqual(await page.evaluate(() => window.heard), [EMAIL, null]);
+});
+
+test('a new password keeps this session and ends the others', async (t) => {
+  const server = await startServer(t);
+  const [here, there] = [await openBrowser(t), await openBrowser(t)];
+  const pages = [await openClient(here, `${server.url}/blank`), await openClient(here, `${server.url}/blank`), await openClient(there, `${server.url}/blank`)];
+  await signIn(pages[0]);
+  await signIn(pages[2]);
+  const change = (current_password) => `client.changePassword({ current_password: '${current_password}', new_password: '${NEW_PASSWORD}' })`;
+  assert.equal((await failure(pages[0], change('wrong'))).error, 'password_wrong');
+  assert.equal(await failure(pages[0], change(PASSWORD)), null);
+  assert.deepEqual(await Promise.all(pages.map((page) => status(page))), [200, 200, 401]);
+  await pages[0].reload();
+  assert.equal(await userOf(await openClient(here, `${server.url}/blank`)), EMAIL, 'the cookie is the new one');
+});
+
+test('an account is made and deleted', async (t) => {
+  const server = await startServer(t);
+  const page = await openClient(await openBrowser(t), `${server.url}/blank`);
+  const account = `{ email: 'bob@example.com', password: '${PASSWORD}', name: 'Bob' }`;
+  assert.deepEqual((await failure(page, `client.signUp({ email: 'bob', password: 'x' })`)).fields, {
+    email: ['is not an e-mail address like ada@example.com, in plain ASCII'],
+    password: ['is shorter than 8 characters; a few words make a good one'],
+  });
+  assert.equal(await failure(page, `client.signUp(${account})`), null);
+  assert.equal((await page.evaluate(() => window.client.user())).name, 'Bob');
+  assert.equal((await failure(page, `client.signUp(${account})`)).error, 'email_taken');
+  assert.equal((await failure(page, `client.deleteUser({ password: 'wrong' })`)).error, 'password_wrong');
+  assert.equal(await failure(page, `client.deleteUser({ password: '${PASSWORD}' })`), null);
+  assert.equal(await userOf(page), null);
+  assert.equal((await failure(page, `client.signIn(${account})`)).error, 'credentials_invalid');
+});
+
+test('the token is sent nowhere but where it belongs', async (t) => {
+  const server = await startServer(t);
+  const elsewhere = `http://127.0.0.1:${await startApp(t, {})}`;
+  const page = await openClient(await openBrowser(t), `${server.url}/blank`);
+  await signIn(page);
+  const refused = await failure(page, `client.fetch('${elsewhere}/')`);
+  assert.equal(refused.name, 'TypeError');
+  assert.match(refused.message, /name it in the option "origins"/);
+});
+
+test('an app on another origin of the same site signs in with the cookie', async (t) => {
+  const port = await startApp(t, {});
+  const app = `http://localhost:${port}/`;
+  const server = await startServer(t, { HALLPASS_SERVER__CORS_ORIGINS: app.slice(0, -1) });
+  const url = `http://localhost:${server.port}`;
+  const context = await openBrowser(t);
+  const open = () => openClient(context, app, { url }, `${url}/client/hallpass.js`);
+  const page = await open();
+  await signIn(page);
+  assert.equal(await status(page), 200);
+  assert.equal(await status(page, '/nowhere'), 404, 'a failure is readable too');
+  const later = await open();
+  assert.equal(await userOf(later), EMAIL, 'the cookie came along');
+  assert.equal(await later.evaluate(async () => (await window.client.fetch('/user/')).headers.get('X-Request-Id') !== null), true);
+  await later.evaluate(() => window.client.signOut());
+  await page.waitForFunction(() => window.heard.at(-1) === null);
+  assert.equal((await failure(page, `client.signIn({ email: '${EMAIL}', password: 'wrong' })`)).error, 'credentials_invalid');
+});
+
+test('an app on another site keeps the refresh token in its memory', async (t) => {
+  const port = await startApp(t, {});
+  const app = `http://localhost:${port}/`;
+  const server = await startServer(t, { HALLPASS_SERVER__CORS_ORIGINS: app.slice(0, -1) });
+  const context = await openBrowser(t);
+  const open = () => openClient(context, app, { url: server.url, cookie: false }, `${server.url}/client/hallpass.js`);
+  const [one, two] = [await open(), await open()];
+  for (const page of [one, two]) {
+    await page.clock.install({ time: new Date() });
+    await signIn(page);
+    await page.clock.fastForward('59:55');
+    assert.equal(await status(page), 200, 'refreshed from memory');
+  }
+  assert.deepEqual(await context.cookies(), []);
+  const held = await two.evaluate(() => window.client.token());
+  await one.evaluate(() => window.client.signOut());
+  await two.waitForFunction(() => window.heard.at(-1) === null);
+  await until(async () => (await verdict(server.url, held)) === 'token_revoked');
+  assert.equal(await userOf(await open()), null, 'a reload begins anew');
+});
+
+test('an app of no configured origin learns nothing', async (t) => {
+  const server = await startServer(t);
+  const port = await startApp(t, {});
+  const page = await (await openBrowser(t, {}, /blocked by CORS policy/)).newPage();
+  await page.goto(`http://localhost:${port}/`);
+  for (const path of ['/user/', '/health/live']) {
+    const told = await page.evaluate((url) => fetch(url).then(() => 'readable', (error) => error.name), server.url + path);
+    assert.equal(told, 'TypeError', path);
+  }
+});
+
+test('a page of another origin gets nowhere with the cookie', async (t) => {
+  const server = await startServer(t);
+  // The cookie is of `localhost`. Other ports there are the same site, and `127.0.0.1` is another.
+  const refresh = `http://localhost:${server.port}/auth/refresh`;
+  const context = await openBrowser(t);
+  await signIn(await openClient(context, `http://localhost:${server.port}/blank`));
+  const port = await startApp(t, { '/': `<!doctype html><link rel="icon" href="data:,"><form method="post" action="${refresh}"><button>Win</button></form>` });
+  for (const [host, expected] of [['localhost', 403], ['127.0.0.1', 401]]) {
+    const page = await context.newPage();
+    await page.goto(`http://${host}:${port}/`);
+    const answer = async (act) => (await Promise.all([page.waitForResponse(refresh), act()]))[0].status();
+    const script = () => page.evaluate((url) => fetch(url, { method: 'POST', mode: 'no-cors', credentials: 'include' }).then(() => null), refresh);
+    assert.equal(await answer(script), expected, `a script from ${host}`);
+    assert.equal(await answer(() => page.getByRole('button').click()), 415, `a form from ${host}`);
+    await page.close();
+  }
+  assert.equal(await userOf(await openClient(context, `http://localhost:${server.port}/blank`)), EMAIL, 'and the session goes on');
+});

@@ -1,0 +1,37 @@
+// What the declarations promise, and what they refuse: an error that does not come is an error.
+
+import { HallpassError, createHallpass, type Claims, type User } from '../../web/hallpass.js';
+
+const { signIn, signUp, signOut, user, fetch, onChange, changePassword, deleteUser, token, claims, now } = createHallpass({
+  url: new URL('https://id.example'),
+  cookie: false,
+  origins: ['https://api.example'],
+});
+
+export async function promised(): Promise<void> {
+  const ada: User = await signIn({ email: 'ada@example.com', password: 'correct horse battery' });
+  const roles: string[] = (await signUp({ email: ada.email, password: '' })).roles;
+  const somebody: User | null = await user({ fresh: true });
+  const answer: Response = await fetch('/user/', { method: 'PATCH', body: roles.join() });
+  const stop: () => void = onChange((it) => it?.name?.length);
+  const said: Claims | null = claims();
+  const held: string | null = await token();
+  const year: number = now().getFullYear();
+  await changePassword({ current_password: '', new_password: '' });
+  await deleteUser({ password: '' });
+  await signOut({ everywhere: true }).catch((error: unknown) => {
+    if (error instanceof HallpassError) [error.status.toFixed(), error.fields.email?.join(), error.retryAfter?.toFixed()];
+  });
+  void [somebody, answer, stop, said, held, year];
+}
+
+export function refused(): void {
+  // @ts-expect-error: the password is missing
+  void signIn({ email: 'ada@example.com' });
+  // @ts-expect-error: nobody may be signed in
+  void user().then((it) => it.email);
+  // @ts-expect-error: a name may be null
+  void user().then((it) => it && it.name.length);
+  // @ts-expect-error: no such option
+  createHallpass({ storage: localStorage });
+}

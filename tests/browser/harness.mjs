@@ -1,0 +1,144 @@
+// What the browser tests stand on: a server of their own, a browser whose complaints count, an app elsewhere.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const binary = process.env.HALLPASS_BINARY ?? join(root, 'target/debug/hallpass');
+
+export const EMAIL = 'ada@example.com';
+export const PASSWORD = 'correct horse battery';
+
+let browser;
+
+/** Closed when the last test has run. */
+export async function closeBrowser() {
+  await browser?.close();
+}
+
+/** A server with one user on a database of its own. */
+export async function startServer(t, settings = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'hallpass-'));
+  const env = { PATH: process.env.PATH, HALLPASS_PASSWORD__BCRYPT_COST: '4', ...settings };
+  let child;
+
+  async function start(bind) {
+    child = spawn(binary, ['serve', '--bind', bind, '--key-stdin'], { cwd: folder, env, stdio: ['pipe', 'pipe', 'ignore'] });
+    child.stdin.end('a river of seventeen blue lanterns\n');
+    const [line] = await once(createInterface(child.stdout), 'line');
+    return Number(line.match(/^listening on http:\/\/127\.0\.0\.1:(\d+)$/)[1]);
+  }
+
+  async function stop() {
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    await ended;
+  }
+
+  /** Runs `hallpass` beside the server. */
+  function cli(args, input = '') {
+    return execFileSync(binary, args, { cwd: folder, env, input, stdio: ['pipe', 'pipe', 'ignore'], encoding: 'utf8' });
+  }
+
+  cli(['user', 'add', EMAIL, '--password-stdin'], PASSWORD);
+  const port = await start('127.0.0.1:0');
+  t.after(async () => {
+    if (child.exitCode === null) await stop();
+    rmSync(folder, { recursive: true });
+  });
+  return { port, url: `http://127.0.0.1:${port}`, cli, stop, start: () => start(`127.0.0.1:${port}`) };
+}
+
+/** What a page of ours may never do, over all pages of the test: complain, break its policy, keep a token. */
+export async function openBrowser(t, options = {}, expected = null) {
+  browser ??= await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(20_000);
+  const complaints = [];
+  context.on('console', (message) => {
+    // An answer that is no success, or a network that is cut, is told so too; the tests ask for those.
+    const isAsked = message.text().startsWith('Failed to load resource:') || expected?.test(message.text());
+    if (['error', 'warning'].includes(message.type()) && !isAsked) {
+      complaints.push(`${message.text()} at ${message.location().url}`);
+    }
+  });
+  context.on('weberror', (error) => complaints.push(String(error.error())));
+  context.on('request', (request) => {
+    if (/eyJ|hpr_/.test(request.url())) complaints.push(`a token in a URL: ${request.url()}`);
+  });
+  t.after(async () => {
+    for (const page of context.pages()) {
+      if (!page.url().startsWith('http')) continue;
+      const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
+      if (/eyJ|hpr_/.test(kept)) complaints.push(`a token in storage: ${kept}`);
+    }
+    await context.close();
+    assert.deepEqual(complaints, [], 'no error and no violation of the policy');
+  });
+  return context;
+}
+
+/** A static app of somebody else's; `files` by path. */
+export async function startApp(t, files) {
+  const types = { js: 'text/javascript', css: 'text/css' };
+  const server = createServer((request, response) => {
+    const path = new URL(request.url, 'http://app').pathname;
+    const file = files[path] ?? (path === '/' ? '<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>App</title>' : null);
+    response.writeHead(file === null ? 404 : 200, { 'Content-Type': types[path.split('.').pop()] ?? 'text/html' });
+    response.end(file);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  return server.address().port;
+}
+
+/** A page with nothing but a client on it, as `client`. */
+export async function openClient(context, address, options = {}, client = '/client/hallpass.js') {
+  const page = await context.newPage();
+  if (new URL(address).pathname === '/blank') {
+    await page.route(address, (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html><link rel="icon" href="data:,">' }));
+  }
+  await page.goto(address);
+  await page.evaluate(
+    async ([from, options]) => {
+      const { createHallpass } = await import(from);
+      window.client = createHallpass(options);
+      window.heard = [];
+      window.client.onChange((user) => window.heard.push(user?.email ?? null));
+    },
+    [client, options],
+  );
+  return page;
+}
+
+/** Asks until it is so. The test's own time limit ends it. */
+export async function until(condition) {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
+/** The requests to a path from now on, over all pages of the context. */
+export function watch(context, path) {
+  const seen = [];
+  context.on('request', (request) => {
+    if (request.method() !== 'OPTIONS' && new URL(request.url()).pathname === path) seen.push(request);
+  });
+  return seen;
+}
+
+export async function signIn(page, password = PASSWORD, email = EMAIL) {
+  await page.getByLabel('E-mail').fill(email);
+  await page.getByLabel('Password', { exact: true }).fill(password);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
