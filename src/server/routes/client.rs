@@ -6,7 +6,7 @@ use std::future::{Ready, ready};
 use std::net::IpAddr;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::USER_AGENT;
+use actix_web::http::header::{HeaderValue, USER_AGENT};
 use actix_web::{FromRequest, HttpRequest, web};
 use ipnet::IpNet;
 
@@ -26,7 +26,7 @@ impl FromRequest for Client {
             request.app_data::<web::Data<Desk>>().map_or(peer, |desk| {
                 let server = &desk.settings().server;
                 let header = server.forwarded_header.as_str();
-                let values = request.headers().get_all(header).filter_map(|value| value.to_str().ok());
+                let values = request.headers().get_all(header).map(HeaderValue::as_bytes);
                 client(peer, &server.trusted_proxies, header, &values.collect::<Vec<_>>())
             })
         });
@@ -41,15 +41,17 @@ impl FromRequest for Client {
 }
 
 /// The address that a request with these values of the forwarding `header` comes from.
-fn client(peer: IpAddr, trusted: &[IpNet], header: &str, values: &[&str]) -> IpAddr {
+fn client(peer: IpAddr, trusted: &[IpNet], header: &str, values: &[&[u8]]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut nearest = peer;
     if !is_trusted(&nearest) {
         return nearest;
     }
     let is_standard = header.eq_ignore_ascii_case("forwarded");
-    for hop in values.iter().flat_map(|value| value.split(',')).rev() {
-        let address = if is_standard { forwarded_for(hop) } else { node(hop) };
+    for hop in values.iter().flat_map(|value| value.split(|byte| *byte == b',')).rev() {
+        // What a stranger wrote further to the left may be anything, and is not come to.
+        let hop = std::str::from_utf8(hop).ok();
+        let address = hop.and_then(|hop| if is_standard { forwarded_for(hop) } else { node(hop) });
         // What the nearest proxy calls by no address cannot be told apart from it.
         let Some(address) = address else { break };
         nearest = address;
@@ -83,6 +85,11 @@ mod tests {
     use super::*;
 
     fn client_of(peer: &str, header: &str, values: &[&str]) -> String {
+        let values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
+        client_of_bytes(peer, header, &values)
+    }
+
+    fn client_of_bytes(peer: &str, header: &str, values: &[&[u8]]) -> String {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
         client(peer.parse().unwrap(), &trusted, header, values).to_string()
     }
@@ -90,6 +97,17 @@ mod tests {
     #[test]
     fn a_strangers_header_is_not_believed() {
         assert_eq!(client_of("192.0.2.9", "X-Forwarded-For", &["198.51.100.1"]), "192.0.2.9");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nothing_that_stands_to_their_right() {
+        let name = "X-Forwarded-For";
+        assert_eq!(client_of_bytes("10.0.0.1", name, &[b"\xff, 198.51.100.77"]), "198.51.100.77");
+        assert_eq!(
+            client_of_bytes("10.0.0.1", name, &[b"198.51.100.78", b"\xff, 198.51.100.77"]),
+            "198.51.100.77"
+        );
+        assert_eq!(client_of_bytes("10.0.0.1", name, &[b"198.51.100.77, \xff"]), "10.0.0.1");
     }
 
     #[test]
