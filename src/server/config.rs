@@ -137,7 +137,7 @@ pub struct Throttle {
     pub address_free: u32,
     /// Registrations from an address in an hour. Defaults to 100.
     pub registrations_per_hour: u32,
-    /// Refreshes from an address in an hour. Defaults to 3,600.
+    /// Refreshes of a session in an hour, and failed ones from an address. Defaults to 3,600.
     pub refreshes_per_hour: u32,
 }
 
@@ -277,7 +277,7 @@ pub const FIELDS: &[Field] = &[
     field!(throttle.known_free as "known_free" = "10", "failures on an account before a delay, from an address that somebody has signed in to it from", count, shown),
     field!(throttle.address_free as "address_free" = "30", "failures from an address before a delay, over all accounts", count, shown),
     field!(throttle.registrations_per_hour as "registrations_per_hour" = "100", "registrations from an address in an hour", count, shown),
-    field!(throttle.refreshes_per_hour as "refreshes_per_hour" = "3600", "refreshes from an address in an hour", count, shown),
+    field!(throttle.refreshes_per_hour as "refreshes_per_hour" = "3600", "refreshes of a session in an hour, and failed ones from an address", count, shown),
     field!(session.reuse_grace as "reuse_grace_s" = "10", "how long after its first use a refresh token still gets its successor, seconds", |text| seconds(text, 0, 60), shown_seconds),
     field!(session.idle_lifetime as "idle_lifetime_s" = "1209600", "how long a session lives without a refresh, seconds", |text| seconds(text, 60, 31_536_000), shown_seconds),
     field!(session.refresh_lifetime as "refresh_lifetime_s" = "7776000", "how long a session lives in all, seconds", |text| seconds(text, 60, 315_360_000), shown_seconds),

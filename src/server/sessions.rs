@@ -32,9 +32,11 @@ pub async fn refresh(
     client: Client,
 ) -> Result<SignedIn, ApiError> {
     let now = desk.clock().now();
-    desk.throttle().admit_refresh(desk.store(), client.counted_address(), now).await?;
     let tokens = desk.refresh_tokens();
+    // What was never issued costs the database nothing.
     let token = tokens.read(&credential.text).ok_or_else(|| desk.refresh_invalid(false))?;
+    let (store, address) = (desk.store(), client.counted_address());
+    let admitted = desk.throttle().admit_refresh(store, token.session(), address, now).await?;
     let salt = tokens.salt()?;
     let presented = Presented {
         session: token.session(),
@@ -48,6 +50,7 @@ pub async fn refresh(
     };
     match desk.store().rotate(&presented, &desk.lifetimes()).await? {
         Rotation::Successor { user, salt, expires_at } => {
+            admitted.succeeded(desk.store()).await?;
             let issued =
                 desk.issue(&Grant { session: Some(presented.session.to_string()), ..grant(&user) }, now)?;
             Ok(SignedIn {

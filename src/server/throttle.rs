@@ -6,7 +6,7 @@
 //! - of a **known address** of an account, from which somebody has: its owner gets in, whatever strangers do;
 //! - of an **address**, over all accounts.
 //!
-//! Registrations and refreshes are counted by address alone, so many an hour.
+//! Registrations are counted by address, so many an hour; refreshes by session, and those that failed by address.
 //!
 //! A try is counted first, and given back only by success, so that one whose client went away stays counted.
 //! Everything goes by what was typed, before the account is looked up, and so tells nothing of it. Accounts
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
 
 use super::config;
 use super::error::ApiError;
@@ -50,6 +51,14 @@ impl Default for Tally {
     fn default() -> Self {
         let never = DateTime::UNIX_EPOCH;
         Self { failures: 0, last_at: never, window_began: never, in_window: 0 }
+    }
+}
+
+impl Tally {
+    /// Times from before the clock stepped back would delay until the clock is there again.
+    fn forget_times_after(&mut self, now: DateTime<Utc>) {
+        self.last_at = self.last_at.min(now);
+        self.window_began = self.window_began.min(now);
     }
 }
 
@@ -90,7 +99,7 @@ impl Curve {
             next.window_began = now;
             next.in_window = 0;
         }
-        let since = (now - next.last_at).max(Duration::zero());
+        let since = now - next.last_at;
         let delay = self.delay(next.failures);
         if since < delay {
             return Err(delay - since);
@@ -134,6 +143,7 @@ enum Kind {
     Address = 3,
     Registration = 4,
     Refresh = 5,
+    Session = 6,
 }
 
 /// A try that was let through. It is in flight until this is dropped, and counted as a failure until
@@ -143,6 +153,26 @@ pub struct Try {
     counted: Vec<Slot>,
     pair: Pair,
     _in_flight: [InFlight; 2],
+}
+
+/// A refresh that was let through. It is counted as a failure of its address until [`succeeded`](Self::succeeded).
+#[derive(Debug)]
+#[must_use = "a refresh that is dropped stays counted as a failure"]
+pub struct Refreshing {
+    counted: Option<Slot>,
+}
+
+impl Refreshing {
+    /// Gives the refresh back to its address.
+    ///
+    /// # Errors
+    /// [`ApiError::Unavailable`].
+    pub async fn succeeded(self, store: &Store) -> Result<(), ApiError> {
+        match self.counted {
+            Some(slot) => Ok(store.give_back(&[slot], None).await?),
+            None => Ok(()),
+        }
+    }
 }
 
 struct InFlight {
@@ -211,35 +241,34 @@ impl Throttle {
         address: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<(), ApiError> {
-        self.admit_hourly(Kind::Registration, self.settings.registrations_per_hour, store, address, now).await
+        if self.settings.on {
+            let slot = self.slot(Kind::Registration, &[&block(address)]);
+            let curve = self.hourly_curve(self.settings.registrations_per_hour);
+            self.count(store, vec![(slot, curve)], now).await?;
+        }
+        Ok(())
     }
 
-    /// Counts a refresh from `address`.
+    /// Counts a refresh by a token of `session`, from `address`: for the session, and for the address until it
+    /// [`succeeded`](Refreshing::succeeded), so that many people behind one address do not stand in each other's way.
     ///
     /// # Errors
     /// As [`admit`](Self::admit).
     pub async fn admit_refresh(
         &self,
         store: &Store,
+        session: Uuid,
         address: IpAddr,
         now: DateTime<Utc>,
-    ) -> Result<(), ApiError> {
-        self.admit_hourly(Kind::Refresh, self.settings.refreshes_per_hour, store, address, now).await
-    }
-
-    async fn admit_hourly(
-        &self,
-        kind: Kind,
-        most: u32,
-        store: &Store,
-        address: IpAddr,
-        now: DateTime<Utc>,
-    ) -> Result<(), ApiError> {
-        if self.settings.on {
-            let slot = self.slot(kind, &[&block(address)]);
-            self.count(store, vec![(slot, self.hourly_curve(most))], now).await?;
+    ) -> Result<Refreshing, ApiError> {
+        if !self.settings.on {
+            return Ok(Refreshing { counted: None });
         }
-        Ok(())
+        let curve = self.hourly_curve(self.settings.refreshes_per_hour);
+        let from = self.slot(Kind::Refresh, &[&block(address)]);
+        let of = self.slot(Kind::Session, &[session.as_bytes()]);
+        self.count(store, vec![(from, curve), (of, curve)], now).await?;
+        Ok(Refreshing { counted: Some(from) })
     }
 
     async fn count(
@@ -251,9 +280,15 @@ impl Throttle {
         let (slots, curves): (Vec<_>, Vec<_>) = tallies.into_iter().unzip();
         let verdict = store
             .count_try(&slots, |tallies| {
-                let waits =
-                    curves.iter().zip(tallies).filter_map(|(curve, tally)| curve.count(tally, now).err());
-                waits.max().map_or(Ok(()), Err)
+                tallies.iter_mut().for_each(|tally| tally.forget_times_after(now));
+                let mut counted = tallies.to_vec();
+                let waits = curves
+                    .iter()
+                    .zip(&mut counted)
+                    .filter_map(|(curve, tally)| curve.count(tally, now).err());
+                waits.max().map_or(Ok(()), Err)?;
+                tallies.copy_from_slice(&counted);
+                Ok(())
             })
             .await?;
         verdict.map(|()| slots).map_err(|wait| ApiError::TooManyAttempts(whole_seconds(wait)))
@@ -336,7 +371,7 @@ impl Try {
     /// # Errors
     /// [`ApiError::Unavailable`].
     pub async fn succeeded(self, store: &Store, now: DateTime<Utc>) -> Result<(), ApiError> {
-        Ok(store.give_back(&self.counted, &self.pair, now + KNOWN_FOR).await?)
+        Ok(store.give_back(&self.counted, Some((&self.pair, now + KNOWN_FOR))).await?)
     }
 }
 
@@ -431,9 +466,18 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_steps_back_delays_no_longer_than_the_longest() {
-        let mut tally = Tally { failures: 50, last_at: at(10_000), window_began: at(10_000), in_window: 50 };
+    fn whoever_waits_as_told_is_let_through_even_when_the_clock_stepped_back() {
+        let mut tally =
+            Tally { failures: 50, last_at: at(100_000), window_began: at(100_000), in_window: 50 };
+        tally.forget_times_after(at(0));
         assert_eq!(account().count(&mut tally, at(0)), Err(Duration::seconds(900)));
+        assert_eq!(account().count(&mut tally, at(899)), Err(Duration::seconds(1)));
+        assert_eq!(account().count(&mut tally, at(900)), Ok(()));
+        let hourly = Curve { free: u32::MAX, most: 3, window: Duration::hours(1), ..account() };
+        let mut tally = Tally { failures: 3, last_at: at(100_000), window_began: at(100_000), in_window: 3 };
+        tally.forget_times_after(at(0));
+        assert!(hourly.count(&mut tally, at(0)).is_err());
+        assert_eq!(hourly.count(&mut tally, at(3_600)), Ok(()));
     }
 
     #[test]

@@ -254,3 +254,15 @@ async fn the_setting_turns_it_off() {
     app.fail(40, STRANGER, EMAIL).await;
     app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_data("not delayed");
 }
+
+#[actix_rt::test]
+async fn a_clock_that_was_ahead_delays_nobody_longer_than_told() {
+    let app = TestApp::new().await;
+    app.clock.advance(Duration::days(1));
+    app.fail(5, "192.0.2.1", EMAIL).await;
+    app.clock.advance(Duration::days(-1));
+    let delayed = app.login_from("192.0.2.1", EMAIL, PASSWORD).await;
+    delayed.expect_delayed(30, "by a clock that has stepped back");
+    app.clock.advance(Duration::seconds(30));
+    app.login_from("192.0.2.1", EMAIL, PASSWORD).await.expect_data("after the wait that was told");
+}

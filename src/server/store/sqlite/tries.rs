@@ -7,8 +7,8 @@ use crate::server::store::StoreError;
 use crate::server::throttle::{Pair, Slot, Tally};
 
 impl Store {
-    /// Reads the tallies of `slots`, lets `decide` change them, and writes what it returns. Nothing comes
-    /// between reading and writing. What `decide` refuses with is returned, and nothing is written then.
+    /// Reads the tallies of `slots`, lets `decide` change them, and writes those that it changed. Nothing comes
+    /// between reading and writing. What `decide` refuses with is returned.
     ///
     /// # Errors
     /// As [`StoreError`] lists.
@@ -36,10 +36,15 @@ impl Store {
                     },
                 });
             }
-            if let Err(refusal) = decide(&mut tallies) {
-                return Ok(Err(refusal));
+            let before = tallies.clone();
+            let verdict = decide(&mut tallies);
+            if before == tallies {
+                return Ok(verdict);
             }
-            for (slot, tally) in slots.iter().zip(&tallies) {
+            for ((slot, tally), before) in slots.iter().zip(&tallies).zip(&before) {
+                if tally == before {
+                    continue;
+                }
                 sqlx::query(
                     "insert into tries (slot, failures, last_at, window_began, in_window) values ($1, $2, $3, $4, $5) \
                      on conflict (slot) do update set failures = excluded.failures, last_at = excluded.last_at, \
@@ -54,20 +59,19 @@ impl Store {
                 .await?;
             }
             tx.commit().await?;
-            Ok(Ok(()))
+            Ok(verdict)
         })
         .await
     }
 
-    /// Takes a counted try back from each of `slots`, and remembers `known` until `until`.
+    /// Takes a counted try back from each of `slots`, and remembers the address of success until then.
     ///
     /// # Errors
     /// As [`StoreError`] lists.
     pub async fn give_back(
         &self,
         slots: &[Slot],
-        known: &Pair,
-        until: DateTime<Utc>,
+        known: Option<(&Pair, DateTime<Utc>)>,
     ) -> Result<(), StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
@@ -79,14 +83,16 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             }
-            sqlx::query(
-                "insert into known_addresses (pair, until) values ($1, $2) \
-                 on conflict (pair) do update set until = excluded.until",
-            )
-            .bind(&known.0[..])
-            .bind(until.timestamp_millis())
-            .execute(&mut *tx)
-            .await?;
+            if let Some((known, until)) = known {
+                sqlx::query(
+                    "insert into known_addresses (pair, until) values ($1, $2) \
+                     on conflict (pair) do update set until = excluded.until",
+                )
+                .bind(&known.0[..])
+                .bind(until.timestamp_millis())
+                .execute(&mut *tx)
+                .await?;
+            }
             tx.commit().await?;
             Ok(())
         })
