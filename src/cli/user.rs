@@ -140,7 +140,10 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
             if !yes && !confirm_delete(&user)? {
                 return Err(Failed::running(format!("{} was not deleted", user.email)));
             }
-            still_there(store.delete_user(user.id, &event(EventKind::UserDeleted, &user)).await?, &user)?;
+            still_there(
+                store.delete_user(user.id, None, &event(EventKind::UserDeleted, &user)).await?,
+                &user,
+            )?;
             say(format_args!("{} is deleted", user.email));
         }
     }

@@ -155,18 +155,21 @@ pub async fn change_password(
     new: &Password,
     client: &Client,
 ) -> Result<SignedIn, ApiError> {
-    let row = confirmed(desk, id, current, client).await?;
+    let mut row = confirmed(desk, id, current, client).await?;
     let by_cookie = sessions::is_by_cookie(desk, claims).await?;
     let hash = desk.hasher().hash(new).await?;
-    let Prepared { session, token, refresh } = sign_in::prepare(desk, &row, &hash, client, by_cookie)?;
-    let change =
-        PasswordChange { old_hash: row.password_hash.as_deref(), new_hash: &hash, session: &session };
-    let event = Event::new(EventKind::PasswordChanged, session.at).user(id).session(session.id).by(client);
-    if !desk.store().change_password(&change, &event).await? {
-        return Err(desk.gone());
+    loop {
+        let Prepared { session, token, refresh } = sign_in::prepare(desk, &row, &hash, client, by_cookie)?;
+        let change =
+            PasswordChange { old_hash: row.password_hash.as_deref(), new_hash: &hash, session: &session };
+        let event =
+            Event::new(EventKind::PasswordChanged, session.at).user(id).session(session.id).by(client);
+        if desk.store().change_password(&change, &event).await? {
+            desk.catch_up().await?;
+            return Ok(SignedIn { token, expires_in: desk.lifetime(), refresh, user: row.into() });
+        }
+        row = still_confirmed(desk, row, current).await?;
     }
-    desk.catch_up().await?;
-    Ok(SignedIn { token, expires_in: desk.lifetime(), refresh, user: row.into() })
 }
 
 /// Deletes the user who asks, and every session. Whether the one that asked was by cookie.
@@ -180,11 +183,11 @@ pub async fn delete(
     password: &Password,
     client: &Client,
 ) -> Result<bool, ApiError> {
-    confirmed(desk, id, password, client).await?;
+    let mut row = confirmed(desk, id, password, client).await?;
     let by_cookie = sessions::is_by_cookie(desk, claims).await?;
     let event = Event::new(EventKind::UserDeleted, desk.clock().now()).user(id).by(client);
-    if !desk.store().delete_user(id, &event).await? {
-        return Err(desk.gone());
+    while !desk.store().delete_user(id, row.password_hash.as_deref(), &event).await? {
+        row = still_confirmed(desk, row, password).await?;
     }
     desk.catch_up().await?;
     Ok(by_cookie)
@@ -202,6 +205,17 @@ async fn confirmed(desk: &Desk, id: Uuid, password: &Password, client: &Client) 
     }
     admitted.succeeded(desk.store(), desk.clock().now()).await?;
     Ok(row)
+}
+
+/// The user of `row`, whose stored hash is another by now: of the same password, since a sign-in may have
+/// brought it up to the policy's cost meanwhile.
+async fn still_confirmed(desk: &Desk, row: UserRow, password: &Password) -> Result<UserRow, ApiError> {
+    let now = desk.store().user(row.id).await?.filter(|now| now.disabled_at.is_none());
+    let now = now.filter(|now| now.password_hash != row.password_hash).ok_or_else(|| desk.gone())?;
+    match desk.hasher().verify(password, now.password_hash.as_deref()).await? {
+        true => Ok(now),
+        false => Err(desk.gone()),
+    }
 }
 
 #[cfg(test)]

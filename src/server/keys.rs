@@ -6,10 +6,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Duration, Utc};
+use tokio::sync::Mutex;
 
 use super::DeskError;
 use super::config::Settings;
@@ -33,8 +34,11 @@ type Signers = Vec<(DateTime<Utc>, Arc<SigningKey>)>;
 pub(super) struct Keys {
     ring: Arc<ArcSwap<Keyring>>,
     signers: ArcSwap<Signers>,
-    /// Keys came or went, and have not been unsealed since.
-    are_due: AtomicBool,
+    /// How often keys came or went, as far as was heard.
+    heard: AtomicU64,
+    /// Up to which of those times they are in place; held while they are read, so that what was read earlier is never
+    /// put in place later.
+    in_place: Mutex<u64>,
 }
 
 impl Keys {
@@ -44,7 +48,8 @@ impl Keys {
         Ok(Self {
             ring: Arc::new(ArcSwap::from_pointee(ring)),
             signers: ArcSwap::from_pointee(signers),
-            are_due: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+            in_place: Mutex::new(0),
         })
     }
 
@@ -58,21 +63,24 @@ impl Keys {
     }
 
     /// Keys came or went.
-    pub(super) fn mark_due(&self) {
-        self.are_due.store(true, Ordering::SeqCst);
+    pub(super) fn note_change(&self) {
+        self.heard.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Takes over what the database holds, if that changed. Where it fails, things stay as they were, and it is
     /// tried again.
     pub(super) async fn renew_if_due(&self, store: &Store, vault: &Vault) -> Result<(), DeskError> {
-        if !self.are_due.load(Ordering::SeqCst) {
+        let mut in_place = self.in_place.lock().await;
+        // Before the keys are read: what comes meanwhile is read again.
+        let heard = self.heard.load(Ordering::SeqCst);
+        if *in_place == heard {
             return Ok(());
         }
         let (ring, signers) = unseal(store, vault).await?;
         // The ring first: what is signed can then be verified.
         self.ring.store(Arc::new(ring));
         self.signers.store(Arc::new(signers));
-        self.are_due.store(false, Ordering::SeqCst);
+        *in_place = heard;
         Ok(())
     }
 

@@ -271,7 +271,7 @@ impl Desk {
     /// [`ApiError`] when the database cannot be asked, or a new key cannot be unsealed.
     pub async fn catch_up(&self) -> Result<(), ApiError> {
         if self.inner.standing.catch_up().await?.keys {
-            self.inner.keys.mark_due();
+            self.inner.keys.note_change();
         }
         let renewed = self.inner.keys.renew_if_due(&self.inner.store, &self.inner.vault).await;
         renewed.map_err(|error| ApiError::Internal(error.to_string()))
@@ -284,7 +284,7 @@ impl Desk {
     /// As [`StoreError`] lists.
     pub async fn tidy(&self) -> Result<(), StoreError> {
         self.inner.standing.forget_expired();
-        self.inner.standing.write_uses().await?;
+        self.write_uses().await?;
         let settings = &self.inner.settings;
         let keep = Keep {
             sessions: self.lifetimes(),
@@ -294,6 +294,14 @@ impl Desk {
         let now = self.inner.clock.now();
         self.inner.store.reap(now, &keep).await?;
         keys::drop_spent(&self.inner.store, now, keep.leeway).await
+    }
+
+    /// Tells the database which sessions were in use.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn write_uses(&self) -> Result<(), StoreError> {
+        self.inner.standing.write_uses().await
     }
 
     /// Makes a new signing key when the newest is as old as `key.rotate_every_days` says. Of several servers, one

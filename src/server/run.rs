@@ -104,7 +104,7 @@ impl Running {
             serving.abort();
         }
         // What was in use is written once more; that it cannot be is no reason to fail now.
-        if let Err(error) = desk.tidy().await {
+        if let Err(error) = desk.write_uses().await {
             log::warn!("what is known in memory was not written: {error}");
         }
         desk.store().close().await;

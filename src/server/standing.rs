@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::store::{CLOCK_STEP, Change, Seq, Store, StoreError, UserRow};
+use super::store::{CLOCK_STEP, Change, PATIENCE, Seq, Store, StoreError, UserRow};
 use crate::clock::Clock;
 use crate::guard::{Recall, Refusal, Unavailable, User, UserSource};
 use crate::token::Claims;
@@ -106,23 +106,27 @@ impl Standing {
     /// # Errors
     /// As [`StoreError`] lists; what was known stays known.
     pub async fn catch_up(&self) -> Result<News, StoreError> {
+        // The wait for others who ask counts too.
+        let heard = tokio::time::timeout(PATIENCE, self.hear()).await;
+        heard.unwrap_or_else(|_| Err(StoreError::Unavailable("changes cannot be heard of within 5 s".into())))
+    }
+
+    async fn hear(&self) -> Result<News, StoreError> {
         let mut seen = self.seen.lock().await;
         let asked_at = self.clock.ticks();
-        let changes = self.store.changes_after(*seen).await?;
+        let (last, changes) = self.store.changes_after(*seen).await?;
         let mut news = News::default();
-        match changes.first() {
-            None => {}
-            // Some were cleared away before they were read, as after a long sleep of the machine.
-            Some((first, _)) if *first != *seen + 1 => {
-                *seen = self.learn_anew().await?;
-                news.keys = true;
+        let next = changes.first().map(|(first, _)| *first);
+        if last == *seen || next == Some(*seen + 1) {
+            for (seq, change) in changes {
+                self.apply(change, &mut news);
+                *seen = seq;
             }
-            Some(_) => {
-                for (seq, change) in changes {
-                    self.apply(change, &mut news);
-                    *seen = seq;
-                }
-            }
+        } else {
+            // Some were cleared away before they were read, as during a long sleep of the machine; or the database is
+            // an earlier one, restored.
+            *seen = self.learn_anew().await?;
+            news.keys = true;
         }
         self.heard.store(asked_at, Ordering::SeqCst);
         Ok(news)

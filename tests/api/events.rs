@@ -3,8 +3,9 @@
 use actix_web::http::Method;
 use chrono::Duration;
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Executor};
 
-use crate::app::{EMAIL, PASSWORD, TestApp};
+use crate::app::{EMAIL, PASSPHRASE, PASSWORD, TestApp};
 use crate::cli::Workplace;
 
 impl TestApp {
@@ -66,6 +67,89 @@ async fn each_thing_that_happens_to_an_account_is_recorded_with_who_when_and_fro
         assert_eq!(events[same].event.session, session, "{:?}", events[same]);
     }
     assert_eq!(events[2].event.at - events[1].event.at, Duration::seconds(1));
+}
+
+#[actix_rt::test]
+async fn a_change_of_the_account_and_the_end_of_a_session_are_recorded_with_whose_they_were() {
+    let app = TestApp::new().await;
+    let user = app.user_id().await;
+    let sign_in = async || {
+        let data = app.login(EMAIL, PASSWORD).await.expect_data("login");
+        format!("Bearer {}", data["token"].as_str().unwrap())
+    };
+    let (one, two, three) = (sign_in().await, sign_in().await, sign_in().await);
+    app.post("/auth/logout").authorization(&one).send().await;
+    let sessions = app.ask(Method::GET, "/user/sessions").authorization(&two).send().await;
+    let sessions = sessions.expect_data("sessions");
+    let other = sessions.as_array().unwrap().iter().find(|session| session["current"] == false).unwrap();
+    let path = format!("/user/sessions/{}", other["id"].as_str().unwrap());
+    app.ask(Method::DELETE, &path).authorization(&two).send().await;
+    app.get_user(three.strip_prefix("Bearer ").unwrap()).await.expect_refused("token_revoked", "ended");
+    let change = json!({"current_password": PASSWORD, "new_password": "seventeen blue lanterns"});
+    let changed = app.post("/user/password").authorization(&two).json(change).send().await;
+    let token = format!("Bearer {}", changed.expect_data("password")["token"].as_str().unwrap());
+    let proof = json!({"password": "seventeen blue lanterns"});
+    app.ask(Method::DELETE, "/user/").authorization(&token).json(proof).send().await;
+
+    let events = app.events().await;
+    let told: Vec<_> = events[4..].iter().map(|it| (it.event.kind.name(), it.event.user)).collect();
+    let of_user = |kind| (kind, Some(user));
+    assert_eq!(told, ["signed_out", "session_ended", "password_changed", "user_deleted"].map(of_user));
+    assert_eq!(events[4].event.session, events[1].event.session, "the session that was signed out");
+    assert_eq!(
+        events[5].event.session.map(|id| id.to_string()).as_deref(),
+        other["id"].as_str(),
+        "the session that was ended"
+    );
+    assert!(events.iter().all(|recorded| recorded.email.is_none()), "the address went with the user");
+    let all = format!("{events:?}");
+    for secret in [PASSWORD, "seventeen blue lanterns", &one[7..], &two[7..], &token[7..], "hpr_"] {
+        assert!(!all.contains(secret), "{secret} is in the record");
+    }
+}
+
+#[test]
+fn what_the_command_line_does_is_recorded_too() {
+    let place = Workplace::new();
+    place.add_user();
+    place.serve().stop("TERM").expect(0, "the installation is founded");
+    std::fs::write(place.path("users.csv"), "email,name,roles,password_hash\nbob@example.com,Bob,,\n")
+        .unwrap();
+    let passphrase = format!("{PASSPHRASE}\n");
+    let changes: &[(&[&str], &str, &str)] = &[
+        (&["user", "disable", EMAIL], "", "user_disabled"),
+        (&["user", "enable", EMAIL], "", "user_enabled"),
+        (&["user", "passwd", EMAIL, "--password-stdin"], "seventeen blue lanterns\n", "password_changed"),
+        (&["user", "import", "users.csv"], "", "users_imported"),
+        (&["user", "delete", EMAIL, "--yes"], "", "user_deleted"),
+        (&["key", "rotate", "--key-stdin"], &passphrase, "key_added"),
+        (
+            &["key", "passphrase", "--key-stdin"],
+            &format!("{PASSPHRASE}\nanother river of nineteen green lanterns\n"),
+            "passphrase_changed",
+        ),
+    ];
+    for (command, input, expected) in changes {
+        place.run(command, input).expect(0, expected);
+        let record = place.run(&["events", "--json"], "");
+        let last: Value =
+            serde_json::from_str(record.expect(0, "events").out.lines().last().unwrap()).unwrap();
+        assert_eq!(last["kind"], *expected, "{command:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn however_many_events_are_old_all_are_cleared_away() {
+    let app = TestApp::new().await;
+    let path = format!("sqlite://{}", app.folder.path().join("test.db").display());
+    let options: sqlx::sqlite::SqliteConnectOptions = path.parse().unwrap();
+    let mut database = options.connect().await.unwrap();
+    let old = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 2500) \
+               insert into events (at, kind) select 0, 'signed_in' from n";
+    database.execute(old).await.unwrap();
+    app.desk.tidy().await.unwrap();
+    let kinds: Vec<_> = app.events().await.iter().map(|recorded| recorded.event.kind.name()).collect();
+    assert_eq!(kinds, ["user_added"]);
 }
 
 #[actix_rt::test]

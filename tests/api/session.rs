@@ -7,6 +7,7 @@ use hallpass::server::events::EventKind;
 use serde_json::{Value, json};
 
 use crate::app::{EMAIL, PASSWORD, Reply, TestApp};
+use crate::secrets::holds;
 
 /// The two tokens of an answer.
 struct Pair {
@@ -115,6 +116,8 @@ async fn a_used_token_has_the_same_successor_for_the_grace_and_is_theft_later() 
         ("a repeat does not extend the grace", false, &[6_000, 4_000], Theft),
         ("repeats within the grace", false, &[3_000, 3_000, 3_000], SameSuccessor),
         ("a clock that went back", false, &[-5_000], SameSuccessor),
+        ("a clock that went back an hour", false, &[-3_600_000], SameSuccessor),
+        ("a clock that went back further than clocks do", false, &[-3_600_001], Theft),
     ];
     for (name, successor_used, steps, expected) in table {
         let app = TestApp::new().await;
@@ -142,8 +145,11 @@ async fn a_used_token_has_the_same_successor_for_the_grace_and_is_theft_later() 
         }
         assert_eq!(fate, *expected, "{name}");
         let after = app.get_user(&newest).await;
+        let passed = steps.iter().sum::<i64>();
         match fate {
-            Theft if steps.iter().sum::<i64>() < 3_600_000 => after.expect_refused("token_revoked", name),
+            // The access token is then one of times to come.
+            _ if passed < -60_000 => after.expect_refused("token_invalid", name),
+            Theft if passed < 3_600_000 => after.expect_refused("token_revoked", name),
             Theft => after.expect_refused("token_expired", name),
             _ => drop(after.expect_data(name)),
         }
@@ -363,7 +369,7 @@ async fn a_deleted_users_session_stays_as_an_id_alone_until_its_last_token_has_e
     let pair = Pair::of(&reply);
     let id = app.user_id().await;
     let event = app.event(EventKind::UserDeleted).user(id);
-    assert!(app.desk.store().delete_user(id, &event).await.unwrap());
+    assert!(app.desk.store().delete_user(id, None, &event).await.unwrap());
     let ended = app.desk.store().ended_sessions(app.clock.now()).await.unwrap();
     assert_eq!(ended.len(), 1);
     app.another().await.get_user(&pair.access).await.expect_refused("token_revoked", "after a restart");
@@ -482,7 +488,7 @@ async fn last_seen_is_written_at_most_once_a_minute_and_never_by_the_request() {
 }
 
 #[actix_rt::test]
-async fn refreshes_from_an_address_have_a_limit_of_their_own() {
+async fn refreshes_of_a_session_have_a_limit_whatever_address_they_come_from() {
     let app = TestApp::with(|settings| settings.throttle.refreshes_per_hour = 3).await;
     let mut pair = app.sign_in().await;
     for _ in 0..3 {
@@ -493,16 +499,38 @@ async fn refreshes_from_an_address_have_a_limit_of_their_own() {
     assert!(refused.header("retry-after").is_some());
     let elsewhere =
         app.post("/auth/refresh").peer("203.0.113.9").json(json!({"refresh_token": pair.refresh}));
-    Pair::of(&elsewhere.send().await);
+    elsewhere.send().await.expect_failure(429, "too_many_attempts", "from elsewhere");
+    let other = app.sign_in().await;
+    Pair::of(&app.refresh(&other.refresh).await);
     app.pass(Duration::hours(1)).await;
-    let newest = app.sign_in().await;
-    Pair::of(&app.refresh(&newest.refresh).await);
+    Pair::of(&app.refresh(&pair.refresh).await);
+}
+
+#[actix_rt::test]
+async fn of_an_address_only_failed_refreshes_are_counted_and_no_token_that_was_never_issued() {
+    let app = TestApp::with(|settings| settings.throttle.refreshes_per_hour = 3).await;
+    let honest = app.sign_in().await;
+    for _ in 0..5 {
+        // Each of a session of its own, all from one address.
+        Pair::of(&app.refresh(&app.sign_in().await.refresh).await);
+        expect_invalid(&app.refresh("hpr_none-of-ours").await, "junk");
+    }
+    let dead: Vec<Pair> = [app.sign_in().await, app.sign_in().await, app.sign_in().await].into();
+    for pair in &dead {
+        app.bearer(Method::POST, "/auth/logout", &pair.access).await;
+        expect_invalid(&app.refresh(&pair.refresh).await, "a session that has ended");
+    }
+    let delayed = app.refresh(&honest.refresh).await;
+    delayed.expect_failure(429, "too_many_attempts", "after three failures from there");
+    let elsewhere =
+        app.post("/auth/refresh").peer("203.0.113.9").json(json!({"refresh_token": honest.refresh}));
+    Pair::of(&elsewhere.send().await);
 }
 
 #[actix_rt::test]
 async fn no_refresh_token_rests_in_the_database_in_clear() {
     use base64::Engine;
-    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
     let app = TestApp::new().await;
     let mut issued = vec![app.sign_in().await.refresh];
@@ -510,38 +538,40 @@ async fn no_refresh_token_rests_in_the_database_in_clear() {
         let newest = issued.last().unwrap().clone();
         issued.push(Pair::of(&app.refresh(&newest).await).refresh);
     }
-    let spellings = |token: &str| {
-        let raw = URL_SAFE_NO_PAD.decode(token.strip_prefix("hpr_").unwrap()).unwrap();
-        let secret = raw[16..48].to_vec();
-        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        // At each of the three places that base64 can begin at, its middle is the same whatever comes before.
-        let in_base64 = (0..3).flat_map(|shift| {
-            let shifted = [vec![0; shift], secret.clone()].concat();
-            [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)]
-                .map(|text| text.as_bytes()[4..40].to_vec())
-        });
-        let mut all: Vec<Vec<u8>> = vec![
-            secret.clone(),
-            hex.to_uppercase().into_bytes(),
-            hex.into_bytes(),
-            token.as_bytes().to_vec(),
-        ];
-        all.extend(in_base64);
-        all
-    };
+    let secret =
+        |token: &str| URL_SAFE_NO_PAD.decode(token.strip_prefix("hpr_").unwrap()).unwrap()[16..48].to_vec();
     let found = |token: &str| {
         ["test.db", "test.db-wal"].iter().any(|name| {
             let file = std::fs::read(app.folder.path().join(name)).unwrap();
-            spellings(token).iter().any(|spelling| memchr::memmem::find(&file, spelling).is_some())
+            holds(&file, &secret(token)) || holds(&file, token.as_bytes())
         })
     };
     for token in &issued {
         assert!(!found(token), "{token}");
     }
-    // The control: one that is planted is found.
+    // The control: one that is planted is found, in whichever spelling.
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let planted = [
+        issued[2].clone(),
+        hex(secret(&issued[3])),
+        STANDARD.encode([b"x", &secret(&issued[4])[..]].concat()),
+    ];
     let event = app.event(EventKind::UserRenamed);
-    app.desk.store().set_name(app.user_id().await, Some(&issued[2]), &event).await.unwrap();
-    assert!(found(&issued[2]), "the search finds what is there");
+    for (token, text) in issued[2..5].iter().zip(planted) {
+        app.desk.store().set_name(app.user_id().await, Some(&text), &event).await.unwrap();
+        assert!(found(token), "the search finds {text}");
+    }
+}
+
+#[actix_rt::test]
+async fn an_account_is_deleted_only_while_the_password_that_was_typed_is_still_its_own() {
+    let app = TestApp::new().await;
+    let id = app.user_id().await;
+    let pair = app.sign_in().await;
+    let event = app.event(EventKind::UserDeleted);
+    assert!(!app.desk.store().delete_user(id, Some("a hash of before"), &event).await.unwrap());
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&pair.access).await.expect_data("nothing was written, and no session ended");
 }
 
 mod cookie {

@@ -14,7 +14,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{SqlSafeStr, Sqlite, Transaction};
+use sqlx::{Connection, SqlSafeStr, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{CLOCK_STEP, Change, Keep, PATIENCE, PasswordChange, Seq, StoreError, UserRow};
@@ -42,6 +42,7 @@ pub struct Store {
 }
 
 type InstallationColumns = (Uuid, u32, u32, u32, Vec<u8>, Vec<u8>, i64);
+type ChangeColumns = (Seq, Option<Seq>, Option<String>, Option<Vec<u8>>);
 type UserColumns = (Uuid, String, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>);
 
 macro_rules! user_columns {
@@ -51,6 +52,29 @@ macro_rules! user_columns {
 }
 
 use user_columns;
+
+/// What asks whether `$table` has rows of old, what clears a batch of them away, and what `$condition` is bound to.
+macro_rules! batch {
+    ($table:literal, $key:literal, $condition:literal, $limits:expr) => {
+        (
+            concat!("select 1 from ", $table, " where ", $condition, " limit 1"),
+            concat!(
+                "delete from ",
+                $table,
+                " where ",
+                $key,
+                " in (select ",
+                $key,
+                " from ",
+                $table,
+                " where ",
+                $condition,
+                " limit 1000)"
+            ),
+            Vec::from($limits),
+        )
+    };
+}
 
 macro_rules! insert_user {
     ($user:expr, $rest:literal) => {
@@ -87,7 +111,18 @@ impl Store {
             .foreign_keys(true)
             .pragma("secure_delete", "on");
         // The writer first: only it may switch a new database to WAL.
-        let writer = pool(1).connect_with(options.clone()).await?;
+        let writer = pool(1)
+            .before_acquire(|connection, _| {
+                Box::pin(async move {
+                    // When the disk is full, SQLite takes a transaction back by itself; sqlx's own rollback then fails, and
+                    // the connection counts a transaction for good that is none. Such a one is replaced. Before it
+                    // is asked, it finishes the rollback that it may still be at.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
+            .connect_with(options.clone())
+            .await?;
         migrate(&writer).await?;
         drop(lock);
         let readers = pool(4).connect_with(options.pragma("query_only", "on")).await?;
@@ -391,12 +426,18 @@ impl Store {
         .await
     }
 
-    /// Deletes the user. The ids of the sessions stay, without an owner, until their tokens have expired.
-    /// `false`: there is no such user.
+    /// Deletes the user; where `confirmed` is a hash, only if it is still that of the password, and the user is
+    /// enabled. The ids of the sessions stay, without an owner, until their tokens have expired. `false`: there is no
+    /// such user, and nothing was written.
     ///
     /// # Errors
     /// As [`StoreError`] lists.
-    pub async fn delete_user(&self, id: Uuid, event: &Event) -> Result<bool, StoreError> {
+    pub async fn delete_user(
+        &self,
+        id: Uuid,
+        confirmed: Option<&str>,
+        event: &Event,
+    ) -> Result<bool, StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
             end_sessions(&mut tx, id, event.at).await?;
@@ -404,11 +445,14 @@ impl Store {
                 .bind(id)
                 .execute(&mut *tx)
                 .await?;
-            let found = sqlx::query("delete from users where id = $1")
-                .bind(id)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
+            let found = sqlx::query(
+                "delete from users where id = $1 and ($2 is null or (password_hash = $2 and disabled_at is null))",
+            )
+            .bind(id)
+            .bind(confirmed)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
             if found == 0 {
                 return Ok(false);
             }
@@ -437,53 +481,73 @@ impl Store {
         .await
     }
 
-    /// The changes after number `seen`, in order.
+    /// The number of the last change, and those after number `seen` that are still kept, in order; of one moment.
     ///
     /// # Errors
     /// As [`StoreError`] lists.
-    pub async fn changes_after(&self, seen: Seq) -> Result<Vec<(Seq, Change)>, StoreError> {
+    pub async fn changes_after(&self, seen: Seq) -> Result<(Seq, Vec<(Seq, Change)>), StoreError> {
         bounded(async {
-            let rows: Vec<(Seq, String, Vec<u8>)> =
-                sqlx::query_as("select seq, kind, subject from changes where seq > $1 order by seq")
-                    .bind(seen)
-                    .fetch_all(&self.readers)
-                    .await?;
-            rows.into_iter().map(|(seq, kind, subject)| Ok((seq, change(&kind, &subject)?))).collect()
+            // One statement sees one moment. Where nothing is new, one row has the number alone.
+            let rows: Vec<ChangeColumns> = sqlx::query_as(
+                "select last.seq, changes.seq, kind, subject from sqlite_sequence as last \
+                 left join changes on changes.seq > $1 where last.name = 'changes' order by changes.seq",
+            )
+            .bind(seen)
+            .fetch_all(&self.readers)
+            .await?;
+            let last = rows.first().map_or(0, |(last, ..)| *last);
+            let changes = rows.into_iter().filter_map(|(_, seq, kind, subject)| {
+                let (seq, kind, subject) = (seq?, kind?, subject?);
+                Some(change(&kind, &subject).map(|change| (seq, change)))
+            });
+            Ok((last, changes.collect::<Result<_, _>>()?))
         })
         .await
     }
 
     /// Clears away what no server needs any more at `now`: changes that every server has long seen, tries
-    /// and events of old, and sessions that are over, once their last token has expired.
+    /// and events of old, and sessions that are over, once their last token has expired. A little at a time, so that
+    /// other writers get their turn however much there is.
     ///
     /// # Errors
     /// As [`StoreError`] lists.
     pub async fn reap(&self, now: DateTime<Utc>, keep: &Keep) -> Result<(), StoreError> {
         let before = |age: chrono::Duration| (now - age).timestamp_millis();
-        let clear = [
-            ("delete from changes where at < $1", before(chrono::Duration::hours(1))),
-            // A day without a try is forgotten by every curve.
-            ("delete from tries where last_at < $1", before(chrono::Duration::hours(25))),
-            ("delete from known_addresses where until < $1", now.timestamp_millis()),
-            ("delete from rotations where at < $1", before(keep.sessions.grace + CLOCK_STEP)),
-            ("delete from events where at < $1", before(keep.events)),
+        let sessions = [
+            before(keep.leeway + CLOCK_STEP),
+            before(keep.sessions.absolute + CLOCK_STEP),
+            before(keep.sessions.idle + CLOCK_STEP),
         ];
-        bounded(async {
-            let mut tx = self.begin().await?;
-            for (statement, limit) in clear {
-                sqlx::query(statement).bind(limit).execute(&mut *tx).await?;
+        for (old, clear, limits) in [
+            batch!("changes", "seq", "at < $1", [before(chrono::Duration::hours(1))]),
+            // A day without a try is forgotten by every curve.
+            batch!("tries", "slot", "last_at < $1", [before(chrono::Duration::hours(25))]),
+            batch!("known_addresses", "pair", "until < $1", [now.timestamp_millis()]),
+            batch!("rotations", "digest", "at < $1", [before(keep.sessions.grace + CLOCK_STEP)]),
+            batch!("events", "id", "at < $1", [before(keep.events)]),
+            batch!(
+                "sessions",
+                "id",
+                "token_until < $1 and (ended_at is not null or created_at <= $2 or refreshed_at <= $3)",
+                sessions
+            ),
+        ] {
+            while self.is_any(old, &limits).await? {
+                bounded(async {
+                    let clear = limits.iter().fold(sqlx::query(clear), |query, limit| query.bind(*limit));
+                    Ok(clear.execute(&self.writer).await.map(|_| ())?)
+                })
+                .await?;
             }
-            sqlx::query(
-                "delete from sessions where token_until < $1 \
-                 and (ended_at is not null or created_at <= $2 or refreshed_at <= $3)",
-            )
-            .bind(before(keep.leeway + CLOCK_STEP))
-            .bind(before(keep.sessions.absolute + CLOCK_STEP))
-            .bind(before(keep.sessions.idle + CLOCK_STEP))
-            .execute(&mut *tx)
-            .await?;
-            tx.commit().await?;
-            Ok(())
+        }
+        Ok(())
+    }
+
+    /// Whether `question` has a row: asked of a reader, which holds nobody up.
+    async fn is_any(&self, question: &'static str, limits: &[i64]) -> Result<bool, StoreError> {
+        bounded(async {
+            let question = limits.iter().fold(sqlx::query(question), |query, limit| query.bind(*limit));
+            Ok(question.fetch_optional(&self.readers).await?.is_some())
         })
         .await
     }
@@ -625,10 +689,13 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::InvalidSavePointStatement
             | sqlx::Error::Io(_) => busy(),
-            // SQLite's primary result codes: 5 busy, 6 locked, 8 read-only, 10 input/output, 13 full, 14 cannot open.
+            // SQLite's primary result codes: 5 busy, 6 locked, 8 read-only, 10 input/output, 13 full, 14 cannot open,
+            // 15 the locks of the write-ahead log cannot be had.
             sqlx::Error::Database(cause) => match cause.code().and_then(|code| code.parse::<u32>().ok()) {
-                Some(code) if [5, 6, 8, 10, 13, 14].contains(&(code & 0xff)) => busy(),
+                Some(code) if [5, 6, 8, 10, 13, 14, 15].contains(&(code & 0xff)) => busy(),
                 _ => Self::Failed(error.to_string()),
             },
             _ => Self::Failed(error.to_string()),

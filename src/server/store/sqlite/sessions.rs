@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::{Store, UserColumns, bounded, commit, note, time, user_columns, user_row};
 use crate::server::events::{Client, Event, EventKind};
-use crate::server::store::{Change, Lifetimes, NewSession, Presented, Rotation, SessionRow, StoreError};
+use crate::server::store::{
+    CLOCK_STEP, Change, Lifetimes, NewSession, Presented, Rotation, SessionRow, StoreError,
+};
 
 type SessionColumns = (Uuid, i64, i64, i64, Option<String>, Option<String>);
 
@@ -105,8 +107,12 @@ impl Store {
                     .bind(token.session)
                     .fetch_optional(&mut *tx)
                     .await?;
+            // A clock that stepped back may lengthen the grace, but not by more than it may step.
+            let is_repeat = |used_at: DateTime<Utc>| {
+                (used_at - CLOCK_STEP..used_at + lifetimes.grace).contains(&token.at)
+            };
             match used {
-                Some((salt, used_at)) if token.at < time(used_at)? + lifetimes.grace => {
+                Some((salt, used_at)) if is_repeat(time(used_at)?) => {
                     let salt = salt
                         .try_into()
                         .map_err(|_| StoreError::Failed("a rotation's salt is cut short".into()))?;
