@@ -27,7 +27,12 @@ export class HallpassError extends Error {
   }
 }
 
-const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+/** Resolves after so many seconds, or when the request is given up. */
+const wait = (seconds, signal) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener('abort', resolve);
+  });
 
 /** The claims of a token, which was not verified: that is the server's business. */
 function read(token) {
@@ -52,11 +57,11 @@ async function data(answer) {
 }
 
 /** Sends; where the answer asks for a short wait, waits and sends once more. */
-async function patiently(send) {
+async function patiently(send, signal) {
   const answer = await send();
   const seconds = [429, 503].includes(answer.status) ? retryAfter(answer) : null;
   if (seconds === null || seconds > PATIENCE_S) return answer;
-  await wait(seconds);
+  await wait(seconds, signal);
   return send();
 }
 
@@ -198,15 +203,17 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return session?.token ?? null;
   }
 
-  /** Sends with the token; where the server refuses that, once more with another. */
+  /** Sends with the token; where the server refuses that, once more with another of the same user. */
   async function authorized(send) {
     const first = await token();
+    const user = session?.claims.sub;
     const answer = await send(first);
     if (!first || answer.status !== 401) return answer;
     const { error } = await answer.clone().json().catch(() => ({}));
     if (!/^token_(expired|invalid|revoked)$/.test(error)) return answer;
     await refresh(first);
-    return session ? send(session.token) : answer;
+    // Another tab may have signed somebody else in, whose request this is not.
+    return session?.claims.sub === user ? send(session.token) : answer;
   }
 
   async function fetch(input, init) {
@@ -222,7 +229,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
         if (token) copy.headers.set('Authorization', `Bearer ${token}`);
         return globalThis.fetch(copy);
       };
-      return isSafe ? patiently(send) : send();
+      return isSafe ? patiently(send, request.signal) : send();
     });
   }
 
@@ -231,7 +238,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
       const user = await data(await fetch('user/')).catch((error) => {
         if (error.status !== 401) throw error;
       });
-      if (user && session) share({ ...session, user });
+      if (user && user.id === session?.claims.sub) share({ ...session, user });
     }
     return session?.user ?? null;
   }

@@ -261,6 +261,38 @@ test('an account is made and deleted', async (t) => {
   assert.equal((await failure(page, `client.signIn(${account})`)).error, 'credentials_invalid');
 });
 
+test('a request of one user is never repeated as another', async (t) => {
+  const server = await startServer(t);
+  server.cli(['user', 'add', 'bob@example.com', '--password-stdin'], PASSWORD);
+  const context = await openBrowser(t);
+  const [page, other] = [await openClient(context, `${server.url}/blank`), await openClient(context, `${server.url}/blank`)];
+  await signIn(page);
+  const renames = watch(context, '/user/');
+  await page.route('**/user/', async (route) => {
+    await other.evaluate((credentials) => window.client.signIn(credentials), { email: 'bob@example.com', password: PASSWORD });
+    await page.waitForFunction(() => window.heard.at(-1) === 'bob@example.com');
+    await route.fulfill({ status: 401, json: { code: 401, error: 'token_expired', message: '' } });
+  });
+  const rename = { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body: '{"name":"Ada"}' };
+  assert.equal(await page.evaluate(async (rename) => (await window.client.fetch('/user/', rename)).status, rename), 401);
+  assert.equal(renames.length, 1);
+});
+
+test('a request that is given up while it waits is over at once', async (t) => {
+  const server = await startServer(t);
+  const page = await openClient(await openBrowser(t), `${server.url}/blank`);
+  await signIn(page);
+  await page.route('**/user/', (route) => route.fulfill({ status: 503, headers: { 'Retry-After': '29' }, json: {} }), { times: 1 });
+  const refused = page.evaluate(() => {
+    window.given = new AbortController();
+    return window.client.fetch('/user/', { signal: window.given.signal }).then(() => null, ({ name }) => name);
+  });
+  await page.waitForResponse('**/user/');
+  await page.clock.install();
+  await page.evaluate(() => window.given.abort());
+  assert.equal(await refused, 'AbortError');
+});
+
 test('the token is sent nowhere but where it belongs', async (t) => {
   const server = await startServer(t);
   const elsewhere = `http://127.0.0.1:${await startApp(t, {})}`;
@@ -336,7 +368,7 @@ test('a page of another origin gets nowhere with the cookie', async (t) => {
     const script = () => page.evaluate((url) => fetch(url, { method: 'POST', mode: 'no-cors', credentials: 'include' }).then(() => null), refresh);
     assert.equal(await answer(script), expected, `a script from ${host}`);
     assert.equal(await answer(() => page.getByRole('button').click()), 415, `a form from ${host}`);
-    await page.close();
+    await page.waitForURL(refresh);
   }
   assert.equal(await userOf(await openClient(context, `http://localhost:${server.port}/blank`)), EMAIL, 'and the session goes on');
 });
