@@ -267,8 +267,8 @@ test('nothing moves for those who asked for that', async (t) => {
 const LOOKS = [
   ['light', { viewport: { width: 1200, height: 800 } }],
   ['dark', { viewport: { width: 1200, height: 800 }, colorScheme: 'dark' }],
-  ['phone', { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }],
-  ['phone-dark', { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme: 'dark' }],
+  ['phone', { viewport: { width: 320, height: 690 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }],
+  ['phone-dark', { viewport: { width: 320, height: 690 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme: 'dark' }],
 ];
 
 for (const [look, options] of LOOKS) {
