@@ -533,11 +533,14 @@ impl Store {
             ),
         ] {
             while self.is_any(old, &limits).await? {
-                bounded(async {
+                let cleared = bounded(async {
                     let clear = limits.iter().fold(sqlx::query(clear), |query, limit| query.bind(*limit));
-                    Ok(clear.execute(&self.writer).await.map(|_| ())?)
-                })
-                .await?;
+                    Ok(clear.execute(&self.writer).await?.rows_affected())
+                });
+                // Another server may have been first.
+                if cleared.await? == 0 {
+                    break;
+                }
             }
         }
         Ok(())
