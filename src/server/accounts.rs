@@ -6,12 +6,16 @@ use uuid::Uuid;
 use super::Desk;
 use super::error::ApiError;
 use super::events::{Client, Event, EventKind};
-use super::password::Password;
+use super::password::{Password, Strength};
 use super::sessions;
 use super::sign_in::{self, Prepared, SignedIn};
 use super::store::{PasswordChange, UserRow};
+use crate::failure::Fields;
 use crate::guard::User;
 use crate::token::Claims;
+
+/// The longest e-mail address (RFC 5321 §4.5.3.1).
+pub const MAX_EMAIL_BYTES: usize = 254;
 
 /// The most roles a user has.
 pub const MAX_ROLES: usize = 32;
@@ -26,8 +30,8 @@ pub fn parse_email(text: &str) -> Result<String, String> {
     if email.is_empty() {
         return Err("is required".into());
     }
-    if email.len() > 254 {
-        return Err("is longer than 254 bytes".into());
+    if email.len() > MAX_EMAIL_BYTES {
+        return Err(format!("is longer than {MAX_EMAIL_BYTES} bytes"));
     }
     let plausible = email.bytes().all(|byte| byte.is_ascii_graphic())
         && !email.bytes().any(|byte| b"\"(),:;<>[\\]".contains(&byte))
@@ -105,10 +109,38 @@ pub fn new_user(
     }
 }
 
-/// Makes an account for whoever asks. `email`, `name` and `password` have been checked.
+/// How good `password` would be for the user with this `email`.
 ///
 /// # Errors
-/// [`ApiError::RegistrationClosed`], [`ApiError::TooManyAttempts`], [`ApiError::EmailTaken`] (of two at once, one gets it),
+/// [`ApiError::TooManyAttempts`], [`ApiError::Overloaded`].
+pub async fn strength(
+    desk: &Desk,
+    password: &Password,
+    email: &str,
+    client: &Client,
+) -> Result<Strength, ApiError> {
+    let _place = desk.throttle().admit_judgement(client.counted_address())?;
+    Ok(desk.hasher().judge(password, email, desk.settings().password.min_length).await?)
+}
+
+/// Refuses a new password that is among the common ones.
+async fn check_uncommon(
+    desk: &Desk,
+    field: &'static str,
+    password: &Password,
+    email: &str,
+) -> Result<(), ApiError> {
+    let strength = desk.hasher().judge(password, email, desk.settings().password.min_length).await?;
+    match strength.reason {
+        None => Ok(()),
+        Some(reason) => Err(ApiError::ValidationFailed(Fields::from([(field, vec![reason])]))),
+    }
+}
+
+/// Makes an account for whoever asks. `email`, `name` and the shape of `password` have been checked.
+///
+/// # Errors
+/// [`ApiError::RegistrationClosed`], [`ApiError::ValidationFailed`] for a common password, [`ApiError::TooManyAttempts`], [`ApiError::EmailTaken`] (of two at once, one gets it),
 /// [`ApiError::Overloaded`], [`ApiError::Unavailable`].
 pub async fn register(
     desk: &Desk,
@@ -121,6 +153,7 @@ pub async fn register(
         return Err(ApiError::RegistrationClosed);
     }
     desk.throttle().admit_registration(desk.store(), client.counted_address(), desk.clock().now()).await?;
+    check_uncommon(desk, "password", password, &email).await?;
     let hash = desk.hasher().hash(password).await?;
     let row = new_user(email, name, vec![], hash, desk.clock().now());
     let event = Event::new(EventKind::UserAdded, row.created_at).user(row.id).by(client);
@@ -145,7 +178,8 @@ pub async fn rename(desk: &Desk, id: Uuid, name: &str, client: &Client) -> Resul
 /// session that asks is.
 ///
 /// # Errors
-/// [`ApiError::PasswordWrong`] when `current` is not the password; [`ApiError::TooManyAttempts`], [`ApiError::Overloaded`],
+/// [`ApiError::ValidationFailed`] for a common password; [`ApiError::PasswordWrong`] when `current` is not the password;
+/// [`ApiError::TooManyAttempts`], [`ApiError::Overloaded`],
 /// [`ApiError::Unavailable`]; [`ApiError::Gone`] when the user was deleted or disabled meanwhile.
 pub async fn change_password(
     desk: &Desk,
@@ -155,6 +189,9 @@ pub async fn change_password(
     new: &Password,
     client: &Client,
 ) -> Result<SignedIn, ApiError> {
+    let place = desk.throttle().admit_judgement(client.counted_address())?;
+    check_uncommon(desk, "new_password", new, claims.email.as_deref().unwrap_or_default()).await?;
+    drop(place);
     let mut row = confirmed(desk, id, current, client).await?;
     let by_cookie = sessions::is_by_cookie(desk, claims).await?;
     let hash = desk.hasher().hash(new).await?;

@@ -231,6 +231,16 @@ impl Throttle {
         Ok(Try { counted, pair, _in_flight: in_flight })
     }
 
+    /// Lets a new password from `address` be judged, which counts nothing but takes a place in flight while it is
+    /// done: nobody fills the queue with passwords to judge.
+    ///
+    /// # Errors
+    /// [`ApiError::TooManyAttempts`] when the address has its share of the queue already.
+    pub fn admit_judgement(&self, address: IpAddr) -> Result<impl Sized + use<>, ApiError> {
+        let share = if self.settings.on { self.share } else { usize::MAX };
+        self.fly(self.slot(Kind::Address, &[&block(address)]), share)
+    }
+
     /// Counts a registration from `address`.
     ///
     /// # Errors

@@ -138,6 +138,11 @@ async fn a_full_hashing_queue_is_told_as_overloaded_with_retry_after() {
     let reply = app.login(EMAIL, PASSWORD).await;
     reply.expect_failure(503, "overloaded", "no place in the queue");
     assert!(reply.header("retry-after").is_some_and(|secs| secs.parse::<u64>().is_ok()));
+    // What judges a new password may take as long as a hash, and waits in the same queue.
+    for path in ["/auth/password-strength", "/auth/register"] {
+        let body = json!({"email": "bob@example.com", "password": PASSWORD});
+        app.post(path).json(body).send().await.expect_failure(503, "overloaded", path);
+    }
 }
 
 #[actix_rt::test]

@@ -194,6 +194,11 @@ async fn one_address_holds_at_most_a_quarter_of_the_hashing_queue() {
     }
     assert!(matches!(admit(emails[3], STRANGER).await, Err(ApiError::TooManyAttempts(1))));
     assert!(admit(emails[3], HOME).await.is_ok(), "another address");
+    let judge = |address| {
+        app.post("/auth/password-strength").peer(address).json(json!({"password": PASSWORD})).send()
+    };
+    judge(STRANGER).await.expect_failure(429, "too_many_attempts", "a password to judge is one more");
+    judge(HOME).await.expect_data("from another address");
 }
 
 #[actix_rt::test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::Password;
+use super::{Password, Strength};
 
 /// What keeps a hash from being computed or compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,11 +29,13 @@ pub enum HashError {
 enum Task {
     Hash(Password),
     Verify(Password, String),
+    Judge { password: Password, email: String, min_chars: usize },
 }
 
 enum Outcome {
     Hash(String),
     Verify(bool),
+    Judge(Strength),
 }
 
 struct Job {
@@ -126,7 +128,7 @@ impl Hasher {
     pub async fn hash(&self, password: &Password) -> Result<String, HashError> {
         match self.queue.run(Task::Hash(password.clone())).await? {
             Outcome::Hash(hash) => Ok(hash),
-            Outcome::Verify(_) => unreachable!("a task to hash is answered with a hash"),
+            _ => unreachable!("a task to hash is answered with a hash"),
         }
     }
 
@@ -139,7 +141,25 @@ impl Hasher {
         let against = stored.unwrap_or(&self.decoy).to_owned();
         match self.queue.run(Task::Verify(password.clone(), against)).await? {
             Outcome::Verify(is_right) => Ok(is_right && stored.is_some()),
-            Outcome::Hash(_) => unreachable!("a task to verify is answered with a verdict"),
+            _ => unreachable!("a task to verify is answered with a verdict"),
+        }
+    }
+
+    /// How good `password` would be for the user with this `email`: an estimate that a stranger can make as dear as
+    /// a hash, and that therefore stands in the same queue.
+    ///
+    /// # Errors
+    /// [`HashError`], [`HashError::QueueFull`] at once.
+    pub async fn judge(
+        &self,
+        password: &Password,
+        email: &str,
+        min_chars: usize,
+    ) -> Result<Strength, HashError> {
+        let task = Task::Judge { password: password.clone(), email: email.to_owned(), min_chars };
+        match self.queue.run(task).await? {
+            Outcome::Judge(strength) => Ok(strength),
+            _ => unreachable!("a task to judge is answered with a judgement"),
         }
     }
 
@@ -228,6 +248,9 @@ impl Queue {
         let outcome = match &job.task {
             Task::Hash(password) => super::hash(password, self.cost).map(Outcome::Hash),
             Task::Verify(password, stored) => super::verify(password, stored).map(Outcome::Verify),
+            Task::Judge { password, email, min_chars } => {
+                Ok(Outcome::Judge(super::strength(password, email, *min_chars)))
+            }
         };
         // Nobody may be waiting any more; then the outcome is dropped.
         let _ = job.answer.send(outcome);

@@ -109,27 +109,29 @@ pub fn check_presented(password: &Password) -> Result<(), String> {
     }
 }
 
-/// What keeps `password` from becoming the password of the user with this `email`.
+/// What keeps `password` from becoming the password of the user with this `email`. It may take as long as a hash
+/// (a tenth of a second): see [`Hasher::judge`].
 ///
 /// # Errors
 /// The reason, and what to do instead.
 pub fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
+    check_shape(password, email, min_chars)?;
+    strength(password, email, min_chars).reason.map_or(Ok(()), Err)
+}
+
+/// The part of [`check_new`] that takes no time.
+///
+/// # Errors
+/// The reason, and what to do instead.
+pub fn check_shape(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
     check_presented(password)?;
-    let chars = password.expose().chars().count();
-    if chars < min_chars {
+    if password.expose().chars().count() < min_chars {
         return Err(format!("is shorter than {min_chars} characters; a few words make a good one"));
     }
-    if password.expose().trim().eq_ignore_ascii_case(email) {
-        return Err("is the e-mail address; choose another".into());
+    match password.expose().trim().eq_ignore_ascii_case(email) {
+        true => Err("is the e-mail address; choose another".into()),
+        false => Ok(()),
     }
-    // Nothing longer is common.
-    if chars <= ESTIMATED_CHARS {
-        let entropy = estimate(password, email);
-        if entropy.guesses() <= COMMON_GUESSES {
-            return Err(format!("is among those that are tried first{}; choose another", advice(&entropy)));
-        }
-    }
-    Ok(())
 }
 
 /// How good a password is, for a person who is choosing one.
@@ -140,29 +142,30 @@ pub struct Strength {
     score: u8,
     /// What keeps it from being taken, as the `fields` of a refused request say it; null where nothing does.
     #[schema(required = true)]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// What would make it better.
     advice: Vec<String>,
 }
 
-/// How good `password` would be for the user with this `email`.
-pub fn strength(password: &Password, email: &str, min_chars: usize) -> Strength {
-    let entropy = estimate(password, email);
+/// How good `password` would be for the user with this `email`: zxcvbn's estimate, whose cost grows with the
+/// square of the length and with every character that may stand for another, and is therefore bounded.
+fn strength(password: &Password, email: &str, min_chars: usize) -> Strength {
+    let (beginning, is_whole) = match password.expose().char_indices().nth(ESTIMATED_CHARS) {
+        Some((end, _)) => (&password.expose()[..end], false),
+        None => (password.expose(), true),
+    };
+    let entropy = zxcvbn::zxcvbn(beginning, &[email]);
+    // Nothing longer is common.
+    let is_common = is_whole && entropy.guesses() <= COMMON_GUESSES;
+    let reason = check_shape(password, email, min_chars).err().or_else(|| {
+        is_common.then(|| format!("is among those that are tried first{}; choose another", advice(&entropy)))
+    });
     let suggestions = entropy.feedback().map(|feedback| feedback.suggestions()).unwrap_or_default();
     Strength {
         score: u8::from(entropy.score()),
-        reason: check_new(password, email, min_chars).err(),
+        reason,
         advice: suggestions.iter().map(ToString::to_string).collect(),
     }
-}
-
-/// What zxcvbn thinks of the password's beginning: its cost grows with the square of the length.
-fn estimate(password: &Password, email: &str) -> zxcvbn::Entropy {
-    let beginning = match password.expose().char_indices().nth(ESTIMATED_CHARS) {
-        Some((end, _)) => &password.expose()[..end],
-        None => password.expose(),
-    };
-    zxcvbn::zxcvbn(beginning, &[email])
 }
 
 /// What zxcvbn says against a password, in words that a person can act on.

@@ -13,10 +13,11 @@ use zeroize::Zeroizing;
 use super::body::{Body, OptionalBody};
 use super::{Checked, Tokens, created, data, ended, endpoint, tokens, user_id};
 use crate::guard::{AuthUser, Refused, User};
+use crate::server::accounts::MAX_EMAIL_BYTES;
 use crate::server::error::ApiError;
 use crate::server::events::Client;
 use crate::server::openapi::{EMAIL, Operation, PASSWORD, a_user, challenge, some_tokens};
-use crate::server::password::{Password, Strength, strength};
+use crate::server::password::{Password, Strength};
 use crate::server::sessions::{self, RefreshCredential};
 use crate::server::{Desk, X_HALLPASS, accounts, cookie, sign_in};
 use crate::token::Claims;
@@ -70,7 +71,8 @@ pub(crate) fn operations() -> Vec<Operation> {
                 200,
                 "What is to be said of it",
                 json!({"score": 4, "reason": null, "advice": []}),
-            ),
+            )
+            .hashes(),
         post("/auth/refresh", "refresh", "Renew the tokens")
             .text(
                 "The refresh token is good once; the same one again within ten seconds (`session.reuse_grace_s`) gets the same \
@@ -172,10 +174,15 @@ struct StrengthRequest {
     email: Option<String>,
 }
 
-async fn password_strength(desk: web::Data<Desk>, Body(request): Body<StrengthRequest>) -> HttpResponse {
+async fn password_strength(
+    desk: web::Data<Desk>,
+    client: Client,
+    Body(request): Body<StrengthRequest>,
+) -> Result<HttpResponse, ApiError> {
     let password = request.password.unwrap_or_default();
-    let email = request.email.unwrap_or_default();
-    data(strength(&password, email.trim(), desk.settings().password.min_length))
+    // What is longer is nobody's address.
+    let email = request.email.filter(|email| email.len() <= MAX_EMAIL_BYTES).unwrap_or_default();
+    Ok(data(accounts::strength(&desk, &password, email.trim(), &client).await?))
 }
 
 #[derive(Default, Deserialize, ToSchema)]

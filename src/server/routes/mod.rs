@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::failure::Fields;
 use crate::guard::{AuthUser, User};
 use crate::server::error::ApiError;
-use crate::server::password::{Password, check_new, check_presented};
+use crate::server::password::{Password, check_presented, check_shape};
 use crate::server::sign_in::SignedIn;
 use crate::server::{Desk, accounts, cookie};
 
@@ -151,7 +151,8 @@ impl Checked {
         self.take(field, check_presented(&password).map(|()| password))
     }
 
-    /// A password that is to become that of the user with this `email`.
+    /// A password that is to become that of the user with this `email`; how common it is, is asked later, since
+    /// that takes time.
     pub(crate) fn new_password(
         &mut self,
         field: &'static str,
@@ -160,7 +161,7 @@ impl Checked {
         desk: &Desk,
     ) -> Password {
         let password = given.unwrap_or_default();
-        let verdict = check_new(&password, email, desk.settings().password.min_length);
+        let verdict = check_shape(&password, email, desk.settings().password.min_length);
         self.take(field, verdict.map(|()| password))
     }
 
