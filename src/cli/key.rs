@@ -39,7 +39,8 @@ pub(super) enum KeyCommand {
     },
     /// Kill a signing key and every token that it signed, at once
     Revoke {
-        /// The key's name, as hallpass key list shows it
+        /// The key's name, as hallpass key list shows it; it may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Change the passphrase; no token dies of it. With --key-stdin: the current one, then the new one, a line each
@@ -165,6 +166,14 @@ async fn foretell(store: &Store, settings: &Settings) -> Result<(), Failed> {
             "this database has no keys yet; hallpass serve makes them at its first start",
         ));
     };
+    if newest.sealed.signs_from > now {
+        say(format_args!(
+            "would make none: {} was made already, and signs from {}",
+            newest.sealed.kid,
+            rfc3339(newest.sealed.signs_from)
+        ));
+        return Ok(());
+    }
     let ahead = chrono::Duration::from_std(settings.key.publish_ahead).map_err(Failed::running)?;
     let from = now + ahead;
     say(format_args!(

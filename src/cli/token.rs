@@ -55,7 +55,11 @@ pub(super) fn run(common: &Common, command: TokenCommand) -> Result<(), Failed> 
             };
             judge(token, |token, now| {
                 verify(token, &ring, &expected(token), now).map_err(|error| error.to_string()).map(|claims| {
-                    format!("{}, {}", claims.sub, relative("expires", claims.expires_at(), now))
+                    format!(
+                        "{}, {}",
+                        claims.sub.escape_debug(),
+                        relative("expires", claims.expires_at(), now)
+                    )
                 })
             })
         }
@@ -212,9 +216,11 @@ fn whose(common: &Common, kid: Option<&str>, now: DateTime<Utc>) -> Result<Strin
     let Some(kid) = kid else {
         return Ok("the token names none".into());
     };
+    // Whoever made the token chose it: it stays on its line, and moves no cursor.
+    let shown = kid.escape_debug();
     let settings = common.settings(None)?;
     if !settings.database.url.path().exists() {
-        return Ok(format!("{kid}; there is no database here to compare with"));
+        return Ok(format!("{shown}; there is no database here to compare with"));
     }
     let rows = block_on(async {
         let store = open_store(&settings).await?;
@@ -225,8 +231,8 @@ fn whose(common: &Common, kid: Option<&str>, now: DateTime<Utc>) -> Result<Strin
     let leeway = Duration::from_std(settings.token.leeway).unwrap_or_default();
     let known = rows.iter().zip(states(&rows, now, leeway)).find(|(row, _)| row.sealed.kid == kid);
     Ok(match known {
-        Some((row, state)) => format!("{kid}, which is ours ({}, {state})", row.sealed.algorithm),
-        None => format!("{kid}, which is not ours, or no more"),
+        Some((row, state)) => format!("{shown}, which is ours ({}, {state})", row.sealed.algorithm),
+        None => format!("{shown}, which is not ours, or no more"),
     })
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Keys {
 impl Keys {
     /// Unseals every key of the database.
     pub(super) async fn open(store: &Store, vault: &Vault) -> Result<Self, DeskError> {
-        let (ring, signers) = unseal(store, vault).await?;
+        let (ring, signers) = unseal(&store.signing_keys().await?, vault)?;
         Ok(Self {
             ring: Arc::new(ArcSwap::from_pointee(ring)),
             signers: ArcSwap::from_pointee(signers),
@@ -76,7 +76,17 @@ impl Keys {
         if *in_place == heard {
             return Ok(());
         }
-        let (ring, signers) = unseal(store, vault).await?;
+        let rows = store.signing_keys().await?;
+        let (ring, signers) = match unseal(&rows, vault) {
+            Ok(unsealed) => unsealed,
+            Err(error) => {
+                // One that does not open must not keep alive another that was revoked.
+                log::error!("{error}; the keys that were known before are used, without those that are gone");
+                let is_there = |key: &SigningKey| rows.iter().any(|row| row.sealed.kid == key.kid());
+                let known = self.signers.load();
+                ring_of(known.iter().filter(|(_, key)| is_there(key)).cloned().collect())?
+            }
+        };
         // The ring first: what is signed can then be verified.
         self.ring.store(Arc::new(ring));
         self.signers.store(Arc::new(signers));
@@ -93,12 +103,13 @@ impl Keys {
     }
 }
 
-/// Unseals every key of the database. All or none: a key that does not open ends it.
-async fn unseal(store: &Store, vault: &Vault) -> Result<(Keyring, Signers), DeskError> {
-    let mut signers = Signers::new();
-    for KeyRow { sealed, .. } in store.signing_keys().await? {
-        signers.push((sealed.signs_from, Arc::new(open(&sealed, vault)?)));
-    }
+/// Unseals every key. All or none: a key that does not open ends it.
+fn unseal(rows: &[KeyRow], vault: &Vault) -> Result<(Keyring, Signers), DeskError> {
+    let open = |row: &KeyRow| Ok((row.sealed.signs_from, Arc::new(open(&row.sealed, vault)?)));
+    ring_of(rows.iter().map(open).collect::<Result<_, DeskError>>()?)
+}
+
+fn ring_of(signers: Signers) -> Result<(Keyring, Signers), DeskError> {
     let ring = Keyring::new(signers.iter().map(|(_, key)| key.verifying_key().clone()))
         .map_err(|_| DeskError::NoSigningKey)?;
     Ok((ring, signers))
@@ -118,7 +129,7 @@ fn open(sealed: &SealedKey, vault: &Vault) -> Result<SigningKey, DeskError> {
 /// # Errors
 /// [`DeskError`] for the first that does not open.
 pub async fn check(store: &Store, vault: &Vault) -> Result<usize, DeskError> {
-    Ok(unseal(store, vault).await?.1.len())
+    Ok(unseal(&store.signing_keys().await?, vault)?.1.len())
 }
 
 /// A new signing key for `algorithm`, sealed; it signs from `signs_from` on.

@@ -2,6 +2,7 @@
 
 use chrono::Duration;
 use hallpass::server::Desk;
+use hallpass::server::events::EventKind;
 use hallpass::server::keys::{self, Rotated, State, states};
 use hallpass::server::store::Store;
 use hallpass::server::vault::Vault;
@@ -239,6 +240,80 @@ async fn a_rotation_while_the_last_one_is_not_yet_in_force_makes_no_key() {
     assert!(matches!(app.rotate().await, Rotated::Meanwhile));
     app.clock.advance(Duration::milliseconds(1));
     assert!(matches!(app.rotate().await, Rotated::Made(_)));
+}
+
+#[actix_rt::test]
+async fn a_key_made_under_a_shorter_lifetime_is_kept_for_the_longest_that_a_server_signs_for() {
+    let app =
+        TestApp::with(|settings| settings.token.lifetime = std::time::Duration::from_secs(86_400)).await;
+    let shell = {
+        let mut settings = app.desk.settings().clone();
+        settings.token.lifetime = std::time::Duration::from_secs(3_600);
+        settings
+    };
+    let vault = app.vault().await;
+    let rotate = async || {
+        keys::rotate(app.desk.store(), &vault, &shell, app.clock.now()).await.unwrap();
+        app.desk.catch_up().await.unwrap();
+        app.pass(Duration::seconds(5)).await;
+    };
+    rotate().await;
+    let token = app.token().await;
+    rotate().await;
+    app.pass(Duration::hours(2)).await;
+    app.desk.tidy().await.unwrap();
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&token).await.expect_data("it lives for a day");
+}
+
+#[actix_rt::test]
+async fn a_row_that_does_not_unseal_keeps_no_revoked_key_alive_and_refuses_nobody() {
+    let app = TestApp::new().await;
+    let revoked = app.token().await;
+    app.rotate().await;
+    app.desk.catch_up().await.unwrap();
+    app.pass(Duration::seconds(5)).await;
+    let good = app.token().await;
+    app.rotate().await;
+    let damaged = app.kids().await.pop().unwrap();
+    let path = format!("sqlite://{}", app.folder.path().join("test.db").display());
+    let options: sqlx::sqlite::SqliteConnectOptions = path.parse().unwrap();
+    let mut database = options.connect().await.unwrap();
+    let damage = sqlx::query("update signing_keys set sealed = x'00' where kid = $1").bind(damaged);
+    damage.execute(&mut database).await.unwrap();
+    let event = app.event(EventKind::KeyRevoked);
+    assert!(app.desk.store().remove_key(&kid(&revoked), &event).await.unwrap());
+
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&revoked).await.expect_refused("token_invalid", "revoked");
+    app.get_user(&good).await.expect_data("of a key that is still there");
+    assert_eq!(kid(&app.token().await), kid(&good), "and people sign in");
+}
+
+#[test]
+fn what_a_token_names_as_its_key_stays_on_its_line() {
+    use base64::Engine;
+    let part = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
+    let header = r#"{"alg":"EdDSA","kid":"\u001b[31mx\nkey: forged, which is ours"}"#;
+    let token = format!("{}.{}.{}", part(header), part("{}"), part("s"));
+    let shown = founded().run(&["token", "inspect", "-"], format!("{token}\n"));
+    let out = &shown.expect(0, "inspect").out;
+    assert!(!out.contains('\u{1b}') && !out.contains("\nkey: forged"), "{out}");
+    assert_eq!(out.lines().filter(|line| line.starts_with("key: ")).count(), 1, "{out}");
+}
+
+#[test]
+fn a_key_may_be_named_that_begins_with_a_hyphen() {
+    let place = founded();
+    place.run(&["key", "revoke", "-abcdef"], "").expect_error(1, "there is no key \"-abcdef\"");
+}
+
+#[test]
+fn a_dry_run_while_a_key_waits_says_that_none_would_be_made() {
+    let place = founded().variable("HALLPASS_KEY__PUBLISH_AHEAD_S", "3600");
+    place.run(&["key", "rotate", "--key-stdin"], format!("{PASSPHRASE}\n")).expect(0, "rotate");
+    let told = place.run(&["key", "rotate", "--dry-run"], "");
+    assert!(told.expect(0, "dry run").out.starts_with("would make none: "), "{told:?}");
 }
 
 /// A place whose database a server has founded.

@@ -143,6 +143,8 @@ impl Store {
     }
 }
 
+/// Inserts a key. Whoever makes it may have another setting than the servers that will sign with it: it is kept for
+/// as long as the longest that any of them has told of.
 pub(super) async fn insert_key(
     tx: &mut Transaction<'_, Sqlite>,
     key: &SealedKey,
@@ -150,7 +152,7 @@ pub(super) async fn insert_key(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "insert into signing_keys (kid, algorithm, purpose, created_at, signs_from, token_lifetime, sealed) \
-         values ($1, $2, $3, $4, $5, $6, $7)",
+         values ($1, $2, $3, $4, $5, max($6, coalesce((select max(token_lifetime) from signing_keys), 0)), $7)",
     )
     .bind(&key.kid)
     .bind(&key.algorithm)
