@@ -1,5 +1,6 @@
 //! Start, dispatch, exit code.
 
+mod inherited;
 mod wipe;
 
 use std::process::ExitCode;
@@ -8,5 +9,5 @@ use std::process::ExitCode;
 static ALLOCATOR: wipe::WipingAllocator = wipe::WipingAllocator;
 
 fn main() -> ExitCode {
-    hallpass::cli::main()
+    hallpass::cli::main(inherited::take)
 }

@@ -1,5 +1,5 @@
 //! The allocator of the binary: the system's, which also overwrites what is freed while secrets are about.
-//! The only unsafe code of the project.
+//! With the descriptors' file, the only unsafe code of the project.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 

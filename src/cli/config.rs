@@ -1,7 +1,6 @@
 //! `hallpass config`: the settings in force, and where each comes from.
 
-use std::io::Write as _;
-
+use super::out::say;
 use super::{Common, Failed};
 use crate::server::config::{ConfigError, Loaded, Sources};
 
@@ -30,13 +29,9 @@ pub(super) fn load(common: &Common, bind: Option<&str>) -> Result<Loaded, Config
 
 pub(super) fn run(common: &Common) -> Result<(), Failed> {
     let loaded = load(common, None)?;
-    let mut out = std::io::stdout().lock();
     for (field, value, origin) in loaded.report() {
         let value = if value.is_empty() { "(not set)" } else { &value };
-        // A reader that has gone, as with `| head`, wants no more.
-        if writeln!(out, "{:<24} = {value:<32} # {origin}", field.name).is_err() {
-            break;
-        }
+        say(format_args!("{:<24} = {value:<32} # {origin}", field.name))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::out::say;
 use super::serve::listen;
 use super::unlock::found;
 use super::{Failed, block_on, log};
@@ -61,7 +62,8 @@ fn random() -> Zeroizing<String> {
 }
 
 fn introduce(url: &str, password: &str) {
-    println!(
+    // Who cannot read it can stop the demo.
+    let _ = say(format_args!(
         r#"
 A demo: everything is thrown away when you press Ctrl-C.
 The user is {EMAIL}, the password {password}. Sign in at {url}, or paste into another terminal:
@@ -70,5 +72,5 @@ curl -i {url}/user/
 TOKEN=$(curl -s {url}/auth/login -H 'Content-Type: application/json' -d '{{"email":"{EMAIL}","password":"{password}"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
 curl -i {url}/user/ -H "Authorization: Bearer $TOKEN"
 "#
-    );
+    ));
 }

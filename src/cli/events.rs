@@ -6,7 +6,8 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use clap::Args;
 use serde_json::json;
 
-use super::user::{find, rfc3339, say};
+use super::out::say;
+use super::user::{find, rfc3339};
 use super::{Common, Failed, with_store};
 use crate::clock::Clock;
 use crate::server::store::{RecordedEvent, Store};
@@ -52,7 +53,7 @@ async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<
         let is_last = page.len() < PAGE as usize;
         for recorded in page {
             seen = recorded.number;
-            say(format_args!("{}", if args.json { as_json(&recorded) } else { as_text(&recorded) }));
+            say(format_args!("{}", if args.json { as_json(&recorded) } else { as_text(&recorded) }))?;
         }
         match (is_last, args.follow) {
             (false, _) => {}

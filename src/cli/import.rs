@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::Failed;
+use super::out::{remark, say, unwritten};
 use crate::clock::Clock;
 use crate::server::accounts::{new_user, parse_email, parse_name, parse_roles};
 use crate::server::events::{Event, EventKind};
@@ -66,9 +67,10 @@ pub(super) async fn import(store: &Store, path: &Path) -> Result<(), Failed> {
     let Counts { added, there, refused } = import.counts;
     progress.finish_and_clear();
     let summary = format!("{added} added, {there} there already and left as they are, {refused} refused");
-    println!("{summary}");
+    // That some were refused is told in any case.
+    let said = say(format_args!("{summary}"));
     match refused {
-        0 => Ok(()),
+        0 => said,
         _ => Err(Failed::running(format!(
             "{refused} lines were refused; mend them and import the file again, the others stay"
         ))),
@@ -146,7 +148,7 @@ impl Import<'_> {
 
     fn refuse(&mut self, number: u64, reason: &str) {
         self.counts.refused += 1;
-        self.progress.suspend(|| eprintln!("line {number}: {reason}"));
+        self.progress.suspend(|| remark(format_args!("line {number}: {reason}")));
     }
 
     async fn flush(&mut self) -> Result<(), Failed> {
@@ -240,8 +242,8 @@ impl<W: Write> Lines<W> {
 
 /// Writes every user to standard output, by address, as import reads them.
 pub(super) async fn export(store: &Store, as_json: bool) -> Result<(), Failed> {
-    let failed = |error| Failed::running(format!("standard output cannot be written: {error}"));
-    let mut lines = Lines::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(failed)?;
+    let mut lines =
+        Lines::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(unwritten)?;
     let (mut after, mut disabled) = (String::new(), 0);
     loop {
         let page = store.users(&after, BATCH as u32).await?;
@@ -256,12 +258,12 @@ pub(super) async fn export(store: &Store, as_json: bool) -> Result<(), Failed> {
                 // The format has no word for disabled; without a hash nobody signs in.
                 password_hash: user.password_hash.as_deref().filter(|_| user.disabled_at.is_none()),
             };
-            lines.write(&line).map_err(failed)?;
+            lines.write(&line).map_err(unwritten)?;
         }
     }
-    lines.flush().map_err(failed)?;
+    lines.flush().map_err(unwritten)?;
     if disabled > 0 {
-        eprintln!("{disabled} disabled users are written without their password hash");
+        remark(format_args!("{disabled} disabled users are written without their password hash"));
     }
     Ok(())
 }

@@ -4,10 +4,11 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::out::say;
 use super::secret::KeySource;
 use super::terminal::Terminal;
 use super::unlock::{Existing, unlock_existing};
-use super::user::{rfc3339, say};
+use super::user::rfc3339;
 use super::{Common, Failed, with_store};
 use crate::clock::Clock;
 use crate::server::config::Settings;
@@ -59,7 +60,7 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
         KeyCommand::Check { key } => {
             let Existing { vault, .. } = unlock_existing(store, &key).await?;
             let count = keys::check(store, &vault).await.map_err(Failed::running)?;
-            say(format_args!("the passphrase is right; {} unsealed", counted(count)));
+            say(format_args!("the passphrase is right; {} unsealed", counted(count)))?;
         }
         KeyCommand::List { json } => list(store, settings, json).await?,
         KeyCommand::Rotate { dry_run: true, .. } => foretell(store, settings).await?,
@@ -74,11 +75,11 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
                     made.kid,
                     made.algorithm,
                     rfc3339(made.signs_from)
-                )),
+                ))?,
                 Rotated::Meanwhile => {
                     say(format_args!(
                         "another rotation has just made a key, so none was made; hallpass key list shows it"
-                    ));
+                    ))?;
                 }
             }
         }
@@ -95,7 +96,7 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
             }
             say(format_args!(
                 "the passphrase is changed; running servers go on, and ask for the new one at their next start"
-            ));
+            ))?;
         }
     }
     Ok(())
@@ -140,11 +141,10 @@ async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), F
                 })
             })
             .collect();
-        say(format_args!("{}", serde_json::to_string_pretty(&keys).map_err(Failed::running)?));
-        return Ok(());
+        return say(format_args!("{}", serde_json::to_string_pretty(&keys).map_err(Failed::running)?));
     }
     if rows.is_empty() {
-        say(format_args!("no keys yet; hallpass serve makes the first at its first start"));
+        say(format_args!("no keys yet; hallpass serve makes the first at its first start"))?;
     }
     for (row, state) in rows.iter().zip(states) {
         say(format_args!(
@@ -152,7 +152,7 @@ async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), F
             row.sealed.kid,
             row.sealed.algorithm,
             rfc3339(row.sealed.created_at)
-        ));
+        ))?;
     }
     Ok(())
 }
@@ -167,12 +167,11 @@ async fn foretell(store: &Store, settings: &Settings) -> Result<(), Failed> {
         ));
     };
     if newest.sealed.signs_from > now {
-        say(format_args!(
+        return say(format_args!(
             "would make none: {} was made already, and signs from {}",
             newest.sealed.kid,
             rfc3339(newest.sealed.signs_from)
         ));
-        return Ok(());
     }
     let ahead = chrono::Duration::from_std(settings.key.publish_ahead).map_err(Failed::running)?;
     let from = now + ahead;
@@ -180,21 +179,19 @@ async fn foretell(store: &Store, settings: &Settings) -> Result<(), Failed> {
         "would make a new {} key and publish it at once; it would sign from {}",
         settings.token.algorithm,
         rfc3339(from)
-    ));
+    ))?;
     say(format_args!(
         "{} ({}) would retire then, and be dropped once its last token has expired, about {}",
         newest.sealed.kid,
         newest.sealed.algorithm,
         rfc3339(from + newest.token_lifetime + leeway(settings))
-    ));
-    say(format_args!("no token would die of it; nothing was done"));
-    Ok(())
+    ))?;
+    say(format_args!("no token would die of it; nothing was done"))
 }
 
 async fn revoke(store: &Store, kid: &str) -> Result<(), Failed> {
     if store.remove_key(kid, &Event::new(EventKind::KeyRevoked, Clock::system().now())).await? {
-        say(format_args!("{kid} is revoked, and every token that it signed"));
-        return Ok(());
+        return say(format_args!("{kid} is revoked, and every token that it signed"));
     }
     let is_there = store.signing_keys().await?.iter().any(|row| row.sealed.kid == kid);
     Err(Failed::running(match is_there {

@@ -8,6 +8,7 @@ mod import;
 mod key;
 mod log;
 mod openapi;
+mod out;
 mod secret;
 mod serve;
 mod signals;
@@ -22,6 +23,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use out::{remark, say};
 
 use crate::server::config::{ConfigError, Settings};
 use crate::server::store::{Store, StoreError};
@@ -73,7 +76,8 @@ enum Command {
     Config,
 }
 
-/// Why the process ends otherwise than well. The one line that the operator sees, and the exit status.
+/// Why the process ends otherwise than well. The one line that the operator sees (none where it is empty), and the
+/// exit status.
 #[derive(Debug)]
 struct Failed {
     message: String,
@@ -109,22 +113,24 @@ impl From<StoreError> for Failed {
     }
 }
 
-/// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
+/// Runs the command that the process was started with. `inherited` takes over a descriptor that it was started with.
+pub fn main(inherited: secret::Inherited) -> ExitCode {
     harden::harden();
+    // Before anything of our own is open, which a descriptor's number could name by mistake.
+    let arguments = secret::with_inherited(inherited, Cli::try_parse);
     signals::watch();
-    let outcome = match Cli::try_parse() {
+    let outcome = match arguments {
         Ok(cli) => run(cli),
         Err(error) if error.use_stderr() => Err(Failed::usage(one_line(&error))),
-        Err(help) => {
-            print!("{help}");
-            return ExitCode::SUCCESS;
-        }
+        // The help or the version, which end in a line's end of their own.
+        Err(asked) => say(format_args!("{}", asked.to_string().trim_end())),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
-            eprintln!("hallpass: {}", failed.message.replace('\n', " "));
+            if !failed.message.is_empty() {
+                remark(format_args!("hallpass: {}", failed.message.replace('\n', " ")));
+            }
             ExitCode::from(failed.status)
         }
     }

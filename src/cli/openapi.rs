@@ -3,11 +3,10 @@
 mod markdown;
 mod postman;
 
-use std::io::Write as _;
-
 use serde_json::Value;
 
 use super::Failed;
+use super::out::say;
 use crate::server::openapi;
 
 /// In which form.
@@ -27,9 +26,7 @@ pub(super) fn run(args: &OpenapiArgs) -> Result<(), Failed> {
         (_, true) => markdown::page(&document()),
         _ => openapi::json().to_owned(),
     };
-    // A reader that has gone, as with `| head`, wants no more.
-    let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
-    Ok(())
+    say(format_args!("{}", text.trim_end()))
 }
 
 fn document() -> Value {

@@ -1,10 +1,13 @@
 //! Secrets that nobody types: from standard input, a descriptor, a file, or the environment. Each is the
 //! first line, without its end.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use secrecy::SecretString;
@@ -14,6 +17,52 @@ use super::Failed;
 
 /// The longest secret, bytes.
 const MAX_BYTES: usize = 1024;
+
+/// What takes over a descriptor that the process was started with, by its number.
+pub type Inherited = fn(RawFd) -> io::Result<OwnedFd>;
+
+thread_local! {
+    /// There while the arguments are read.
+    static INHERITED: Cell<Option<Inherited>> = const { Cell::new(None) };
+}
+
+/// Reads arguments with `parse`, in which a descriptor may be named.
+pub(super) fn with_inherited<T>(inherited: Inherited, parse: impl FnOnce() -> T) -> T {
+    INHERITED.set(Some(inherited));
+    let parsed = parse();
+    INHERITED.set(None);
+    parsed
+}
+
+/// The descriptor itself, since its name under /dev/fd opens neither a socket nor what was opened with more rights.
+fn descriptor(number: &str) -> Result<Descriptor, String> {
+    match number.parse::<RawFd>() {
+        Ok(0) => rustix::stdio::stdin().try_clone_to_owned(),
+        Ok(number @ 3..) => match INHERITED.get() {
+            Some(take) => take(number),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        },
+        _ => return Err("0 or a number from 3 on is accepted; 1 and 2 are where output goes".into()),
+    }
+    .map(|open| Descriptor { number: number.to_owned(), open: Arc::new(Mutex::new(Some(open))) })
+    .map_err(|error| format!("it cannot be read: {error}; is it open, as in {number}< file?"))
+}
+
+/// A descriptor that the process was started with.
+#[derive(Debug, Clone)]
+struct Descriptor {
+    number: String,
+    /// Until it was read; then it is closed.
+    open: Arc<Mutex<Option<OwnedFd>>>,
+}
+
+impl Descriptor {
+    fn read(&self) -> Result<SecretString, String> {
+        let what = format!("descriptor {}", self.number);
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first_line(open.ok_or_else(|| format!("{what} was read already"))?, &what)
+    }
+}
 
 /// Where the passphrase comes from when it is not typed.
 #[derive(Debug, Clone, Default, Args)]
@@ -25,8 +74,8 @@ pub(super) struct KeySource {
     #[arg(long, group = "key_source", value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Read the passphrase from the first line of an open file descriptor
-    #[arg(long, group = "key_source", value_name = "N")]
-    key_fd: Option<u32>,
+    #[arg(long, group = "key_source", value_name = "N", value_parser = descriptor)]
+    key_fd: Option<Descriptor>,
     /// Accept a --key-file that its group can read
     #[arg(long, requires = "key_file")]
     key_file_shared: bool,
@@ -41,8 +90,8 @@ impl KeySource {
     pub(super) fn read(&self) -> Result<Option<SecretString>, Failed> {
         let secret = if self.key_stdin {
             read_standard_input()
-        } else if let Some(number) = self.key_fd {
-            open_descriptor(number).and_then(|file| first_line(&file, &format!("descriptor {number}")))
+        } else if let Some(descriptor) = &self.key_fd {
+            descriptor.read()
         } else if let Some(path) = &self.key_file {
             let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
             open_private(path, self.key_file_shared, credentials.as_deref())
@@ -73,17 +122,6 @@ impl KeySource {
 /// The first line of standard input. What follows it is left unread, for who comes next.
 pub(super) fn read_standard_input() -> Result<SecretString, String> {
     first_line(rustix::stdio::stdin(), "standard input")
-}
-
-/// Opens the descriptor that the process was started with.
-fn open_descriptor(number: u32) -> Result<File, String> {
-    match number {
-        1 | 2 => Err(format!("--key-fd {number} is where output goes; 0 or one from 3 on is accepted")),
-        // A second handle on the same pipe or file, without taking anybody's descriptor over.
-        _ => File::open(format!("/dev/fd/{number}")).map_err(|error| {
-            format!("--key-fd {number} cannot be read: {error}; is it open, as in 3< file?")
-        }),
-    }
 }
 
 /// Opens a file of secrets, unless others can read it.
@@ -126,11 +164,25 @@ fn first_line(from: impl AsFd, what: &str) -> Result<SecretString, String> {
             Ok(_) if bytes.len() > MAX_BYTES => break,
             Ok(_) => bytes.push(byte[0]),
             Err(rustix::io::Errno::INTR) => {}
+            // One that does not wait by itself, as service managers like to hand on.
+            Err(rustix::io::Errno::AGAIN) => {
+                wait(&from).map_err(|error| format!("{what} cannot be read: {error}"))?
+            }
             Err(error) => return Err(format!("{what} cannot be read: {error}")),
         }
     }
     zeroize::Zeroize::zeroize(&mut byte);
     line(&bytes, what)
+}
+
+/// Waits until there is something to read.
+fn wait(from: &impl AsFd) -> rustix::io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    match poll(&mut [PollFd::new(from, PollFlags::IN)], None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn line(bytes: &[u8], what: &str) -> Result<SecretString, String> {
@@ -241,14 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_a_missing_file_and_a_closed_descriptor_are_told() {
+    fn a_folder_and_a_missing_file_are_told() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
         assert!(open_private(folder.path(), false, None).unwrap_err().contains("is a folder"));
         assert!(
             open_private(&folder.path().join("missing"), false, None).unwrap_err().contains("cannot be read")
         );
-        assert!(open_descriptor(987_654).unwrap_err().contains("is it open"));
-        assert!(open_descriptor(1).unwrap_err().contains("from 3 on"));
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::out::say;
 use super::secret::KeySource;
 use super::unlock::unlock;
 use super::{Common, Failed, block_on, log, open_store, signals, user};
@@ -68,12 +69,8 @@ pub(super) async fn listen(
     }
     let stop = signals::stop();
     let url = format!("http://{}", running.address);
-    {
-        use std::io::Write as _;
-        let mut out = std::io::stdout().lock();
-        // A reader of standard output that has gone is no reason not to serve.
-        let _ = writeln!(out, "listening on {url}").and_then(|()| out.flush());
-    }
+    // A reader of standard output that has gone is no reason not to serve.
+    let _ = say(format_args!("listening on {url}"));
     greet(&url);
     running.until(desk, stop).await.map_err(Failed::running)
 }

@@ -9,11 +9,12 @@ use chrono::{DateTime, Duration, Utc};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::user::{rfc3339, say};
+use super::out::say;
+use super::user::rfc3339;
 use super::{Common, Failed, block_on, open_store};
 use crate::clock::Clock;
 use crate::server::keys::states;
-use crate::token::{Expected, Keyring, MAX_TOKEN_BYTES, verify};
+use crate::token::{Expected, KeyError, Keyring, MAX_TOKEN_BYTES, TokenType, verify};
 
 /// The largest key set that is read, bytes; the ring itself takes no more.
 const MAX_JWKS_BYTES: u64 = 1 << 20;
@@ -36,6 +37,9 @@ pub(super) enum TokenCommand {
         /// The audience that the token must name
         #[arg(long)]
         audience: Option<String>,
+        /// Accept tokens of any type, not access tokens (at+jwt) alone
+        #[arg(long)]
+        any_type: bool,
         /// The token; - or nothing reads many from standard input, one a line
         token: Option<String>,
     },
@@ -44,36 +48,39 @@ pub(super) enum TokenCommand {
 pub(super) fn run(common: &Common, command: TokenCommand) -> Result<(), Failed> {
     match command {
         TokenCommand::Inspect { token } => inspect(common, token),
-        TokenCommand::Verify { jwks, issuer, audience, token } => {
+        TokenCommand::Verify { jwks, issuer, audience, any_type, token } => {
+            let accepted = if any_type { TokenType::Any } else { TokenType::default() };
             let ring = read_keys(&jwks)?;
+            let leeway = Duration::from_std(common.settings(None)?.token.leeway).unwrap_or_default();
             let expected = |token: &str| {
                 let own = |name| claim(token, name).unwrap_or_default();
-                Expected::new(
-                    issuer.clone().unwrap_or_else(|| own("iss")),
-                    audience.clone().unwrap_or_else(|| own("aud")),
-                )
+                let issuer = issuer.clone().unwrap_or_else(|| own("iss"));
+                let audience = audience.clone().unwrap_or_else(|| own("aud"));
+                Expected::new(issuer, audience).with_type(accepted).with_leeway(leeway)
             };
             judge(token, |token, now| {
-                verify(token, &ring, &expected(token), now).map_err(|error| error.to_string()).map(|claims| {
-                    format!(
-                        "{}, {}",
-                        claims.sub.escape_debug(),
-                        relative("expires", claims.expires_at(), now)
-                    )
-                })
+                let ring = ring.as_ref().ok_or("the key set holds no key that verifies")?;
+                let claims = verify(token, ring, &expected(token), now).map_err(|error| error.to_string())?;
+                let expiry = relative("expires", claims.expires_at(), now);
+                Ok(format!("{}, {expiry}", claims.sub.escape_debug()))
             })
         }
     }
 }
 
-fn read_keys(path: &Path) -> Result<Keyring, Failed> {
+/// The keys of a set; `None` where it has none, as the server's has under HS256.
+fn read_keys(path: &Path) -> Result<Option<Keyring>, Failed> {
     let unusable =
         |reason: String| Failed::usage(format!("--jwks {} cannot be used: {reason}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
     let mut text = zeroize::Zeroizing::new(Vec::new());
     file.take(MAX_JWKS_BYTES).read_to_end(&mut text).map_err(|error| unusable(error.to_string()))?;
     // The operator's own file may hold a symmetric key.
-    Keyring::from_secret_jwks(&*text).map_err(|error| unusable(error.to_string()))
+    match Keyring::from_secret_jwks(&*text) {
+        Ok(ring) => Ok(Some(ring)),
+        Err(KeyError::NoKey) => Ok(None),
+        Err(error) => Err(unusable(error.to_string())),
+    }
 }
 
 /// Says of each token whether it is valid.
@@ -84,10 +91,7 @@ fn judge(
     let now = Clock::system().now();
     if let Some(token) = given.filter(|token| token != "-") {
         return match verdict(bare(&token), now) {
-            Ok(about) => {
-                say(format_args!("valid: {about}"));
-                Ok(())
-            }
+            Ok(about) => say(format_args!("valid: {about}")),
             Err(reason) => Err(Failed::running(format!("not valid: {reason}"))),
         };
     }
@@ -99,10 +103,10 @@ fn judge(
         }
         all += 1;
         match verdict(bare(&line), now) {
-            Ok(about) => say(format_args!("{}: valid: {about}", number + 1)),
+            Ok(about) => say(format_args!("{}: valid: {about}", number + 1))?,
             Err(reason) => {
                 bad += 1;
-                say(format_args!("{}: not valid: {reason}", number + 1));
+                say(format_args!("{}: not valid: {reason}", number + 1))?;
             }
         }
     }
@@ -120,6 +124,9 @@ fn lines() -> impl Iterator<Item = Result<String, Failed>> {
     std::iter::from_fn(move || {
         let mut line = Vec::new();
         let limit = MAX_TOKEN_BYTES as u64 + 64;
+        if let Err(error) = skip_blanks(&mut input) {
+            return Some(Err(unreadable(error)));
+        }
         match input.by_ref().take(limit).read_until(b'\n', &mut line) {
             Ok(0) => None,
             Ok(_) => {
@@ -129,9 +136,26 @@ fn lines() -> impl Iterator<Item = Result<String, Failed>> {
                 }
                 Some(Ok(String::from_utf8_lossy(&line).trim_end().to_owned()))
             }
-            Err(error) => Some(Err(Failed::running(format!("standard input cannot be read: {error}")))),
+            Err(error) => Some(Err(unreadable(error))),
         }
     })
+}
+
+fn unreadable(error: std::io::Error) -> Failed {
+    Failed::running(format!("standard input cannot be read: {error}"))
+}
+
+/// Skips blanks up to the line's end: they are no part of a token, and do not count as its length.
+fn skip_blanks(input: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        let blanks = buffer.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let is_over = blanks < buffer.len() || buffer.is_empty();
+        input.consume(blanks);
+        if is_over {
+            return Ok(());
+        }
+    }
 }
 
 /// The token without what it often comes with.
@@ -180,14 +204,11 @@ fn inspect(common: &Common, given: Option<String>) -> Result<(), Failed> {
     for (place, name) in ["header", "claims"].into_iter().enumerate() {
         match part(token, place) {
             Ok(value) => {
-                say(format_args!(
-                    "{name}: {}",
-                    serde_json::to_string_pretty(&value).map_err(Failed::running)?
-                ));
+                say(format_args!("{name}: {}", printable(&value)))?;
                 if place == 0 {
                     header = value;
                 } else {
-                    times(&value, now);
+                    times(&value, now)?;
                 }
             }
             Err(reason) => {
@@ -195,20 +216,38 @@ fn inspect(common: &Common, given: Option<String>) -> Result<(), Failed> {
             }
         }
     }
-    say(format_args!("signature: not checked here; hallpass token verify does that"));
+    say(format_args!("signature: not checked here; hallpass token verify does that"))?;
     let kid = header["kid"].as_str();
-    say(format_args!("key: {}", whose(common, kid, now)?));
-    Ok(())
+    say(format_args!("key: {}", whose(common, kid, now)?))
+}
+
+/// JSON on several lines, in which whatever a terminal would not show as it stands is escaped: whoever made the token
+/// chose it.
+fn printable(value: &Value) -> String {
+    let mut shown = String::new();
+    for character in format!("{value:#}").chars() {
+        let is_plain = matches!(character, '\n' | '"' | '\'' | '\\') || character.escape_debug().len() == 1;
+        match is_plain {
+            true => shown.push(character),
+            false => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    shown.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    shown
 }
 
 /// The times of a token in words.
-fn times(claims: &Value, now: DateTime<Utc>) {
+fn times(claims: &Value, now: DateTime<Utc>) -> Result<(), Failed> {
     for (name, verb) in [("iat", "issued"), ("nbf", "valid from"), ("exp", "expires")] {
         let time = claims[name].as_f64().and_then(|seconds| DateTime::from_timestamp(seconds as i64, 0));
         if let Some(time) = time {
-            say(format_args!("{name}: {} ({})", rfc3339(time), relative(verb, time, now)));
+            say(format_args!("{name}: {} ({})", rfc3339(time), relative(verb, time, now)))?;
         }
     }
+    Ok(())
 }
 
 /// Which key of this installation a token names, as far as the database tells without a passphrase.

@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 use serde_json::json;
 
+use super::out::{print, say};
 use super::secret::read_standard_input;
 use super::terminal::Terminal;
 use super::{Common, Failed, with_store};
@@ -100,12 +101,12 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
             }
             let password = new_password(&email, settings, password_stdin)?;
             let user = add(store, settings, email, name, roles, &password).await?;
-            say(format_args!("added {} ({})", user.email, user.id));
+            say(format_args!("added {} ({})", user.email, user.id))?;
         }
         UserCommand::List { json } => list(store, json).await?,
         UserCommand::Show { email } => {
             let user = find(store, &email).await?;
-            say(format_args!("{}", serde_json::to_string_pretty(&shown(&user)).map_err(Failed::running)?));
+            say(format_args!("{}", serde_json::to_string_pretty(&shown(&user)).map_err(Failed::running)?))?;
         }
         UserCommand::Passwd { email, password_stdin } => {
             let user = find(store, &email).await?;
@@ -115,7 +116,7 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
                 store.set_password(user.id, &hash, &event(EventKind::PasswordChanged, &user)).await?,
                 &user,
             )?;
-            say(format_args!("{} has a new password; every earlier token is dead", user.email));
+            say(format_args!("{} has a new password; every earlier token is dead", user.email))?;
         }
         UserCommand::Disable { email } => {
             let user = find(store, &email).await?;
@@ -123,7 +124,7 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
                 store.set_disabled(user.id, true, &event(EventKind::UserDisabled, &user)).await?,
                 &user,
             )?;
-            say(format_args!("{} is disabled; every token is dead", user.email));
+            say(format_args!("{} is disabled; every token is dead", user.email))?;
         }
         UserCommand::Enable { email } => {
             let user = find(store, &email).await?;
@@ -131,7 +132,7 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
                 store.set_disabled(user.id, false, &event(EventKind::UserEnabled, &user)).await?,
                 &user,
             )?;
-            say(format_args!("{} may sign in again", user.email));
+            say(format_args!("{} may sign in again", user.email))?;
         }
         UserCommand::Import { file } => super::import::import(store, &file).await?,
         UserCommand::Export { json } => super::import::export(store, json).await?,
@@ -144,7 +145,7 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
                 store.delete_user(user.id, None, &event(EventKind::UserDeleted, &user)).await?,
                 &user,
             )?;
-            say(format_args!("{} is deleted", user.email));
+            say(format_args!("{} is deleted", user.email))?;
         }
     }
     Ok(())
@@ -236,7 +237,7 @@ async fn list(store: &Store, as_json: bool) -> Result<(), Failed> {
         after.clone_from(&last.email);
         for user in &page {
             if as_json {
-                say_raw(format_args!("{separator}{}", shown(user)));
+                print(format_args!("{separator}{}", shown(user)))?;
                 separator = ",\n";
             } else {
                 say(format_args!(
@@ -246,7 +247,7 @@ async fn list(store: &Store, as_json: bool) -> Result<(), Failed> {
                     if user.roles.is_empty() { "-".into() } else { user.roles.join(",") },
                     if user.disabled_at.is_some() { "disabled" } else { "enabled" },
                     user.last_login_at.map_or_else(|| "never signed in".into(), rfc3339),
-                ));
+                ))?;
             }
         }
     }
@@ -254,9 +255,8 @@ async fn list(store: &Store, as_json: bool) -> Result<(), Failed> {
         (true, true) => say(format_args!("[]")),
         (true, false) => say(format_args!("\n]")),
         (false, true) => say(format_args!("no users yet; hallpass user add EMAIL makes one")),
-        (false, false) => {}
+        (false, false) => Ok(()),
     }
-    Ok(())
 }
 
 /// All that may be shown of a user: everything but the hash.
@@ -295,14 +295,4 @@ fn taken(email: &str) -> Failed {
 
 fn acceptable<T>(what: &str, verdict: Result<T, String>) -> Result<T, Failed> {
     verdict.map_err(|reason| Failed::usage(format!("{what} {reason}")))
-}
-
-pub(super) fn say(line: std::fmt::Arguments<'_>) {
-    say_raw(format_args!("{line}\n"));
-}
-
-fn say_raw(text: std::fmt::Arguments<'_>) {
-    use std::io::Write as _;
-    // A reader that has gone, as with `| head`, wants no more.
-    let _ = std::io::stdout().lock().write_fmt(text);
 }

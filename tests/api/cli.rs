@@ -473,3 +473,59 @@ fn the_demo_prints_what_to_try_and_leaves_nothing_behind() {
 fn dir_len(folder: &Path) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
+
+/// Runs `hallpass` in a shell, as `$0`, with what `script` does to its output.
+fn in_a_shell(place: &Workplace, script: &str) -> Finished {
+    let inner = place.command::<&str>([]);
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script).arg(inner.get_program()).current_dir(place.folder.path());
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Finished {
+        status: output.status,
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn what_cannot_be_said_is_a_failure_and_no_panic() {
+    let place = Workplace::new();
+    place.add_user();
+    let commands = [
+        "--help",
+        "--version",
+        "key --help",
+        "config",
+        "openapi",
+        "openapi --markdown",
+        "user list",
+        "user list --json",
+        "user export",
+        "key list",
+        "events",
+    ];
+    for command in commands {
+        let full = in_a_shell(&place, &format!("exec \"$0\" {command} >/dev/full"));
+        full.expect_error(1, "standard output cannot be written: ");
+        let both = in_a_shell(&place, &format!("exec \"$0\" {command} >/dev/full 2>/dev/full"));
+        both.expect(1, command);
+        in_a_shell(&place, &format!("exec \"$0\" {command} >&-")).expect(0, command);
+    }
+    in_a_shell(&place, "exec \"$0\" nonsense 2>/dev/full").expect(2, "wrong usage");
+}
+
+#[test]
+fn a_command_whose_reader_has_gone_ends_without_a_word_as_others_do() {
+    let place = Workplace::new();
+    place.add_user();
+    for arguments in [&["--help"][..], &["user", "list"], &["events"], &["events", "--follow"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = place.command(arguments);
+        let output = command.stdin(Stdio::null()).stdout(writer).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*err), (Some(141), ""), "{arguments:?}");
+    }
+}
