@@ -13,9 +13,9 @@ use super::{Common, Failed, with_store};
 use crate::clock::Clock;
 use crate::server::config::Settings;
 use crate::server::events::{Event, EventKind};
-use crate::server::keys::{self, Rotated, State, states};
-use crate::server::store::Store;
-use crate::server::vault::judge_new_passphrase;
+use crate::server::keys::{self, Plan, Rotated, State, states};
+use crate::server::store::{KeyRow, Store};
+use crate::server::vault::{SealedKey, judge_new_passphrase};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -35,6 +35,9 @@ pub(super) enum KeyCommand {
         /// Say what would happen, and do nothing
         #[arg(long)]
         dry_run: bool,
+        /// Where the newest key is of a later time than the clock tells: the clock is right, and was ahead then
+        #[arg(long)]
+        trust_clock: bool,
         #[command(flatten)]
         key: KeySource,
     },
@@ -63,10 +66,12 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
             say(format_args!("the passphrase is right; {} unsealed", counted(count)))?;
         }
         KeyCommand::List { json } => list(store, settings, json).await?,
-        KeyCommand::Rotate { dry_run: true, .. } => foretell(store, settings).await?,
-        KeyCommand::Rotate { dry_run: false, key } => {
+        KeyCommand::Rotate { dry_run: true, trust_clock, .. } => {
+            foretell(store, settings, trust_clock).await?
+        }
+        KeyCommand::Rotate { dry_run: false, trust_clock, key } => {
             let Existing { vault, .. } = unlock_existing(store, &key).await?;
-            match keys::rotate(store, &vault, settings, Clock::system().now())
+            match keys::rotate(store, &vault, settings, &Clock::system(), trust_clock)
                 .await
                 .map_err(Failed::running)?
             {
@@ -76,11 +81,11 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
                     made.algorithm,
                     rfc3339(made.signs_from)
                 ))?,
-                Rotated::Meanwhile => {
-                    say(format_args!(
-                        "another rotation has just made a key, so none was made; hallpass key list shows it"
-                    ))?;
-                }
+                Rotated::Waiting(key) => say(format_args!(
+                    "none was made: {} was made already, and signs from {}",
+                    key.kid,
+                    rfc3339(key.signs_from)
+                ))?,
             }
         }
         KeyCommand::Revoke { kid } => revoke(store, &kid).await?,
@@ -158,34 +163,49 @@ async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), F
 }
 
 /// What a rotation would do.
-async fn foretell(store: &Store, settings: &Settings) -> Result<(), Failed> {
+async fn foretell(store: &Store, settings: &Settings, trust_clock: bool) -> Result<(), Failed> {
     let now = Clock::system().now();
-    let rows = store.signing_keys().await?;
-    let Some(newest) = rows.last() else {
+    let mut rows = store.signing_keys().await?;
+    if rows.is_empty() {
         return Err(Failed::running(
             "this database has no keys yet; hallpass serve makes them at its first start",
         ));
-    };
-    if newest.sealed.signs_from > now {
-        return say(format_args!(
-            "would make none: {} was made already, and signs from {}",
-            newest.sealed.kid,
-            rfc3339(newest.sealed.signs_from)
-        ));
     }
-    let ahead = chrono::Duration::from_std(settings.key.publish_ahead).map_err(Failed::running)?;
-    let from = now + ahead;
+    let (signs_from, redated) =
+        match keys::plan(&rows, settings, now, trust_clock).map_err(Failed::running)? {
+            Plan::Make { signs_from, redated } => (signs_from, redated),
+            Plan::Wait(key) => {
+                return say(format_args!(
+                    "would make none: {} was made already, and signs from {}",
+                    key.kid,
+                    rfc3339(key.signs_from)
+                ));
+            }
+        };
     say(format_args!(
         "would make a new {} key and publish it at once; it would sign from {}",
         settings.token.algorithm,
-        rfc3339(from)
+        rfc3339(signs_from)
     ))?;
-    say(format_args!(
-        "{} ({}) would retire then, and be dropped once its last token has expired, about {}",
-        newest.sealed.kid,
-        newest.sealed.algorithm,
-        rfc3339(from + newest.token_lifetime + leeway(settings))
-    ))?;
+    for (key, from) in &redated {
+        say(format_args!("{} would be dated back, to sign from {}", key.kid, rfc3339(*from)))?;
+        if let Some(row) = rows.iter_mut().find(|row| row.sealed.kid == key.kid) {
+            row.sealed.signs_from = *from;
+        }
+    }
+    // What is there then.
+    let made = SealedKey { kid: String::new(), signs_from, ..rows[0].sealed.clone() };
+    rows.push(KeyRow { sealed: made, ..rows[0].clone() });
+    for (row, state) in rows.iter().zip(states(&rows, signs_from, leeway(settings))) {
+        if let State::Retired(until) = state {
+            say(format_args!(
+                "{} ({}) would be retired then, and dropped at {}",
+                row.sealed.kid,
+                row.sealed.algorithm,
+                rfc3339(until)
+            ))?;
+        }
+    }
     say(format_args!("no token would die of it; nothing was done"))
 }
 

@@ -196,14 +196,13 @@ pub async fn change_password(
     let by_cookie = sessions::is_by_cookie(desk, claims).await?;
     let hash = desk.hasher().hash(new).await?;
     loop {
-        let Prepared { session, token, refresh } = sign_in::prepare(desk, &row, &hash, client, by_cookie)?;
+        let Prepared { session, refresh } = sign_in::prepare(desk, &row, &hash, client, by_cookie)?;
         let change =
             PasswordChange { old_hash: row.password_hash.as_deref(), new_hash: &hash, session: &session };
         let event =
             Event::new(EventKind::PasswordChanged, session.at).user(id).session(session.id).by(client);
         if desk.store().change_password(&change, &event).await? {
-            desk.catch_up().await?;
-            return Ok(SignedIn { token, expires_in: desk.lifetime(), refresh, user: row.into() });
+            return sign_in::signed_in(desk, row, &session, refresh).await;
         }
         row = still_confirmed(desk, row, current).await?;
     }

@@ -65,7 +65,7 @@ pub enum ApiError {
     /// More passwords wait for their hash than may wait.
     #[error("the password-hashing queue is full")]
     Overloaded,
-    /// The database cannot be used now.
+    /// The database cannot be used now, or holds no key to sign with.
     #[error("unavailable: {0}")]
     Unavailable(String),
     /// A fault of ours.

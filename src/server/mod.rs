@@ -39,7 +39,7 @@ pub use run::{BindError, Running, bind};
 use crate::clock::Clock;
 use crate::envelope::{Envelope, X_REQUEST_ID};
 use crate::guard::{Guard, GuardError, Refusal};
-use crate::token::{Algorithm, Grant, Issued, Issuer, JwkSet};
+use crate::token::{Algorithm, Grant, IssueError, Issuer, JwkSet};
 use config::Settings;
 use error::ApiError;
 use keys::Keys;
@@ -65,12 +65,12 @@ pub struct Desk {
 struct Inner {
     settings: Settings,
     store: Store,
-    vault: Vault,
+    vault: Arc<Vault>,
     hasher: Hasher,
     throttle: Throttle,
     refresh_tokens: RefreshTokens,
     clock: Clock,
-    keys: Keys,
+    keys: Arc<Keys>,
     issuer: Issuer,
     standing: Arc<Standing>,
     guard: Guard,
@@ -93,6 +93,20 @@ pub enum DeskError {
         kid: String,
         /// Why.
         reason: String,
+    },
+    /// The newest key is of a later time than it is now.
+    #[error(
+        "the clock says {now}, but the key {kid} was made at {created_at}: either the clock is behind now, or it was ahead \
+         then; set it right, or, if it is right, hallpass key rotate --trust-clock",
+        now = shown(now), created_at = shown(created_at)
+    )]
+    ClockBehindKey {
+        /// Which.
+        kid: String,
+        /// When it was made, as its row says.
+        created_at: DateTime<Utc>,
+        /// The time by the clock.
+        now: DateTime<Utc>,
     },
     /// There is no key to sign with.
     #[error("the database holds no signing key; restore it from a backup")]
@@ -120,14 +134,17 @@ impl Desk {
         let stale_after = seconds(settings.database.stale_after);
         let standing = Arc::new(Standing::learn(store.clone(), clock.clone(), stale_after, leeway).await?);
         store.note_token_lifetime(seconds(settings.token.lifetime)).await?;
-        let keys = Keys::open(&store, &vault).await?;
+        let vault = Arc::new(vault);
+        let keys =
+            Keys::open(store.clone(), Arc::clone(&vault), Arc::clone(&standing), &settings, &clock).await?;
+        let keys = Arc::new(keys);
 
         let own_name = format!("urn:uuid:{}", vault.id());
         let issuer = settings.token.issuer.clone().unwrap_or(own_name);
         let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
         let good = Arc::clone(&standing);
         let guard = Guard::builder()
-            .keys(keys.ring())
+            .keys(Arc::new(Arc::clone(&keys)))
             .issuer(&issuer)
             .audience(&audience)
             .leeway(leeway)
@@ -268,13 +285,14 @@ impl Desk {
     /// Hears of everything that was committed before the call, and acts on it.
     ///
     /// # Errors
-    /// [`ApiError`] when the database cannot be asked, or a new key cannot be unsealed.
-    pub async fn catch_up(&self) -> Result<(), ApiError> {
-        if self.inner.standing.catch_up().await?.keys {
-            self.inner.keys.note_change();
-        }
-        let renewed = self.inner.keys.renew_if_due(&self.inner.store, &self.inner.vault).await;
-        renewed.map_err(|error| ApiError::Internal(error.to_string()))
+    /// As [`StoreError`] lists.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        self.inner.keys.catch_up().await
+    }
+
+    /// Looks whether the database has keys that are not known here: for a token that names one.
+    pub(crate) async fn look_for_keys(&self) {
+        self.inner.keys.look().await;
     }
 
     /// Clears away what has expired, here and in the database, and tells the database which sessions were
@@ -314,10 +332,11 @@ impl Desk {
         let now = clock.now();
         let days = settings.key.rotate_every_days;
         let newest = store.signing_keys().await?.pop();
-        let is_due =
-            newest.is_some_and(|newest| now - newest.sealed.created_at >= Duration::days(i64::from(days)));
+        // One of a later time is no reason to wait for that time: the rotation says what is wrong.
+        let age = Duration::days(i64::from(days));
+        let is_due = newest.is_some_and(|newest| (now - newest.sealed.created_at).abs() >= age);
         if days > 0 && is_due {
-            keys::rotate(store, vault, settings, now).await?;
+            keys::rotate(store, vault, settings, clock, false).await?;
         }
         Ok(())
     }
@@ -338,10 +357,12 @@ impl Desk {
     }
 
     /// Signs an access token for `grant`.
-    pub(crate) fn issue(&self, grant: &Grant, now: DateTime<Utc>) -> Result<Issued, ApiError> {
-        let internal = |reason: String| ApiError::Internal(format!("a token cannot be signed: {reason}"));
-        let key = self.inner.keys.signer(now).ok_or_else(|| internal("there is no key".into()))?;
-        self.inner.issuer.issue(&key, grant, now).map_err(|error| internal(error.to_string()))
+    pub(crate) fn issue(&self, grant: &Grant, now: DateTime<Utc>) -> Result<String, ApiError> {
+        let internal = |reason: IssueError| ApiError::Internal(format!("a token cannot be signed: {reason}"));
+        let no_key = || ApiError::Unavailable("a token cannot be signed: there is no key".into());
+        let key = self.inner.keys.signer(now).ok_or_else(no_key)?;
+        let issued = self.inner.issuer.issue(&key, grant, now);
+        issued.map(|issued| issued.token).map_err(internal)
     }
 
     /// The answer to a user who went while the request was served: the guard's own to a revoked token.
@@ -363,6 +384,11 @@ impl Desk {
     pub(crate) fn credentials_invalid(&self) -> ApiError {
         ApiError::CredentialsInvalid(self.inner.guard.challenge())
     }
+}
+
+/// RFC 3339, in UTC, to the second.
+fn shown(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 /// Settings count in whole seconds and are bounded, so nothing is lost.

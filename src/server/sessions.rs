@@ -8,7 +8,7 @@ use super::Desk;
 use super::error::ApiError;
 use super::events::{Client, Event, EventKind};
 use super::sign_in::{Refresh, SignedIn};
-use super::store::{Presented, Rotation, SessionRow};
+use super::store::{Presented, Rotation, SessionRow, UserRow};
 use crate::guard::User;
 use crate::token::{Claims, Grant};
 
@@ -51,10 +51,13 @@ pub async fn refresh(
     match desk.store().rotate(&presented, &desk.lifetimes()).await? {
         Rotation::Successor { user, salt, expires_at } => {
             admitted.succeeded(desk.store()).await?;
-            let issued =
-                desk.issue(&Grant { session: Some(presented.session.to_string()), ..grant(&user) }, now)?;
+            // So that what signs is no key that was revoked meanwhile. The old refresh token is used up: that this
+            // fails must not cost the new one.
+            if let Err(error) = desk.catch_up().await {
+                log::warn!("a refreshed session's token is signed by the key that was last known: {error}");
+            }
             Ok(SignedIn {
-                token: issued.token,
+                token: desk.issue(&grant(&user, presented.session), now)?,
                 expires_in: desk.lifetime(),
                 refresh: Refresh {
                     token: tokens.successor(&token, &salt),
@@ -72,13 +75,13 @@ pub async fn refresh(
     }
 }
 
-/// What every token of this user says.
-pub(super) fn grant(user: &super::store::UserRow) -> Grant {
+/// What every token of this user's `session` says.
+pub(super) fn grant(user: &UserRow, session: Uuid) -> Grant {
     Grant {
         subject: user.id.to_string(),
         email: Some(user.email.clone()),
         roles: user.roles.clone(),
-        session: None,
+        session: Some(session.to_string()),
     }
 }
 

@@ -11,7 +11,6 @@ use super::refresh::RefreshToken;
 use super::sessions::grant;
 use super::store::{NewSession, UserRow};
 use crate::guard::User;
-use crate::token::Grant;
 
 /// A session that has just begun, or goes on.
 #[derive(Debug)]
@@ -78,25 +77,36 @@ pub async fn with_password(
 /// disabled, deleted or given another hash meanwhile.
 async fn begin(
     desk: &Desk,
-    row: UserRow,
+    mut row: UserRow,
     stored: &str,
     client: &Client,
     by_cookie: bool,
 ) -> Result<Option<SignedIn>, ApiError> {
-    let Prepared { session, token, refresh } = prepare(desk, &row, stored, client, by_cookie)?;
+    let Prepared { session, refresh } = prepare(desk, &row, stored, client, by_cookie)?;
     let event = Event::new(EventKind::SignedIn, session.at).user(row.id).session(session.id).by(client);
     if !desk.store().begin_session(&session, &event).await? {
         return Ok(None);
     }
-    desk.catch_up().await?;
-    let user = User { last_login_at: Some(session.at), ..User::from(row) };
-    Ok(Some(SignedIn { token, expires_in: desk.lifetime(), refresh, user }))
+    row.last_login_at = Some(session.at);
+    signed_in(desk, row, &session, refresh).await.map(Some)
 }
 
-/// A session about to begin, and its first tokens.
+/// What a session that has just been stored hands out.
+pub(super) async fn signed_in(
+    desk: &Desk,
+    row: UserRow,
+    session: &NewSession,
+    refresh: Refresh,
+) -> Result<SignedIn, ApiError> {
+    // First, so that what signs is no key that was revoked meanwhile.
+    desk.catch_up().await?;
+    let token = desk.issue(&grant(&row, session.id), session.at)?;
+    Ok(SignedIn { token, expires_in: desk.lifetime(), refresh, user: row.into() })
+}
+
+/// A session about to begin.
 pub(super) struct Prepared {
     pub session: NewSession,
-    pub token: String,
     pub refresh: Refresh,
 }
 
@@ -110,21 +120,20 @@ pub(super) fn prepare(
 ) -> Result<Prepared, ApiError> {
     let now = desk.clock().now();
     let id = Uuid::now_v7();
-    let issued = desk.issue(&Grant { session: Some(id.to_string()), ..grant(row) }, now)?;
     let token = desk.refresh_tokens().first(id)?;
     let session = NewSession {
         id,
         user_id: row.id,
         password_hash: stored.to_owned(),
         at: now,
-        token_until: issued.claims.expires_at(),
+        token_until: now + desk.lifetime(),
         refresh_digest: token.digest(),
         by_cookie,
         client: client.clone(),
     };
     let lifetimes = desk.lifetimes();
     let refresh = Refresh { token, expires_in: lifetimes.idle.min(lifetimes.absolute), by_cookie };
-    Ok(Prepared { session, token: issued.token, refresh })
+    Ok(Prepared { session, refresh })
 }
 
 /// Brings a hash of a lower cost up to the policy's. The sign-in has succeeded; it does not fail of this.

@@ -17,6 +17,35 @@ fn statements(place: &Workplace) -> usize {
     log.lines().filter(told).count()
 }
 
+/// How often servers asked what has changed.
+fn looks(place: &Workplace) -> usize {
+    std::fs::read_to_string(place.path("log")).unwrap().matches("left join changes").count()
+}
+
+#[test]
+fn tokens_that_name_unknown_keys_make_a_server_look_for_them_and_share_these_looks() {
+    let place = Workplace::new().variable("RUST_LOG", "sqlx=debug");
+    place.add_user();
+    let mut command = place.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]);
+    command.stderr(File::create(place.path("log")).unwrap());
+    let server = Server::start(command, format!("{PASSPHRASE}\n"));
+    let stranger = hallpass::testing::Mint::new().token_for("ada").to_string();
+    let (before, since) = (looks(&place), std::time::Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    assert_eq!(server.get_user(&stranger).0, 401);
+                }
+            });
+        }
+    });
+    let (looks, took) = (looks(&place) - before, since.elapsed());
+    // One in 50 ms at most, and the two a second of every server.
+    let most = 2 + took.as_millis() / 50 + took.as_millis() / 500;
+    assert!(looks >= 1 && looks as u128 <= most, "{looks} looks for 200 requests in {took:?}");
+}
+
 #[test]
 fn a_thousand_requests_by_known_tokens_run_no_statement_and_go_on_while_the_database_is_locked() {
     let place = Workplace::new().variable("RUST_LOG", "sqlx=debug");

@@ -1,11 +1,13 @@
 //! Signing keys: rotated, retired, revoked, sealed; and the commands for it.
 
+use std::collections::HashSet;
+
 use chrono::Duration;
-use hallpass::server::Desk;
 use hallpass::server::events::EventKind;
 use hallpass::server::keys::{self, Rotated, State, states};
 use hallpass::server::store::Store;
 use hallpass::server::vault::Vault;
+use hallpass::server::{Desk, DeskError};
 use hallpass::token::Algorithm;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Executor};
@@ -22,8 +24,23 @@ impl TestApp {
     }
 
     async fn rotate(&self) -> Rotated {
+        self.try_rotate(false).await.unwrap()
+    }
+
+    async fn try_rotate(&self, trust_clock: bool) -> Result<Rotated, DeskError> {
         let vault = self.vault().await;
-        keys::rotate(self.desk.store(), &vault, self.desk.settings(), self.clock.now()).await.unwrap()
+        keys::rotate(self.desk.store(), &vault, self.desk.settings(), &self.clock, trust_clock).await
+    }
+
+    /// As `hallpass key revoke` in another process: this server has not heard of it.
+    async fn revoke(&self, kid: &str) {
+        let event = self.event(EventKind::KeyRevoked);
+        assert!(self.desk.store().remove_key(kid, &event).await.unwrap(), "{kid} is there, and not alone");
+    }
+
+    async fn database(&self) -> sqlx::SqliteConnection {
+        let path = format!("sqlite://{}", self.folder.path().join("test.db").display());
+        path.parse::<sqlx::sqlite::SqliteConnectOptions>().unwrap().connect().await.unwrap()
     }
 
     async fn kids(&self) -> Vec<String> {
@@ -137,9 +154,7 @@ async fn a_revoked_key_takes_every_token_that_it_signed_with_it_at_once() {
     };
     other.get_user(&old).await.expect_data("known there too");
     app.rotate().await;
-    let store = app.desk.store();
-    let event = app.event(hallpass::server::events::EventKind::KeyRevoked);
-    assert!(store.remove_key(&kid(&old), &event).await.unwrap());
+    app.revoke(&kid(&old)).await;
     for server in [&app, &other] {
         server.desk.catch_up().await.unwrap();
         server.get_user(&old).await.expect_refused("token_invalid", "revoked");
@@ -149,7 +164,8 @@ async fn a_revoked_key_takes_every_token_that_it_signed_with_it_at_once() {
     let fresh = reply.expect_data("refreshed")["token"].as_str().unwrap().to_owned();
     other.get_user(&fresh).await.expect_data("by the new key");
     let only = app.kids().await;
-    assert!(!store.remove_key(&only[0], &event).await.unwrap(), "the only key stays");
+    let event = app.event(EventKind::KeyRevoked);
+    assert!(!app.desk.store().remove_key(&only[0], &event).await.unwrap(), "the only key stays");
 }
 
 #[actix_rt::test]
@@ -160,7 +176,7 @@ async fn each_algorithm_signs_after_a_rotation_and_earlier_tokens_stay_good() {
         let mut settings = app.desk.settings().clone();
         settings.token.algorithm = algorithm;
         let vault = app.vault().await;
-        keys::rotate(app.desk.store(), &vault, &settings, app.clock.now()).await.unwrap();
+        keys::rotate(app.desk.store(), &vault, &settings, &app.clock, false).await.unwrap();
         app.pass(Duration::seconds(5)).await;
         let token = app.token().await;
         assert_eq!(header(&token)["alg"], algorithm.to_string());
@@ -210,8 +226,7 @@ async fn traffic_at_two_servers_goes_on_over_three_rotations_and_a_restart_witho
             }
         }
     }
-    let mut kids: Vec<_> = tokens.iter().map(|token| kid(token)).collect();
-    kids.dedup();
+    let kids: HashSet<_> = tokens.iter().map(|token| kid(token)).collect();
     assert!(kids.len() > 3, "three rotations were seen: {kids:?}");
 }
 
@@ -237,7 +252,7 @@ async fn a_rotation_while_the_last_one_is_not_yet_in_force_makes_no_key() {
     let app = TestApp::new().await;
     assert!(matches!(app.rotate().await, Rotated::Made(_)));
     app.clock.advance(Duration::milliseconds(4_999));
-    assert!(matches!(app.rotate().await, Rotated::Meanwhile));
+    assert!(matches!(app.rotate().await, Rotated::Waiting(_)));
     app.clock.advance(Duration::milliseconds(1));
     assert!(matches!(app.rotate().await, Rotated::Made(_)));
 }
@@ -253,7 +268,7 @@ async fn a_key_made_under_a_shorter_lifetime_is_kept_for_the_longest_that_a_serv
     };
     let vault = app.vault().await;
     let rotate = async || {
-        keys::rotate(app.desk.store(), &vault, &shell, app.clock.now()).await.unwrap();
+        keys::rotate(app.desk.store(), &vault, &shell, &app.clock, false).await.unwrap();
         app.desk.catch_up().await.unwrap();
         app.pass(Duration::seconds(5)).await;
     };
@@ -276,18 +291,233 @@ async fn a_row_that_does_not_unseal_keeps_no_revoked_key_alive_and_refuses_nobod
     let good = app.token().await;
     app.rotate().await;
     let damaged = app.kids().await.pop().unwrap();
-    let path = format!("sqlite://{}", app.folder.path().join("test.db").display());
-    let options: sqlx::sqlite::SqliteConnectOptions = path.parse().unwrap();
-    let mut database = options.connect().await.unwrap();
-    let damage = sqlx::query("update signing_keys set sealed = x'00' where kid = $1").bind(damaged);
-    damage.execute(&mut database).await.unwrap();
-    let event = app.event(EventKind::KeyRevoked);
-    assert!(app.desk.store().remove_key(&kid(&revoked), &event).await.unwrap());
+    damage(&app, &damaged).await;
+    app.revoke(&kid(&revoked)).await;
 
     app.desk.catch_up().await.unwrap();
     app.get_user(&revoked).await.expect_refused("token_invalid", "revoked");
     app.get_user(&good).await.expect_data("of a key that is still there");
     assert_eq!(kid(&app.token().await), kid(&good), "and people sign in");
+}
+
+/// Makes a key's row one that does not unseal.
+async fn damage(app: &TestApp, kid: &str) {
+    let damage = sqlx::query("update signing_keys set sealed = x'00' where kid = $1").bind(kid);
+    damage.execute(&mut app.database().await).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn when_all_that_is_left_does_not_unseal_the_revoked_key_is_dead_all_the_same_and_nothing_is_signed() {
+    let app = TestApp::new().await;
+    let revoked = app.token().await;
+    app.rotate().await;
+    damage(&app, &app.kids().await[1]).await;
+    app.revoke(&kid(&revoked)).await;
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&revoked).await.expect_failure(503, "unavailable", "a token");
+    app.login(crate::app::EMAIL, PASSWORD).await.expect_failure(503, "unavailable", "sign-in");
+    app.get("/health/ready").send().await.expect_failure(503, "unavailable", "ready");
+    assert_eq!(app.published().await, Vec::<String>::new());
+}
+
+#[actix_rt::test]
+async fn a_key_that_signs_before_its_time_is_known_to_a_server_that_has_not_heard_of_it() {
+    let app = TestApp::new().await;
+    let other = app.another().await;
+    let old = app.token().await;
+    app.rotate().await;
+    app.revoke(&kid(&old)).await;
+    let new = app.token().await;
+    assert_ne!(kid(&new), kid(&old));
+    other.get_user(&new).await.expect_data("looked for");
+    let third = app.another().await;
+    let last = {
+        app.rotate().await;
+        app.pass(Duration::seconds(5)).await;
+        app.token().await
+    };
+    let bearer = format!("Bearer {last}");
+    assert_eq!(third.get("/auth/verify").authorization(&bearer).send().await.status, 204);
+    let fourth = app.another().await;
+    app.rotate().await;
+    app.pass(Duration::seconds(5)).await;
+    let bearer = format!("Bearer {}", app.token().await);
+    assert_eq!(fourth.post("/auth/logout").authorization(&bearer).send().await.status, 204);
+    other.get_user(&old).await.expect_refused("token_invalid", "the look found no revoked key");
+}
+
+#[actix_rt::test]
+async fn what_is_handed_out_is_signed_by_no_key_that_was_revoked_meanwhile() {
+    let app = TestApp::new().await;
+    let data = app.login(crate::app::EMAIL, PASSWORD).await.expect_data("login");
+    let mut refresh = data["refresh_token"].clone();
+    let mut old = kid(data["token"].as_str().unwrap());
+    // Each time the server has heard of the new key, and not of the old one's end.
+    for way in ["/auth/login", "/auth/refresh", "/user/password"] {
+        app.rotate().await;
+        app.pass(Duration::seconds(6)).await;
+        let signer = app.token().await;
+        app.rotate().await;
+        app.desk.catch_up().await.unwrap();
+        app.revoke(&old).await;
+        app.revoke(&kid(&signer)).await;
+        let other = app.another().await;
+        let reply = match way {
+            "/auth/login" => app.login(crate::app::EMAIL, PASSWORD).await,
+            "/auth/refresh" => app.post(way).json(json!({"refresh_token": refresh})).send().await,
+            _ => {
+                // Who asks must be known by a key that is still there.
+                let bearer = format!("Bearer {}", other.token().await);
+                let change =
+                    json!({"current_password": PASSWORD, "new_password": "six violet umbrellas at dusk"});
+                app.post(way).authorization(&bearer).json(change).send().await
+            }
+        };
+        let data = reply.expect_data(way);
+        let token = data["token"].as_str().unwrap();
+        other.get_user(token).await.expect_data(way);
+        (refresh, old) = (data["refresh_token"].clone(), kid(token));
+    }
+}
+
+#[actix_rt::test]
+async fn a_wait_for_the_database_takes_nothing_of_the_time_for_which_a_key_is_published() {
+    let app = TestApp::new().await;
+    let mut other = app.database().await;
+    sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+    let waited = async {
+        app.clock.advance(Duration::seconds(4));
+        sqlx::query("commit").execute(&mut other).await.unwrap();
+    };
+    let (rotated, ()) = futures_util::future::join(app.rotate(), waited).await;
+    let Rotated::Made(made) = rotated else { panic!("nobody else rotates") };
+    assert_eq!(made.signs_from, app.clock.now() + Duration::seconds(5));
+}
+
+mod clocks_that_were_wrong {
+    //! Keys of a later time than the clock tells.
+
+    use super::*;
+
+    const YEAR: Duration = Duration::days(365);
+
+    /// A server that was founded by a clock a year ahead, which is right now.
+    async fn founded_ahead() -> TestApp {
+        let app = TestApp::new().await;
+        let (vault, mut database) = (app.vault().await, app.database().await);
+        let ahead = app.clock.now() + YEAR;
+        let row = app.desk.store().signing_keys().await.unwrap().remove(0).sealed;
+        let material = vault.open_key(&row).unwrap();
+        let sealed = vault.seal_key(&row.kid, &row.algorithm, &row.purpose, ahead, ahead, &material).unwrap();
+        sqlx::query("update signing_keys set created_at = $1, signs_from = $1, sealed = $2")
+            .bind(ahead.timestamp_millis())
+            .bind(sealed.sealed)
+            .execute(&mut database)
+            .await
+            .unwrap();
+        app.another().await.keeping(app.folder)
+    }
+
+    impl TestApp {
+        fn keeping(self, folder: tempfile::TempDir) -> Self {
+            Self { folder, ..self }
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_rotation_that_cannot_tell_which_clock_is_wrong_does_nothing_and_names_both_times() {
+        let app = founded_ahead().await;
+        let before = app.desk.store().signing_keys().await.unwrap();
+        let error = app.try_rotate(false).await.unwrap_err().to_string();
+        let shown =
+            |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        for part in [shown(app.clock.now()), shown(app.clock.now() + YEAR), "--trust-clock".into()] {
+            assert!(error.contains(&part), "{error}");
+        }
+        assert_eq!(app.desk.store().signing_keys().await.unwrap(), before);
+    }
+
+    #[actix_rt::test]
+    async fn a_key_made_by_a_clock_that_was_ahead_can_be_followed_and_revoked() {
+        let app = founded_ahead().await;
+        let old = app.token().await;
+        let Rotated::Made(made) = app.try_rotate(true).await.unwrap() else { panic!("it is alone") };
+        app.desk.catch_up().await.unwrap();
+        app.get_user(&old).await.expect_data("no token dies of it");
+        assert_eq!(kid(&app.token().await), kid(&old), "the new one is published first");
+        app.pass(Duration::seconds(5)).await;
+        assert_eq!(kid(&app.token().await), made.kid);
+        app.another().await.get_user(&old).await.expect_data("the row unseals");
+        app.revoke(&kid(&old)).await;
+        app.pass(YEAR + YEAR).await;
+        assert_eq!(kid(&app.token().await), made.kid);
+    }
+
+    #[actix_rt::test]
+    async fn a_rotation_after_one_by_a_clock_that_was_ahead_makes_the_key_that_signs_from_then_on() {
+        let app = TestApp::new().await;
+        let first = app.token().await;
+        app.clock.advance(YEAR);
+        let Rotated::Made(ahead) = app.rotate().await else { panic!("nobody else rotates") };
+        app.clock.advance(-YEAR);
+        app.desk.catch_up().await.unwrap();
+        let Rotated::Made(made) = app.try_rotate(true).await.unwrap() else {
+            panic!("none waits in earnest")
+        };
+        assert_eq!(app.kids().await, [kid(&first), ahead.kid, made.kid.clone()]);
+        app.desk.catch_up().await.unwrap();
+        assert_eq!(kid(&app.token().await), kid(&first));
+        app.pass(Duration::seconds(5)).await;
+        assert_eq!(kid(&app.token().await), made.kid);
+        app.get_user(&first).await.expect_data("until it expires");
+        app.pass(Duration::minutes(62)).await;
+        app.desk.tidy().await.unwrap();
+        assert_eq!(app.kids().await, [made.kid], "the others are dropped");
+    }
+
+    #[actix_rt::test]
+    async fn by_a_clock_that_is_behind_no_key_is_retired_in_the_past() {
+        let app = TestApp::new().await;
+        app.clock.advance(-YEAR);
+        assert!(matches!(app.try_rotate(false).await, Err(DeskError::ClockBehindKey { .. })));
+        app.clock.advance(YEAR);
+        assert_eq!(app.kids().await.len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn clocks_that_differ_by_seconds_are_no_reason_to_refuse() {
+        let app = TestApp::new().await;
+        app.clock.advance(-Duration::seconds(50));
+        assert!(matches!(app.try_rotate(false).await, Ok(Rotated::Made(_))));
+    }
+
+    #[actix_rt::test]
+    async fn a_rotation_by_age_that_cannot_be_made_fails_and_does_not_wait_for_a_wrong_time() {
+        let app = TestApp::with(|settings| settings.key.rotate_every_days = 30).await;
+        app.clock.advance(-YEAR);
+        let error = app.desk.rotate_by_age().await.unwrap_err();
+        assert!(matches!(error, DeskError::ClockBehindKey { .. }), "{error}");
+    }
+
+    #[actix_rt::test]
+    async fn the_last_key_that_is_left_can_be_followed_though_its_time_has_not_come() {
+        let app =
+            TestApp::with(|settings| settings.key.publish_ahead = std::time::Duration::from_secs(86_400))
+                .await;
+        let first = app.kids().await.remove(0);
+        let Rotated::Made(second) = app.rotate().await else { panic!("nobody else rotates") };
+        app.revoke(&first).await;
+        // Made with a shorter notice, and yet after it.
+        let mut settings = app.desk.settings().clone();
+        settings.key.publish_ahead = std::time::Duration::from_secs(5);
+        let rotated =
+            keys::rotate(app.desk.store(), &app.vault().await, &settings, &app.clock, false).await.unwrap();
+        let Rotated::Made(third) = rotated else { panic!("it signs already") };
+        assert_eq!(app.kids().await, [second.kid.clone(), third.kid.clone()]);
+        app.revoke(&second.kid).await;
+        app.desk.catch_up().await.unwrap();
+        assert_eq!(kid(&app.token().await), third.kid);
+    }
 }
 
 #[test]
@@ -358,6 +588,52 @@ fn hallpass_key_rotates_and_revokes_beside_a_running_server() {
     for kind in ["key_added", "key_revoked"] {
         assert!(events.contains(kind), "{events}");
     }
+}
+
+#[test]
+fn a_dry_run_foretells_what_the_rotation_then_does() {
+    let place = founded();
+    let foretold = place.run(&["key", "rotate", "--dry-run"], "").expect(0, "dry run").out.clone();
+    let times = |text: &str| -> Vec<chrono::DateTime<chrono::Utc>> {
+        text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    };
+    place.run(&["key", "rotate", "--key-stdin"], format!("{PASSPHRASE}\n")).expect(0, "rotate");
+    let keys = listed(&place);
+    let then: chrono::DateTime<chrono::Utc> = keys[1]["signs_from"].as_str().unwrap().parse().unwrap();
+    let [signs_from, dropped_at] = times(&foretold)[..] else { panic!("two times: {foretold}") };
+    assert_eq!(
+        dropped_at - signs_from,
+        Duration::minutes(61),
+        "the last token's hour, and a minute for the clocks"
+    );
+    // Between the two commands some time went by.
+    let between = then - signs_from;
+    assert!(between >= Duration::zero() && between < Duration::minutes(5), "{foretold}: {then}");
+}
+
+#[test]
+fn a_key_of_a_later_time_than_the_clock_tells_is_named_with_the_way_out() {
+    let place = founded();
+    actix_rt::System::new().block_on(async {
+        let store = Store::open(&place.path("hallpass.db")).await.unwrap();
+        let vault = Vault::open(&store.installation().await.unwrap().unwrap(), &PASSPHRASE.into()).unwrap();
+        let settings = hallpass::server::config::Settings::default();
+        let ahead = hallpass::clock::Clock::manual(chrono::Utc::now() + Duration::days(400));
+        keys::rotate(&store, &vault, &settings, &ahead, false).await.unwrap();
+        store.close().await;
+    });
+    let server = place.serve();
+    let rotate = |more: &[&str]| {
+        place.run(&[&["key", "rotate", "--key-stdin"], more].concat(), format!("{PASSPHRASE}\n"))
+    };
+    rotate(&[]).expect_error(1, "if it is right, hallpass key rotate --trust-clock");
+    place.run(&["key", "rotate", "--dry-run"], "").expect_error(1, "--trust-clock");
+    let foretold = place.run(&["key", "rotate", "--dry-run", "--trust-clock"], "");
+    assert!(foretold.expect(0, "dry run").out.contains("would be dated back"), "{foretold:?}");
+    assert_eq!(listed(&place).len(), 2);
+    rotate(&["--trust-clock"]).expect(0, "rotate");
+    assert_eq!(listed(&place).len(), 3);
+    assert!(server.stop("TERM").err.contains("--trust-clock"), "told at the start too");
 }
 
 #[test]
@@ -468,6 +744,47 @@ fn a_passphrase_comes_from_a_file_a_descriptor_a_pipe_a_credential_or_the_enviro
     check("HALLPASS_KEY=\"$(cat key)\" HALLPASS key check");
 }
 
+#[test]
+fn a_descriptor_may_be_a_socket_and_one_that_does_not_wait_and_is_closed_once_it_was_read() {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    let place = founded();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec \"$0\" serve --bind 127.0.0.1:0 --key-fd 7 7<&0 </dev/null"]);
+    command.arg(env!("CARGO_BIN_EXE_hallpass")).current_dir(place.folder.path());
+    command.stdin(OwnedFd::from(theirs));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // What is parent's of theirs goes with the command.
+    drop(command);
+    writeln!(ours, "{PASSPHRASE}").unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert!(line.starts_with("listening on "), "{line}");
+    assert_eq!(
+        std::io::Read::read(&mut ours, &mut [0]).unwrap(),
+        0,
+        "the other end is closed while it serves"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_descriptor_that_is_not_there_is_told() {
+    let place = Workplace::new();
+    for (number, reason) in
+        [("9", "is it open, as in 9< file?"), ("1", "0 or a number from 3 on"), ("x", "0 or a number")]
+    {
+        place.run(&["key", "check", "--key-fd", number], "").expect_error(2, reason);
+    }
+}
+
 mod tokens {
     //! `hallpass token`.
 
@@ -540,30 +857,88 @@ mod tokens {
     }
 
     #[test]
-    fn public_vectors_are_judged_without_a_panic() {
+    fn verify_goes_by_the_leeway_that_is_set() {
         let place = Workplace::new();
-        // RFC 7515 A.1 (HMAC-SHA-256) and A.3 (P-256), RFC 8037 A.4 (Ed25519): each genuine, and none an access token.
+        let mint = hallpass::testing::Mint::new();
+        std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
+        let token = mint
+            .token_for("ada")
+            .claim("exp", (chrono::Utc::now() - Duration::seconds(30)).timestamp())
+            .to_string();
+        let verify = ["token", "verify", "--jwks", "jwks.json", &token];
+        place.run(&verify, "").expect_error(1, "not valid: ");
+        place.variable("HALLPASS_TOKEN__LEEWAY_S", "60").run(&verify, "").expect(0, "within the leeway");
+    }
+
+    #[test]
+    fn by_a_set_without_keys_no_token_is_valid() {
+        let place = Workplace::new();
+        std::fs::write(place.path("jwks.json"), r#"{"keys": []}"#).unwrap();
+        let verify = ["token", "verify", "--jwks", "jwks.json", "e30.e30.e30"];
+        place.run(&verify, "").expect_error(1, "not valid: the key set holds no key");
+    }
+
+    #[test]
+    fn blanks_around_a_token_do_not_count() {
+        let place = Workplace::new();
+        let mint = hallpass::testing::Mint::new();
+        std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
+        let blanks = " \t".repeat(5_000);
+        let input = format!("{blanks}{}{blanks}\n{blanks}\n", mint.token_for("ada"));
+        let judged = place.run(&["token", "verify", "--jwks", "jwks.json"], input);
+        assert!(judged.expect(0, "verify").out.starts_with("1: valid: "), "{judged:?}");
+    }
+
+    #[test]
+    fn inspect_shows_nothing_that_moves_a_terminals_cursor_or_turns_its_text_around() {
+        use base64::Engine;
+        let part = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
+        let claims = "{\"sub\": \"\u{7f}\u{9b}31m\u{202e}\u{2066}a\u{301}d\u{e9}\u{1F600}\"}";
+        let token = format!("{}.{}.{}", part("{\"alg\":\"\u{85}\"}"), part(claims), part("s"));
+        let shown = Workplace::new().run(&["token", "inspect"], format!("{token}\n"));
+        let out = &shown.expect(0, "inspect").out;
+        assert!(
+            !out.chars().any(|it| it != '\n' && (it.is_control() || "\u{202e}\u{2066}".contains(it))),
+            "{out:?}"
+        );
+        for part in ["\\u0085", "\\u007f\\u009b31m\\u202e\\u2066a", "dé😀"] {
+            assert!(out.contains(part), "{part}: {out}");
+        }
+    }
+
+    #[test]
+    fn public_vectors_pass_the_signatures_check_and_no_other_and_none_panics() {
+        let place = Workplace::new();
+        // RFC 7515 A.1 (HMAC-SHA-256) and A.3 (P-256), RFC 8037 A.4 (Ed25519): each genuine, and none an access token;
+        // what is found wanting is what is looked at after the signature.
         let table = [
             (
                 r#"{"keys":[{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#,
                 "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
-                "of another type",
+                "the token has no aud",
             ),
             (
                 r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#,
                 "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
-                "of another type",
+                "the token has no aud",
             ),
             (
                 r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
                 "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
-                "of another type",
+                "the token is malformed",
             ),
         ];
         for (set, token, reason) in table {
             std::fs::write(place.path("jwks.json"), set).unwrap();
-            let verdict = place.run(&["token", "verify", "--jwks", "jwks.json", token], "");
-            verdict.expect_error(1, reason);
+            let verify = |more: &[&str], input: &str| {
+                place.run(&[&["token", "verify", "--jwks", "jwks.json"], more].concat(), input)
+            };
+            verify(&[token], "").expect_error(1, "of another type");
+            verify(&["--any-type", token], "").expect_error(1, reason);
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let forged =
+                format!("{message}.{}{}", &signature[..20], signature[20..].replacen(|_: char| true, "_", 1));
+            verify(&["--any-type", &forged], "").expect_error(1, "signature");
             // Every way to cut it short, and each part exchanged for another's.
             let mut many = String::new();
             for end in (0..token.len()).step_by(7) {
@@ -577,7 +952,7 @@ mod tokens {
                     ours[0], theirs[1], ours[2], theirs[0], ours[1], ours[2]
                 );
             }
-            let judged = place.run(&["token", "verify", "--jwks", "jwks.json"], many);
+            let judged = verify(&["--any-type"], &many);
             judged.expect_error(1, "tokens are not valid");
             assert!(!judged.out.contains(": valid"), "{judged:?}");
         }

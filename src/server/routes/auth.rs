@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
-use actix_web::{HttpRequest, HttpResponse, Scope, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Scope, web};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::body::{Body, OptionalBody};
 use super::{Checked, Tokens, created, data, ended, endpoint, tokens, user_id};
-use crate::guard::{AuthUser, Refused, User};
+use crate::guard::{AuthUser, Refusal, Refused, User};
 use crate::server::accounts::MAX_EMAIL_BYTES;
 use crate::server::error::ApiError;
 use crate::server::events::Client;
@@ -20,7 +20,7 @@ use crate::server::openapi::{EMAIL, Operation, PASSWORD, a_user, challenge, some
 use crate::server::password::{Password, Strength};
 use crate::server::sessions::{self, RefreshCredential};
 use crate::server::{Desk, X_HALLPASS, accounts, cookie, sign_in};
-use crate::token::Claims;
+use crate::token::{Claims, TokenError};
 
 /// The scope `/auth`, ready to be registered: `App::new().service(routes::auth::scope(&desk))`.
 pub fn scope(desk: &Desk) -> Scope {
@@ -230,6 +230,14 @@ async fn logout(
     client: Client,
     OptionalBody(body): OptionalBody<RefreshRequest>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    let claims = match claims {
+        // As the guard does before the other routes: a server may not have heard of a key yet.
+        Err(refused) if refused.reason() == Refusal::TokenInvalid(TokenError::KeyUnknown) => {
+            desk.look_for_keys().await;
+            Claims::extract(&request).await
+        }
+        told => told,
+    };
     let credential = match body.credential(&request) {
         // The access token alone is proof enough.
         Err(ApiError::CsrfRejected) if claims.is_ok() => None,

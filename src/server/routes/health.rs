@@ -33,7 +33,11 @@ pub(crate) fn operations() -> Vec<Operation> {
         Operation::new("Service", Method::GET, "/health/live", "live", "Is the server there")
             .gives::<Health>(200, "The process serves requests", ok()),
         Operation::new("Service", Method::GET, "/health/ready", "ready", "Does its database answer")
-            .gives::<Health>(200, "The process serves requests, and its database answers", ok())
+            .gives::<Health>(
+                200,
+                "The process serves requests, its database answers, and there is a key to sign with",
+                ok(),
+            )
             .asks_database(),
     ]
 }
@@ -43,8 +47,9 @@ async fn live() -> HttpResponse {
     data(OK)
 }
 
-/// The process serves requests, and its database answers.
+/// The process serves requests, its database answers, and there is a key to sign with.
 async fn ready(desk: web::Data<Desk>) -> Result<HttpResponse, ApiError> {
     desk.store().ping().await?;
+    desk.signing_algorithm().ok_or_else(|| ApiError::Unavailable("there is no key to sign with".into()))?;
     Ok(data(OK))
 }

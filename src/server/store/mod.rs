@@ -184,6 +184,17 @@ pub struct KeyRow {
     pub token_lifetime: chrono::Duration,
 }
 
+/// A signing key to be stored.
+#[derive(Debug)]
+pub struct KeyAddition {
+    /// Keys that get other dates with it, sealed anew.
+    pub redated: Vec<SealedKey>,
+    /// The new key.
+    pub added: SealedKey,
+    /// What is recorded of it.
+    pub event: Event,
+}
+
 /// An event as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {

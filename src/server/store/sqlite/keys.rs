@@ -1,11 +1,11 @@
 //! Sealed signing keys, and the installation's seal.
 
 use chrono::Duration;
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::{Store, bounded, commit, note, time};
 use crate::server::events::Event;
-use crate::server::store::{Change, KeyRow, StoreError};
+use crate::server::store::{Change, KeyAddition, KeyRow, StoreError};
 use crate::server::vault::{SealedInstallation, SealedKey};
 
 type KeyColumns = (String, String, String, i64, i64, i64, Vec<u8>);
@@ -16,51 +16,39 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] lists.
     pub async fn signing_keys(&self) -> Result<Vec<KeyRow>, StoreError> {
-        bounded(async {
-            let rows: Vec<KeyColumns> = sqlx::query_as(
-                "select kid, algorithm, purpose, created_at, signs_from, token_lifetime, sealed from signing_keys \
-                 order by signs_from, created_at, kid",
-            )
-            .fetch_all(&self.readers)
-            .await?;
-            rows.into_iter()
-                .map(|(kid, algorithm, purpose, created_at, signs_from, lifetime, sealed)| {
-                    let (created_at, signs_from) = (time(created_at)?, time(signs_from)?);
-                    Ok(KeyRow {
-                        sealed: SealedKey { kid, algorithm, purpose, created_at, signs_from, sealed },
-                        token_lifetime: Duration::seconds(lifetime),
-                    })
-                })
-                .collect()
-        })
-        .await
+        bounded(async { signing_keys(&mut *self.readers.acquire().await?).await }).await
     }
 
-    /// Adds a signing key, if `newest` is still the last of those there are. `false`: another was added
-    /// meanwhile, and nothing was written.
+    /// Adds the signing key that `make` makes of those there are, while nobody else can add or remove one. Where it
+    /// makes none, nothing is written.
     ///
     /// # Errors
-    /// As [`StoreError`] lists.
-    pub async fn add_key(
+    /// As [`StoreError`] lists; within, what `make` fails with.
+    pub async fn add_key<E>(
         &self,
-        key: &SealedKey,
-        newest: &str,
         token_lifetime: Duration,
-        event: &Event,
-    ) -> Result<bool, StoreError> {
+        make: impl FnOnce(&[KeyRow]) -> Result<KeyAddition, E>,
+    ) -> Result<Result<SealedKey, E>, StoreError> {
         bounded(async {
             let mut tx = self.begin().await?;
-            let last: Option<(String,)> = sqlx::query_as(
-                "select kid from signing_keys order by signs_from desc, created_at desc, kid desc limit 1",
-            )
-            .fetch_optional(&mut *tx)
-            .await?;
-            if last.is_none_or(|(last,)| last != newest) {
-                return Ok(false);
+            let KeyAddition { redated, added, event } = match make(&signing_keys(&mut tx).await?) {
+                Ok(addition) => addition,
+                Err(error) => return Ok(Err(error)),
+            };
+            for key in &redated {
+                sqlx::query(
+                    "update signing_keys set created_at = $1, signs_from = $2, sealed = $3 where kid = $4",
+                )
+                .bind(key.created_at.timestamp_millis())
+                .bind(key.signs_from.timestamp_millis())
+                .bind(&key.sealed)
+                .bind(&key.kid)
+                .execute(&mut *tx)
+                .await?;
             }
-            insert_key(&mut tx, key, token_lifetime).await?;
-            commit(tx, event).await?;
-            Ok(true)
+            insert_key(&mut tx, &added, token_lifetime).await?;
+            commit(tx, &event).await?;
+            Ok(Ok(added))
         })
         .await
     }
@@ -141,6 +129,24 @@ impl Store {
         })
         .await
     }
+}
+
+async fn signing_keys(database: &mut SqliteConnection) -> Result<Vec<KeyRow>, StoreError> {
+    let rows: Vec<KeyColumns> = sqlx::query_as(
+        "select kid, algorithm, purpose, created_at, signs_from, token_lifetime, sealed from signing_keys \
+         order by signs_from, created_at, kid",
+    )
+    .fetch_all(database)
+    .await?;
+    rows.into_iter()
+        .map(|(kid, algorithm, purpose, created_at, signs_from, lifetime, sealed)| {
+            let (created_at, signs_from) = (time(created_at)?, time(signs_from)?);
+            Ok(KeyRow {
+                sealed: SealedKey { kid, algorithm, purpose, created_at, signs_from, sealed },
+                token_lifetime: Duration::seconds(lifetime),
+            })
+        })
+        .collect()
 }
 
 /// Inserts a key. Whoever makes it may have another setting than the servers that will sign with it: it is kept for
