@@ -223,6 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn a_descriptor_that_does_not_wait_by_itself_is_waited_for() {
+        use std::io::Write;
+
+        let (theirs, mut ours) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        ours.write_all(b"open ").unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| first_line(&theirs, "it").unwrap());
+            // All of it is read, and what comes next is not there yet.
+            while rustix::io::ioctl_fionread(&theirs).unwrap() > 0 {
+                std::thread::yield_now();
+            }
+            std::thread::yield_now();
+            ours.write_all(b"sesame\n").unwrap();
+            assert_eq!(reader.join().unwrap().expose_secret(), "open sesame");
+        });
+    }
+
+    #[test]
     fn spaces_belong_to_the_secret() {
         let (_folder, path) = file(b"  open sesame \n", 0o600);
         assert_eq!(first_line(File::open(&path).unwrap(), "it").unwrap().expose_secret(), "  open sesame ");

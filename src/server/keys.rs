@@ -216,8 +216,8 @@ pub enum Plan {
     Make {
         /// The first moment at which it signs.
         signs_from: DateTime<Utc>,
-        /// Keys that were made by a clock that was ahead, each with the time from which it is to sign. They are made
-        /// now, as far as the new one's order after them goes.
+        /// Keys that were made by a clock that was ahead, each with the time from which it is to sign; they count as made
+        /// now.
         redated: Vec<(SealedKey, DateTime<Utc>)>,
     },
     /// It makes none: this one was made already, and does not sign yet.
@@ -245,22 +245,22 @@ pub fn plan(
             now,
         });
     }
-    let times: Vec<_> = keys.iter().map(|key| key.sealed.signs_from).collect();
-    let signer = signing(&times, now);
     let mut signs_from = now + seconds(settings.key.publish_ahead);
-    let just_before = Duration::milliseconds(1);
+    let step = Duration::milliseconds(1);
     if !is_of_later(newest) {
-        if signer < keys.len() - 1 && newest.signs_from > now {
+        // The only one signs though its time has not come.
+        if newest.signs_from > now && keys.len() > 1 {
             return Ok(Plan::Wait(newest.clone()));
         }
-        // It may sign before its time, since it is the last that is left.
-        signs_from = signs_from.max(newest.signs_from + just_before);
+        signs_from = signs_from.max(newest.signs_from + step);
     }
-    let redated = keys.iter().enumerate().filter(|(_, key)| is_of_later(&key.sealed)).map(|(place, key)| {
-        // The one that signs goes on; the others' turn is the new one's.
-        (key.sealed.clone(), if place == signer { now } else { signs_from - just_before })
-    });
-    Ok(Plan::Make { signs_from, redated: redated.collect() })
+    // In their order, and just before the new one: if one of them signs, it is the one that does so now, since it is the
+    // first that is left.
+    let later = keys.iter().rev().map(|key| &key.sealed).take_while(|key| is_of_later(key));
+    let mut redated: Vec<_> =
+        later.zip(1..).map(|(key, place)| (key.clone(), signs_from - step * place)).collect();
+    redated.reverse();
+    Ok(Plan::Make { signs_from, redated })
 }
 
 /// What became of a rotation.
