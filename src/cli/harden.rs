@@ -2,9 +2,12 @@
 
 /// Closes the process to core dumps and debuggers, where the system can.
 ///
-/// A debug build leaves itself open to its parent where `HALLPASS_DUMPABLE` is `1`, so that the tests can
-/// search its memory; a release build does not look at that variable.
+/// A debug build leaves itself open where `HALLPASS_DUMPABLE` is `1`, so that the tests can search its memory and a
+/// core dump; a release build does not look at that variable.
 pub(super) fn harden() {
+    if cfg!(debug_assertions) && std::env::var_os("HALLPASS_DUMPABLE").is_some_and(|value| value == "1") {
+        return;
+    }
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
@@ -13,7 +16,7 @@ pub(super) fn harden() {
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     }
     #[cfg(target_os = "linux")]
-    if !(cfg!(debug_assertions) && std::env::var_os("HALLPASS_DUMPABLE").is_some_and(|value| value == "1")) {
+    {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
         // Fails only for a value that the kernel does not know.

@@ -61,6 +61,17 @@ impl Workplace {
         command
     }
 
+    /// The same in a shell: `script` calls the binary `$0`.
+    pub fn shell(&self, script: &str) -> Command {
+        let inner = self.command::<&str>([]);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).arg(inner.get_program()).current_dir(self.folder.path()).env_clear();
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     pub fn run(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Finished {
         finish(self.command(arguments), input)
     }
@@ -474,19 +485,9 @@ fn dir_len(folder: &Path) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
 
-/// Runs `hallpass` in a shell, as `$0`, with what `script` does to its output.
+/// Runs `hallpass` in a shell, as `$0`, without input.
 fn in_a_shell(place: &Workplace, script: &str) -> Finished {
-    let inner = place.command::<&str>([]);
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(script).arg(inner.get_program()).current_dir(place.folder.path());
-    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Finished {
-        status: output.status,
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    finish(place.shell(script), "")
 }
 
 #[test]

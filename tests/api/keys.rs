@@ -755,11 +755,8 @@ fn a_descriptor_may_be_a_socket_and_one_that_does_not_wait_and_is_closed_once_it
     let place = founded();
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", "exec \"$0\" serve --bind 127.0.0.1:0 --key-fd 7 7<&0 </dev/null"]);
-    command.arg(env!("CARGO_BIN_EXE_hallpass")).current_dir(place.folder.path());
+    let mut command = place.shell("exec \"$0\" serve --bind 127.0.0.1:0 --key-fd 7 7<&0 </dev/null");
     command.stdin(OwnedFd::from(theirs));
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();
     // What is parent's of theirs goes with the command.
     drop(command);

@@ -6,7 +6,7 @@ use rexpect::session::{PtySession, spawn_command};
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
 use crate::cli::Workplace;
-use crate::secrets::{holds, memory};
+use crate::secrets::{CORE, core_dump, holds, memory};
 
 /// A shell on a fresh terminal that runs `script` with `$HALLPASS` as the binary, and then tells the exit
 /// status and how the terminal was left. Patience is for slow machines; nothing waits for it to pass.
@@ -80,11 +80,12 @@ fn the_first_start_asks_twice_and_offers_to_make_the_first_user_and_the_second_a
 }
 
 #[test]
-fn what_was_typed_is_gone_from_memory_once_the_server_listens() {
+fn what_was_typed_is_gone_from_memory_and_from_a_core_dump_once_the_server_listens() {
     let place = Workplace::new()
         .variable("HALLPASS_DUMPABLE", "1")
         .variable("PLANTED", "planted: nine copper kettles");
-    let mut session = terminal(&place, "sh -c 'echo pid $$ .; exec $HALLPASS serve --bind 127.0.0.1:0'");
+    let mut session =
+        terminal(&place, &format!("sh -c '{CORE} echo pid $$ .; exec $HALLPASS serve --bind 127.0.0.1:0'"));
     session.exp_string("pid ").unwrap();
     let process = session.exp_string(" .").unwrap().trim().parse().unwrap();
     type_at(&mut session, "New passphrase", "password123 password123");
@@ -97,12 +98,14 @@ fn what_was_typed_is_gone_from_memory_once_the_server_listens() {
     type_at(&mut session, "The same again", PASSWORD);
     session.exp_string("listening on http://").unwrap();
     let memory = memory(process);
-    assert!(holds(&memory, b"planted: nine copper kettles"), "the control");
-    for typed in [PASSPHRASE, "password123 password123", "a mistyped river of lanterns", PASSWORD] {
-        assert!(!holds(&memory, typed.as_bytes()), "{typed:?} is in memory");
+    let core = core_dump(process, place.folder.path(), || drop(ends(&mut session, 134)));
+    for (what, bytes) in [("memory", Some(memory)), ("a core dump", core)] {
+        let Some(bytes) = bytes else { continue };
+        assert!(holds(&bytes, b"planted: nine copper kettles"), "the control: {what}");
+        for typed in [PASSPHRASE, "password123 password123", "a mistyped river of lanterns", PASSWORD] {
+            assert!(!holds(&bytes, typed.as_bytes()), "{typed:?} is in {what}");
+        }
     }
-    session.send_control('c').unwrap();
-    ends(&mut session, 0);
 }
 
 #[test]

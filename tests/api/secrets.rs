@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use base64::Engine;
@@ -52,6 +53,27 @@ pub fn memory(process: u32) -> Vec<u8> {
         }
     }
     found
+}
+
+/// What lets a shell's child write a core: as much as the system allows.
+pub const CORE: &str = "ulimit -c $(ulimit -H -c);";
+
+/// Makes the process in `folder` dump its core, and waits for its end by `wait`. `None` where the system has no core
+/// written beside the process.
+pub fn core_dump(process: u32, folder: &Path, wait: impl FnOnce()) -> Option<Vec<u8>> {
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Core).maximum;
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let status = Command::new("kill").args(["-s", "ABRT", &process.to_string()]).status().unwrap();
+    assert!(status.success());
+    wait();
+    if hard == Some(0) || pattern.starts_with(['|', '/']) {
+        return None;
+    }
+    let is_core = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("core");
+    let file = fs::read_dir(folder).unwrap().map(Result::unwrap).find(is_core).expect("a core dump");
+    let core = fs::read(file.path()).unwrap();
+    fs::remove_file(file.path()).unwrap();
+    Some(core)
 }
 
 fn database_files(place: &Workplace) -> Vec<u8> {
@@ -121,39 +143,27 @@ fn neither_the_database_nor_the_log_nor_the_environment_holds_a_secret() {
 }
 
 #[test]
-fn the_memory_of_a_running_server_holds_no_passphrase_however_it_was_given() {
+fn neither_the_memory_of_a_running_server_nor_its_core_dump_holds_the_passphrase_however_it_was_given() {
     let place = Workplace::new().variable("HALLPASS_DUMPABLE", "1");
     place.add_user();
     let key_file = place.path("key");
     fs::write(&key_file, format!("{PASSPHRASE}\n")).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&key_file, mode).unwrap();
-    let serve = ["serve", "--bind", "127.0.0.1:0"];
-
-    let by_file = |extra: &[&str]| Server::start(place.command(serve.iter().chain(extra)), "");
-    let ways = [
-        ("--key-stdin, new", place.serve()),
-        ("--key-stdin", place.serve()),
-        ("--key-file", by_file(&["--key-file", "key"])),
-        ("--key-fd", {
-            let mut command = std::process::Command::new("sh");
-            let inner = place.command::<&str>([]);
-            command.arg("-c").arg("exec \"$HALLPASS\" serve --bind 127.0.0.1:0 --key-fd 7 7<key");
-            command.current_dir(place.folder.path()).env_clear();
-            command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            command.env("HALLPASS", inner.get_program());
-            command.stdin(std::process::Stdio::piped());
-            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-            Server::start(command, "")
-        }),
-    ];
-    for (way, server) in ways {
-        let token = server.token();
-        let memory = memory(server.child.id());
-        // The control: the address it listens on, and the last token's claims, are there.
-        assert!(holds(&memory, server.address.as_bytes()), "{way}");
-        assert!(!holds(&memory, PASSPHRASE.as_bytes()), "{way}: the passphrase is in memory");
-        assert!(!token.is_empty());
+    for way in ["--key-stdin", "--key-stdin", "--key-file key", "--key-fd 7 7<key"] {
+        let script = format!("{CORE} exec \"$0\" serve --bind 127.0.0.1:0 {way}");
+        let command = place.shell(&script);
+        let mut server = Server::start(command, format!("{PASSPHRASE}\n"));
+        assert!(!server.token().is_empty());
+        let process = server.child.id();
+        let memory = memory(process);
+        let core = core_dump(process, place.folder.path(), || drop(server.child.wait().unwrap()));
+        for (what, bytes) in [("memory", Some(memory)), ("a core dump", core)] {
+            let Some(bytes) = bytes else { continue };
+            // The control: the address it listens on is there.
+            assert!(holds(&bytes, server.address.as_bytes()), "{way}: {what}");
+            assert!(!holds(&bytes, PASSPHRASE.as_bytes()), "{way}: the passphrase is in {what}");
+        }
     }
 }
 
@@ -162,8 +172,11 @@ fn a_secret_that_is_planted_in_memory_is_found_there() {
     // A variable of the environment lies in the process's memory, so this one must be found.
     let planted = "planted: seventeen blue lanterns";
     let place = Workplace::new().variable("HALLPASS_DUMPABLE", "1").variable("PLANTED", planted);
-    let server = place.serve();
+    let command = place.shell(&format!("{CORE} exec \"$0\" serve --bind 127.0.0.1:0 --key-stdin"));
+    let mut server = Server::start(command, format!("{PASSPHRASE}\n"));
     assert!(holds(&memory(server.child.id()), planted.as_bytes()));
+    let core = core_dump(server.child.id(), place.folder.path(), || drop(server.child.wait().unwrap()));
+    assert!(core.is_none_or(|core| holds(&core, planted.as_bytes())), "and in a core dump");
 }
 
 #[test]
@@ -184,11 +197,10 @@ fn the_process_writes_no_core_and_lets_no_other_look_into_it() {
         false => Command::new(program),
     };
     let is_seen = |place: Workplace| {
-        let inner = place.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]);
+        let inner = place.shell("exec \"$0\" serve --bind 127.0.0.1:0 --key-stdin");
         let mut command = humble(inner.get_program());
         command.args(inner.get_args()).current_dir(place.folder.path()).env_clear();
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let server = Server::start(command, format!("{PASSPHRASE}\n"));
         let looked = humble("readlink".as_ref()).arg(format!("/proc/{}/exe", server.child.id())).output();
