@@ -157,7 +157,7 @@ fn neither_the_memory_of_a_running_server_nor_its_core_dump_holds_the_passphrase
         assert!(!server.token().is_empty());
         let process = server.child.id();
         let memory = memory(process);
-        let core = core_dump(process, place.folder.path(), || drop(server.child.wait().unwrap()));
+        let core = core_dump(process, place.folder.path(), || _ = server.child.wait().unwrap());
         for (what, bytes) in [("memory", Some(memory)), ("a core dump", core)] {
             let Some(bytes) = bytes else { continue };
             // The control: the address it listens on is there.
@@ -175,7 +175,7 @@ fn a_secret_that_is_planted_in_memory_is_found_there() {
     let command = place.shell(&format!("{CORE} exec \"$0\" serve --bind 127.0.0.1:0 --key-stdin"));
     let mut server = Server::start(command, format!("{PASSPHRASE}\n"));
     assert!(holds(&memory(server.child.id()), planted.as_bytes()));
-    let core = core_dump(server.child.id(), place.folder.path(), || drop(server.child.wait().unwrap()));
+    let core = core_dump(server.child.id(), place.folder.path(), || _ = server.child.wait().unwrap());
     assert!(core.is_none_or(|core| holds(&core, planted.as_bytes())), "and in a core dump");
 }
 
