@@ -30,6 +30,7 @@ export class HallpassError extends Error {
 /** Resolves after so many seconds, or when the request is given up. */
 const wait = (seconds, signal) =>
   new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
     setTimeout(resolve, seconds * 1000);
     signal?.addEventListener('abort', resolve);
   });
@@ -137,6 +138,11 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
       else if (session && told === null) leave('auth/logout').catch(() => {});
     };
   }
+
+  // Whoever goes back may get this page as it was left, which has not heard what others said since.
+  globalThis.addEventListener?.('pageshow', ({ persisted }) => {
+    if (persisted && byCookie && session) refresh(session.token).catch(() => {});
+  });
 
   let queue = Promise.resolve();
 

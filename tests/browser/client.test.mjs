@@ -230,6 +230,23 @@ test('a session that was ended elsewhere ends here with the next request', async
   assert.deepEqual(await page.evaluate(() => window.heard), [EMAIL, null]);
 });
 
+test('a page that comes back as it was left learns who is signed in by now', async (t) => {
+  const server = await startServer(t);
+  server.cli(['user', 'add', 'bob@example.com', '--password-stdin'], PASSWORD);
+  const context = await openBrowser(t);
+  // As in the browser's back-forward cache, they hear nothing of each other.
+  await context.addInitScript(() => delete globalThis.BroadcastChannel);
+  const [page, other] = [await openClient(context, `${server.url}/blank`), await openClient(context, `${server.url}/blank`)];
+  const comesBack = () => page.evaluate(() => void dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })));
+  await signIn(page);
+  await other.evaluate((credentials) => window.client.signIn(credentials), { email: 'bob@example.com', password: PASSWORD });
+  await comesBack();
+  await page.waitForFunction(() => window.heard.at(-1) === 'bob@example.com');
+  await other.evaluate(() => window.client.signOut());
+  await comesBack();
+  await page.waitForFunction(() => window.heard.at(-1) === null);
+});
+
 test('a new password keeps this session and ends the others', async (t) => {
   const server = await startServer(t);
   const [here, there] = [await openBrowser(t), await openBrowser(t)];

@@ -101,6 +101,49 @@ test('the whole life of an account', async (t) => {
   assert.doesNotMatch(server.cli(['user', 'list']), /bob@example\.com/);
 });
 
+test('a page that comes late is not shown in place of the one that was asked for after it', async (t) => {
+  const server = await startServer(t);
+  const page = await signedIn(await openBrowser(t), server);
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await page.route('**/user/sessions', async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.getByRole('navigation').getByRole('link', { name: 'Sessions' }).click();
+  await goTo(page, 'Token', 'Your token');
+  const late = page.waitForResponse('**/user/sessions');
+  release();
+  await (await late).finished();
+  // What would show it runs before this.
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 50)));
+  await heading(page, 'Your token');
+});
+
+test('a page that comes after the sign-out is not shown', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await signedIn(context, server);
+  const other = await openConsole(context, server);
+  await heading(other, 'Profile');
+  await goTo(page, 'Token', 'Your token');
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await page.route('**/user/', async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.getByRole('navigation').getByRole('link', { name: 'Profile' }).click();
+  await press(other, 'Sign out');
+  await heading(page, 'Sign in');
+  const late = page.waitForResponse('**/user/');
+  release();
+  await late;
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 50)));
+  await heading(page, 'Sign in');
+  assert.equal(await page.locator('.trouble').count(), 0);
+});
+
 test('a session elsewhere is seen, and ended', async (t) => {
   const server = await startServer(t);
   const [desk, phone] = [await openBrowser(t), await openBrowser(t, { userAgent: 'Mozilla/5.0 (iPhone) Version/26.0 Safari/605' })];

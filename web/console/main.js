@@ -28,6 +28,8 @@ const bar = document.getElementById('bar');
 const main = document.getElementById('main');
 let shownTo;
 let isLeaving = false;
+// What is being shown: of two that overlap, the later one counts, however long the first takes.
+let rendering;
 
 const asked = () => location.hash.replace(/^#\/?/, '');
 
@@ -58,25 +60,31 @@ async function leave() {
 
 /** Shows the page that the address asks for; `isNew` where the person went there. */
 async function render(isNew) {
+  const mine = (rendering = {});
   let user;
   try {
     user = await hallpass.user();
   } catch (error) {
+    if (mine !== rendering) return;
     bar.hidden = true;
     return put('Hallpass', cannot(error), isNew);
   }
+  if (mine !== rendering) return;
   const wasShownTo = shownTo;
   shownTo = user?.id ?? null;
   showBar(user);
   const [pages, fallback] = user ? [PAGES, 'profile'] : [ENTRIES, 'sign-in'];
   const { title, page } = pages[asked()] ?? pages[fallback];
   if (wasShownTo && !user && !isLeaving) say('You have been signed out.');
+  let content;
   try {
-    put(title, await page(hallpass, user), isNew || wasShownTo !== shownTo);
+    content = await page(hallpass, user);
   } catch (error) {
     // A session that has ended shows the sign-in by itself.
-    if (error.status !== 401) put(title, cannot(error), isNew);
+    if (error.status === 401) return;
+    content = cannot(error);
   }
+  if (mine === rendering) put(title, content, isNew || wasShownTo !== shownTo);
 }
 
 function put(title, content, isNew) {
