@@ -196,8 +196,9 @@ pub trait KeySource: Send + Sync + 'static {
     /// [`Refusal::Unavailable`] when there are none that may still be trusted.
     fn ring(&self) -> Result<Arc<Keyring>, Refusal>;
 
-    /// Told that a token names a key that the ring does not have: a source that can look for more begins to.
-    /// Strangers choose what their tokens name, so it must be cheap, and look only so often.
+    /// Told that a token names a key that the ring does not have: a source that can look for more begins to, or does so
+    /// while what it returns is waited for. Strangers choose what their tokens name, so it must be cheap, and look only
+    /// so often.
     ///
     /// The middleware waits for what is returned, 2 s at most, and then judges the token once more; extractors
     /// refuse it at once. Defaults to `None`: there are no more keys to be had.
