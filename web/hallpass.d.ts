@@ -61,7 +61,8 @@ export interface Hallpass {
 
   /**
    * Ends the session, here and in every tab; `everywhere` on every device. The page forgets it at once; a rejection
-   * says that the server could not be told.
+   * says that the server could not be told, or with `everywhere` that it did not take the session's word any more.
+   * Called again, it tells the server again.
    */
   signOut(options?: { everywhere?: boolean }): Promise<void>;
 
@@ -71,11 +72,15 @@ export interface Hallpass {
   /**
    * The browser's `fetch` with the token. A relative address is relative to Hallpass's. A token that has expired is
    * renewed, and the request sent once more; a GET that is told to come back within 30 seconds does so, once. An
-   * origin that is neither Hallpass's, nor the page's, nor named in `origins` is a `TypeError`.
+   * origin that is neither Hallpass's, nor the page's, nor named in `origins` is a `TypeError`. Where another tab signs
+   * somebody else in before the request is sent, it is not sent, and rejects with a 401.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
 
-  /** Calls `listener` when another user, or none, is signed in, whichever tab it happened in. Returns what ends that. */
+  /**
+   * Calls `listener` when another user, or none, is signed in, or what is known of the user has changed, whichever tab
+   * it happened in. Returns what ends that.
+   */
   onChange(listener: (user: User | null) => void): () => void;
 
   /** Changes the password. Every other session of the user ends; this one goes on as a new one. */

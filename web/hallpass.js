@@ -14,8 +14,12 @@
 const MARGIN_MS = 10_000;
 /** The longest `Retry-After` that is waited for, s. A longer one is told to the caller. */
 const PATIENCE_S = 30;
-/** How long the server may take over a sign-in or a refresh, ms. */
+/** How long the server may take, ms. */
 const TIMEOUT_MS = 30_000;
+/** The same for a refresh: an answer that was lost is asked for again within `session.reuse_grace_s`. */
+const REFRESH_TIMEOUT_MS = 6_000;
+/** For how long a refresh is put off at most, ms. */
+const PUT_OFF_MS = 300_000;
 
 /** The server said no. */
 export class HallpassError extends Error {
@@ -35,6 +39,15 @@ const wait = (seconds, signal) =>
     signal?.addEventListener('abort', resolve);
   });
 
+/** What `promise` brings, unless the request is given up first. */
+function unlessGivenUp(promise, signal) {
+  const givenUp = new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    signal?.addEventListener('abort', () => reject(signal.reason));
+  });
+  return Promise.race([promise, givenUp]);
+}
+
 /** The claims of a token, which was not verified: that is the server's business. */
 function read(token) {
   const payload = atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'));
@@ -45,15 +58,17 @@ function read(token) {
 function retryAfter({ headers }) {
   const value = headers.get('Retry-After');
   if (value === null) return null;
-  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
+  // A date is the server's, by whose clock the answer is dated too.
+  const now = () => Date.parse(headers.get('Date')) || Date.now();
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - now()) / 1000;
   return Number.isNaN(seconds) ? null : Math.max(0, seconds);
 }
 
 /** What the answer brings. */
 async function data(answer) {
-  const body = await answer.json().catch(() => ({}));
-  if (answer.ok) return body.data;
-  const { error = '', message = `the server answered ${answer.status}`, fields = {} } = body;
+  const body = (await answer.json().catch(() => null)) ?? {};
+  if (answer.status === 204 || (answer.ok && 'data' in body)) return body.data;
+  const { error = '', message = `the server answered ${answer.status}, and not as Hallpass does`, fields = {} } = body;
   throw new HallpassError({ status: answer.status, error, message, fields, retryAfter: retryAfter(answer) });
 }
 
@@ -80,6 +95,10 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   let refreshing = null;
   // A refresh that the server put off, and until when.
   let putOff = null;
+  // How often a session ended; so a refresh that was under way then brings none back.
+  let ends = 0;
+  // What a sign-out was to end, until the server has heard of it.
+  let owed = null;
   const listeners = new Set();
   const channel = globalThis.BroadcastChannel && new BroadcastChannel(name);
 
@@ -127,15 +146,17 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   }
 
   function end(reachesOthers) {
+    ends += 1;
     become(null);
     if (reachesOthers) channel?.postMessage(null);
   }
 
   if (channel) {
     channel.onmessage = ({ data: told }) => {
+      if (told === null) ends += 1;
       if (byCookie) become(told);
       // Without the cookie each tab has a session of its own, which only it can end.
-      else if (session && told === null) leave('auth/logout').catch(() => {});
+      else if (session && told === null) leave(false, false).catch(() => {});
     };
   }
 
@@ -156,33 +177,36 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   }
 
   /** A request to Hallpass itself, with the cookie. */
-  function post(path, body, token) {
+  function call(path, { method = 'POST', body, token, timeout = TIMEOUT_MS } = {}) {
     const headers = {};
     if (byCookie) headers['X-Hallpass'] = '1';
     if (body) headers['Content-Type'] = 'application/json';
     if (token) headers.Authorization = `Bearer ${token}`;
     return globalThis.fetch(new URL(path, server), {
-      method: 'POST',
+      method,
       headers,
       body: body && JSON.stringify(body),
       credentials: byCookie ? 'include' : 'omit',
       cache: 'no-store',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeout),
     });
   }
 
   async function renew(stale) {
     // Another tab was first, with the same cookie; or the session has ended meanwhile.
     if (session && session.token !== stale) return;
-    if (byCookie ? !hint.get() : !session?.refresh) return become(null);
-    if (putOff?.until > Date.now()) throw putOff.error;
+    if (byCookie ? !session && !hint.get() : !session?.refresh) return become(null);
+    if (putOff?.until > performance.now()) throw putOff.error;
+    const before = ends;
     try {
       const body = byCookie ? undefined : { refresh_token: session.refresh };
-      adopt(await data(await patiently(() => post('auth/refresh', body))));
+      const send = () => call('auth/refresh', { body, timeout: REFRESH_TIMEOUT_MS });
+      const tokens = await data(await patiently(() => send().catch(send)));
+      if (ends === before) adopt(tokens);
     } catch (error) {
       // Any other failure says nothing about the session, which goes on.
-      if (error.status === 401) return end(byCookie);
-      if (error.retryAfter) putOff = { error, until: Date.now() + error.retryAfter * 1000 };
+      if (error.status === 401 && error.error) return ends === before ? end(byCookie) : undefined;
+      if (error.retryAfter) putOff = { error, until: performance.now() + Math.min(error.retryAfter * 1000, PUT_OFF_MS) };
       throw error;
     }
   }
@@ -209,16 +233,26 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return session?.token ?? null;
   }
 
+  /** Whether the answer is 401 because of the token (RFC 6750 §3.1). One to a HEAD has no body. */
+  async function refusesToken(answer) {
+    if (answer.status !== 401) return false;
+    const body = await answer.clone().json().catch(() => null);
+    if (!body) return /error="invalid_token"/.test(answer.headers.get('WWW-Authenticate'));
+    return /^token_(expired|invalid|revoked)$/.test(body.error);
+  }
+
   /** Sends with the token; where the server refuses that, once more with another of the same user. */
-  async function authorized(send) {
-    const first = await token();
+  async function authorized(send, signal) {
+    const asked = session?.claims.sub;
+    const first = await unlessGivenUp(token(), signal);
     const user = session?.claims.sub;
-    const answer = await send(first);
-    if (!first || answer.status !== 401) return answer;
-    const { error } = await answer.clone().json().catch(() => ({}));
-    if (!/^token_(expired|invalid|revoked)$/.test(error)) return answer;
-    await refresh(first);
     // Another tab may have signed somebody else in, whose request this is not.
+    if (asked && user && user !== asked) {
+      throw new HallpassError({ status: 401, error: 'token_revoked', message: 'somebody else has signed in meanwhile', fields: {} });
+    }
+    const answer = await send(first);
+    if (!first || !(await refusesToken(answer))) return answer;
+    await unlessGivenUp(refresh(first), signal);
     return session?.claims.sub === user ? send(session.token) : answer;
   }
 
@@ -236,7 +270,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
         return globalThis.fetch(copy);
       };
       return isSafe ? patiently(send, request.signal) : send();
-    });
+    }, request.signal);
   }
 
   async function user({ fresh = false } = {}) {
@@ -250,53 +284,68 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   }
 
   function signIn({ email, password }) {
-    return exclusively(async () => adopt(await data(await post('auth/login', { email, password, cookie: byCookie }))));
+    return exclusively(async () => adopt(await data(await call('auth/login', { body: { email, password, cookie: byCookie } }))));
   }
 
   async function signUp({ email, password, name }) {
-    await data(await post('auth/register', { email, password, name }));
+    await data(await call('auth/register', { body: { email, password, name } }));
     return signIn({ email, password });
   }
 
+  /** Tells the server that the session of `left` is to end, or every one of its user. */
+  async function tell(left, everywhere) {
+    const body = left?.refresh && { refresh_token: left.refresh };
+    if (!everywhere) {
+      return data(await call('auth/logout', { body, token: left?.token })).catch((error) => {
+        // A session that has ended already is as signed out as can be.
+        if (error.status !== 401 || !error.error) throw error;
+      });
+    }
+    let answer = left && (await call('auth/logout-all', { token: left.token }));
+    if (!answer || answer.status === 401) {
+      // Only a good token ends the other sessions.
+      const { token } = await data(await call('auth/refresh', { body }));
+      answer = await call('auth/logout-all', { token });
+    }
+    return data(answer);
+  }
+
   /** Forgets the session at once; then tells the server, and says so if that was not reached. */
-  function leave(path, everyTab = false) {
-    const left = session;
+  function leave(everywhere, everyTab) {
+    const left = (owed = session ?? owed);
     end(everyTab);
     return exclusively(async () => {
-      const body = left?.refresh && { refresh_token: left.refresh };
       try {
-        await data(await post(path, body, left?.token));
-      } catch (error) {
-        // A session that has ended already is as signed out as can be.
-        if (error.status !== 401) throw error;
+        await tell(left, everywhere);
+        if (owed === left) owed = null;
       } finally {
-        // A refresh that was under way has brought another token meanwhile.
-        end(everyTab);
+        // A sign-in that was under way has brought another session meanwhile.
+        if (session) end(everyTab);
       }
     });
   }
 
-  async function signOut({ everywhere = false } = {}) {
-    // Only a good token ends the other sessions.
-    if (everywhere) await token();
-    return leave(everywhere ? 'auth/logout-all' : 'auth/logout', true);
+  const signOut = ({ everywhere = false } = {}) => leave(everywhere, true);
+
+  /** Changes something of the user's own, one at a time; `done` gets what a success brings. */
+  async function change(path, options, done) {
+    const send = (token) =>
+      exclusively(async () => {
+        const answer = await call(path, { ...options, token });
+        if (answer.ok) done(await data(answer.clone()), token);
+        return answer;
+      });
+    return data(await authorized(send));
   }
 
   async function changePassword({ current_password, new_password }) {
-    const body = { current_password, new_password };
-    const change = (token) =>
-      exclusively(async () => {
-        const answer = await post('user/password', body, token);
-        if (answer.ok) adopt(await data(answer.clone()));
-        return answer;
-      });
-    return (await data(await authorized(change))).user;
+    return (await change('user/password', { body: { current_password, new_password } }, adopt)).user;
   }
 
   async function deleteUser({ password }) {
-    const headers = { 'Content-Type': 'application/json' };
-    await data(await fetch('user/', { method: 'DELETE', headers, body: JSON.stringify({ password }) }));
-    end(true);
+    await change('user/', { method: 'DELETE', body: { password } }, (_, token) => {
+      if (session?.claims.sub === read(token).sub) end(true);
+    });
   }
 
   return {

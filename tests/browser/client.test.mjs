@@ -230,6 +230,143 @@ test('a session that was ended elsewhere ends here with the next request', async
   assert.deepEqual(await page.evaluate(() => window.heard), [EMAIL, null]);
 });
 
+/** Answers the next request to `path` as a server that finds the token expired does. */
+const expireOnce = (page, path, answer = {}) =>
+  page.route(
+    path,
+    (route) => route.fulfill({ status: 401, headers: { 'WWW-Authenticate': 'Bearer error="invalid_token"' }, json: { code: 401, error: 'token_expired', message: '' }, ...answer }),
+    { times: 1 },
+  );
+
+test('signing out everywhere ends the other sessions also where the token has just expired', async (t) => {
+  const server = await startServer(t);
+  const [here, there] = [await openBrowser(t), await openBrowser(t)];
+  const [page, other] = [await openClient(here, `${server.url}/blank`), await openClient(there, `${server.url}/blank`)];
+  await signIn(page);
+  await signIn(other);
+  await expireOnce(page, '**/auth/logout-all');
+  await page.evaluate(() => window.client.signOut({ everywhere: true }));
+  assert.equal(await status(other), 401);
+  assert.equal((await failure(page, 'client.signOut({ everywhere: true })')).status, 401, 'who is nobody ends nothing, and is told so');
+});
+
+test('a sign-out that the server has not heard of is forgotten here, and told when it is asked for again', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  for (const [cookie, everywhere] of [[false, false], [false, true], [true, true]]) {
+    const page = await openClient(context, `${server.url}/blank`, { cookie });
+    await signIn(page);
+    const held = await page.evaluate(() => window.client.token());
+    await context.setOffline(true);
+    assert.equal((await failure(page, `client.signOut({ everywhere: ${everywhere} })`)).name, 'TypeError');
+    assert.equal(await page.evaluate(() => window.client.claims()), null);
+    await context.setOffline(false);
+    assert.equal(await verdict(server.url, held), undefined, 'still good');
+    assert.equal(await failure(page, `client.signOut({ everywhere: ${everywhere} })`), null);
+    assert.equal(await verdict(server.url, held), 'token_revoked');
+  }
+});
+
+test('a request of one user is not sent as another who signs in before it is', async (t) => {
+  const server = await startServer(t);
+  server.cli(['user', 'add', 'bob@example.com', '--password-stdin'], PASSWORD);
+  const context = await openBrowser(t);
+  const page = await openClient(context, `${server.url}/blank`);
+  const other = await openClient(context, `${server.url}/blank`);
+  await page.clock.install({ time: new Date() });
+  await signIn(page);
+  await page.clock.fastForward('59:55');
+  const renames = watch(context, '/user/');
+  // The other tab's sign-in is under way, so that this one's refresh waits for it.
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await other.route('**/auth/login', async (route) => {
+    await held;
+    await route.continue();
+  });
+  const signingIn = other.evaluate((credentials) => window.client.signIn(credentials), { email: 'bob@example.com', password: PASSWORD });
+  await until(() => other.evaluate(async () => (await navigator.locks.query()).held.length === 1));
+  const rename = failure(page, `client.fetch('/user/', { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body: '{"name":"meant for Ada"}' })`);
+  await until(() => page.evaluate(async () => (await navigator.locks.query()).pending.length === 1));
+  release();
+  await signingIn;
+  assert.equal((await rename).error, 'token_revoked');
+  assert.equal(renames.length, 0);
+});
+
+test('an answer to a refresh that was lost is asked for again', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await openClient(context, `${server.url}/blank`);
+  await signIn(page);
+  await page.route(
+    '**/auth/refresh',
+    async (route) => {
+      await route.fetch();
+      await route.abort('connectionreset');
+    },
+    { times: 1 },
+  );
+  await expireOnce(page, '**/user/');
+  assert.equal(await status(page), 200);
+  assert.doesNotMatch(server.cli(['events']), /refresh_reused/);
+});
+
+test('only the server ends a session: no cleared storage, and no 401 of somebody in between', async (t) => {
+  const server = await startServer(t);
+  const page = await openClient(await openBrowser(t), `${server.url}/blank`);
+  await signIn(page);
+  await page.evaluate(() => localStorage.clear());
+  await expireOnce(page, '**/user/');
+  assert.equal(await status(page), 200);
+  await expireOnce(page, '**/user/');
+  await page.route('**/auth/refresh', (route) => route.fulfill({ status: 401, contentType: 'text/html', body: '<h1>Proxy' }), { times: 1 });
+  assert.equal((await failure(page, `client.fetch('/user/')`)).status, 401);
+  assert.equal(await userOf(page), EMAIL);
+  assert.equal(await status(page), 200);
+});
+
+test('a HEAD, which brings no body, is renewed as a GET is', async (t) => {
+  const server = await startServer(t);
+  const page = await openClient(await openBrowser(t), `${server.url}/blank`);
+  await signIn(page);
+  await expireOnce(page, '**/user/', { json: undefined, body: '' });
+  assert.equal(await page.evaluate(async () => (await window.client.fetch('/user/', { method: 'HEAD' })).status), 200);
+});
+
+test('what does not answer as Hallpass does is a clear error', async (t) => {
+  const server = await startServer(t);
+  const page = await openClient(await openBrowser(t), `${server.url}/blank`);
+  const attempt = `client.signIn({ email: '${EMAIL}', password: '${PASSWORD}' })`;
+  for (const answer of [{ status: 200, contentType: 'text/html', body: '<h1>An app' }, { status: 502, json: null }]) {
+    await page.route('**/auth/login', (route) => route.fulfill(answer), { times: 1 });
+    const { name, message } = await failure(page, attempt);
+    assert.deepEqual([name, message], ['HallpassError', `the server answered ${answer.status}, and not as Hallpass does`]);
+  }
+});
+
+test('a request that is given up while its token is renewed is over at once', async (t) => {
+  const server = await startServer(t);
+  const page = await openClient(await openBrowser(t), `${server.url}/blank`);
+  await signIn(page);
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await page.route('**/auth/refresh', async (route) => {
+    await held;
+    await route.continue();
+  });
+  await expireOnce(page, '**/user/');
+  const refused = page.evaluate(() => {
+    window.given = new AbortController();
+    return window.client.fetch('/user/', { signal: window.given.signal }).then(() => null, ({ name }) => name);
+  });
+  await page.waitForRequest('**/auth/refresh');
+  await page.evaluate(() => window.given.abort());
+  assert.equal(await refused, 'AbortError');
+  release();
+  await until(async () => (await status(page)) === 200);
+});
+
 test('a page that comes back as it was left learns who is signed in by now', async (t) => {
   const server = await startServer(t);
   server.cli(['user', 'add', 'bob@example.com', '--password-stdin'], PASSWORD);

@@ -98,6 +98,7 @@ test('the whole life of an account', async (t) => {
   await page.getByLabel('Password', { exact: true }).fill(NEW_PASSWORD);
   await press(page, 'Delete my account');
   await heading(page, 'Sign in');
+  await said(page, 'Your account is gone.');
   assert.doesNotMatch(server.cli(['user', 'list']), /bob@example\.com/);
 });
 
@@ -142,6 +143,41 @@ test('a page that comes after the sign-out is not shown', async (t) => {
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 50)));
   await heading(page, 'Sign in');
   assert.equal(await page.locator('.trouble').count(), 0);
+});
+
+test('a session that has ended is told by the sign-in on every page, and no address names none', async (t) => {
+  const server = await startServer(t);
+  const page = await signedIn(await openBrowser(t), server);
+  for (const odd of ['constructor', 'toString', '__proto__']) {
+    await page.evaluate((odd) => (location.hash = `#/${odd}`), odd);
+    await page.waitForFunction(() => document.title === 'Profile · Hallpass');
+    await heading(page, 'Profile');
+  }
+  await goTo(page, 'Token', 'Your token');
+  const other = await signedIn(await openBrowser(t), server);
+  await goTo(other, 'Sessions');
+  await other.getByRole('button', { name: /^End this one/ }).click();
+  await said(other, 'That session has ended.');
+  await page.getByRole('navigation').getByRole('link', { name: 'Profile' }).click();
+  await heading(page, 'Sign in');
+  await said(page, 'You have been signed out.');
+  assert.equal(await page.locator('.trouble').count(), 0);
+});
+
+test('the keyboard goes on where it was', async (t) => {
+  const server = await startServer(t);
+  const page = await signedIn(await openBrowser(t), server);
+  await signedIn(await openBrowser(t), server);
+  await page.getByRole('textbox', { name: 'Name' }).fill('Ada');
+  await page.getByRole('button', { name: 'Save' }).focus();
+  await page.keyboard.press('Enter');
+  await said(page, 'Your name was saved.');
+  await page.waitForFunction(() => document.activeElement.textContent === 'Save');
+  await goTo(page, 'Sessions');
+  await page.getByRole('button', { name: /^End this one/ }).focus();
+  await page.keyboard.press('Enter');
+  await said(page, 'That session has ended.');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Sign out');
 });
 
 test('a session elsewhere is seen, and ended', async (t) => {

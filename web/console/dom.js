@@ -22,6 +22,20 @@ export function say(text) {
   }, 8000);
 }
 
+let expectedUntil = 0;
+
+/** Does what signs the person out and is told about by whoever calls it: that it happened then needs no other word. */
+export async function leaving(action) {
+  expectedUntil = Infinity;
+  try {
+    return await action();
+  } finally {
+    // The page that follows may be a moment behind.
+    expectedUntil = performance.now() + 1000;
+  }
+}
+leaving.isExpected = () => performance.now() < expectedUntil;
+
 const DATE_AND_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
 
@@ -106,9 +120,9 @@ export function form({ fields, submit, danger = false, label }, send) {
 
   /** Counts down what the server asked to wait. */
   function hold(seconds) {
-    const until = Date.now() + seconds * 1000;
+    const until = performance.now() + seconds * 1000;
     const tick = () => {
-      const left = Math.ceil((until - Date.now()) / 1000);
+      const left = Math.ceil((until - performance.now()) / 1000);
       button.disabled = left > 0;
       button.textContent = left > 0 ? `Try again in ${left} s` : submit;
       if (left > 0 && button.isConnected) setTimeout(tick, 250);
@@ -129,6 +143,8 @@ export function form({ fields, submit, danger = false, label }, send) {
       if (isMissing) first ??= it.input;
     }
     if (first) return first.focus();
+    // A button that is disabled loses the focus.
+    const hadFocus = document.activeElement === button;
     button.disabled = true;
     element.setAttribute('aria-busy', 'true');
     let seconds = null;
@@ -144,6 +160,7 @@ export function form({ fields, submit, danger = false, label }, send) {
     }
     element.removeAttribute('aria-busy');
     button.disabled = false;
+    if (hadFocus && document.activeElement === document.body) button.focus();
     if (seconds) hold(seconds);
   }
 

@@ -1,7 +1,7 @@
 // The console: which page is shown, and to whom. Each page is a function of the client that gives an element.
 
 import { createHallpass } from '/client/hallpass.js';
-import { explain, h, heading, say } from './dom.js';
+import { explain, h, heading, leaving, say } from './dom.js';
 import { register, signIn } from './entry.js';
 import { password } from './password.js';
 import { profile } from './profile.js';
@@ -27,7 +27,6 @@ const ENTRIES = {
 const bar = document.getElementById('bar');
 const main = document.getElementById('main');
 let shownTo;
-let isLeaving = false;
 // What is being shown: of two that overlap, the later one counts, however long the first takes.
 let rendering;
 
@@ -37,7 +36,7 @@ function showBar(user) {
   bar.hidden = user === null;
   if (!user) return;
   const links = Object.entries(PAGES).map(([name, { title }]) =>
-    h('a', { href: `#/${name}`, 'aria-current': name === (asked() in PAGES ? asked() : 'profile') && 'page' }, title),
+    h('a', { href: `#/${name}`, 'aria-current': name === (Object.hasOwn(PAGES, asked()) ? asked() : 'profile') && 'page' }, title),
   );
   bar.querySelector('nav').replaceChildren(...links);
   bar.querySelector('.who').replaceChildren(
@@ -47,14 +46,11 @@ function showBar(user) {
 }
 
 async function leave() {
-  isLeaving = true;
   try {
-    await hallpass.signOut();
+    await leaving(() => hallpass.signOut());
     say('You are signed out.');
   } catch (error) {
     say(`This browser has forgotten you, but the session may go on. ${explain(error)}`);
-  } finally {
-    isLeaving = false;
   }
 }
 
@@ -74,8 +70,8 @@ async function render(isNew) {
   shownTo = user?.id ?? null;
   showBar(user);
   const [pages, fallback] = user ? [PAGES, 'profile'] : [ENTRIES, 'sign-in'];
-  const { title, page } = pages[asked()] ?? pages[fallback];
-  if (wasShownTo && !user && !isLeaving) say('You have been signed out.');
+  const { title, page } = pages[Object.hasOwn(pages, asked()) ? asked() : fallback];
+  if (wasShownTo && !user && !leaving.isExpected()) say('You have been signed out.');
   let content;
   try {
     content = await page(hallpass, user);

@@ -1,10 +1,12 @@
 // Who one is, another name, and the end of the account.
 
 import { ask } from './ask.js';
-import { card, field, form, h, heading, say, time } from './dom.js';
+import { card, field, form, h, heading, leaving, say, time } from './dom.js';
 
 export async function profile(hallpass) {
   const user = await hallpass.user({ fresh: true });
+  // The session has just ended: the sign-in is on its way.
+  if (!user) return h('div');
   const rows = [
     ['E-mail', user.email],
     ['Roles', user.roles.length > 0 ? user.roles.map((role) => h('span', { class: 'badge' }, role)) : 'none'],
@@ -31,7 +33,7 @@ export async function profile(hallpass) {
       'Delete the account',
       h('p', {}, 'You and every session of yours are gone at once. Nobody can bring the account back.'),
       form({ fields: [proof], submit: 'Delete my account', danger: true, label: 'Delete the account' }, async (values) => {
-        await hallpass.deleteUser(values);
+        await leaving(() => hallpass.deleteUser(values));
         say('Your account is gone.');
       }),
     ),

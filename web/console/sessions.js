@@ -1,12 +1,12 @@
 // Where one is signed in, and how to end that.
 
 import { ask } from './ask.js';
-import { ago, card, explain, h, heading, say, time } from './dom.js';
+import { ago, card, explain, h, heading, leaving, say, time } from './dom.js';
 
 export async function sessions(hallpass) {
   const all = await ask(hallpass, 'GET', '/user/sessions');
   const list = h('ul', { class: 'sessions' }, all.map((session) => row(hallpass, session)));
-  const everywhere = h('button', { type: 'button', class: 'danger', onclick: () => attempt(() => hallpass.signOut({ everywhere: true }), 'You are signed out everywhere.') }, 'Sign out everywhere');
+  const everywhere = h('button', { type: 'button', class: 'danger', onclick: () => attempt(() => leaving(() => hallpass.signOut({ everywhere: true })), 'You are signed out everywhere.') }, 'Sign out everywhere');
   return h('div', {}, heading('Sessions', 'Where you are signed in.'), card('Signed in', list), card('All of them', h('p', {}, 'Ends every session, this one too.'), everywhere));
 }
 
@@ -27,12 +27,15 @@ function row(hallpass, { id, user_agent: agent, ip, created_at: created, last_se
   );
 
   async function leave() {
-    if (current) return hallpass.signOut();
+    if (current) return leaving(() => hallpass.signOut());
     // One that is gone already is as ended as can be.
     await ask(hallpass, 'DELETE', `/user/sessions/${id}`).catch((error) => {
       if (error.status !== 404) throw error;
     });
+    // Who goes by keyboard goes on where the list does.
+    const next = (element.nextElementSibling ?? element.previousElementSibling)?.querySelector('button');
     element.remove();
+    next?.focus();
   }
 
   return element;

@@ -39,7 +39,9 @@ export async function token(hallpass) {
 
   async function copy() {
     try {
-      await navigator.clipboard.writeText(await hallpass.token());
+      const token = await hallpass.token();
+      if (token === null) return;
+      await navigator.clipboard.writeText(token);
       say('The token was copied.');
     } catch {
       say('The browser does not allow copying here.');
@@ -59,12 +61,11 @@ export async function token(hallpass) {
     const seconds = Math.max(0, Math.round(claims.exp - hallpass.now() / 1000));
     left.textContent = seconds > 0 ? `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s` : 'It has ended; the next request brings another.';
     life.value = seconds / (claims.exp - claims.iat);
-    // Once it was shown and is so no more, another page has taken its place.
-    if (wasShown && !element.isConnected) clearInterval(timer);
-    wasShown ||= element.isConnected;
+    // Another page has taken its place, or came first. The first tick is before it is shown.
+    if (ticks++ > 0 && !element.isConnected) clearInterval(timer);
   }
 
-  let wasShown = false;
+  let ticks = 0;
   const timer = setInterval(tick, 1000);
   tick();
   return element;
