@@ -13,7 +13,7 @@ use super::{Common, Failed, with_store};
 use crate::clock::Clock;
 use crate::server::config::Settings;
 use crate::server::events::{Event, EventKind};
-use crate::server::keys::{self, Plan, Rotated, State, states};
+use crate::server::keys::{self, Plan, Reason, Rotated, State, states};
 use crate::server::store::{KeyRow, Store};
 use crate::server::vault::{SealedKey, judge_new_passphrase};
 
@@ -71,7 +71,7 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
         }
         KeyCommand::Rotate { dry_run: false, trust_clock, key } => {
             let Existing { vault, .. } = unlock_existing(store, &key).await?;
-            match keys::rotate(store, &vault, settings, &Clock::system(), trust_clock)
+            match keys::rotate(store, &vault, settings, &Clock::system(), Reason::Asked { trust_clock })
                 .await
                 .map_err(Failed::running)?
             {
@@ -172,7 +172,7 @@ async fn foretell(store: &Store, settings: &Settings, trust_clock: bool) -> Resu
         ));
     }
     let (signs_from, redated) =
-        match keys::plan(&rows, settings, now, trust_clock).map_err(Failed::running)? {
+        match keys::plan(&rows, settings, now, Reason::Asked { trust_clock }).map_err(Failed::running)? {
             Plan::Make { signs_from, redated } => (signs_from, redated),
             Plan::Wait(key) => {
                 return say(format_args!(
@@ -211,7 +211,11 @@ async fn foretell(store: &Store, settings: &Settings, trust_clock: bool) -> Resu
 
 async fn revoke(store: &Store, kid: &str) -> Result<(), Failed> {
     if store.remove_key(kid, &Event::new(EventKind::KeyRevoked, Clock::system().now())).await? {
-        return say(format_args!("{kid} is revoked, and every token that it signed"));
+        let rows = store.signing_keys().await?;
+        let states = states(&rows, Clock::system().now(), chrono::Duration::zero());
+        let signer = rows.iter().zip(states).find(|(_, state)| *state == State::Signs);
+        let signer = signer.map_or("none", |(row, _)| &row.sealed.kid);
+        return say(format_args!("{kid} is revoked, and every token that it signed; {signer} signs"));
     }
     let is_there = store.signing_keys().await?.iter().any(|row| row.sealed.kid == kid);
     Err(Failed::running(match is_there {

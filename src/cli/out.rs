@@ -14,7 +14,13 @@ const SIGPIPE_STATUS: u8 = 141;
 /// # Errors
 /// Where it cannot be written: silently where the reader has gone, as with `| head`.
 pub(super) fn say(line: Arguments<'_>) -> Result<(), Failed> {
-    print(format_args!("{line}\n"))
+    print(format_args!("{line}\n")).map_err(|failed| match failed.message.is_empty() {
+        true => failed,
+        // What was done is done: whoever asked for it is told by the other way.
+        false => {
+            Failed { message: format!("{}; it says: {:.300}", failed.message, line.to_string()), ..failed }
+        }
+    })
 }
 
 /// Says a part of a line.

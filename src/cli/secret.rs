@@ -38,9 +38,10 @@ pub(super) fn with_inherited<T>(inherited: Inherited, parse: impl FnOnce() -> T)
 fn descriptor(number: &str) -> Result<Descriptor, String> {
     match number.parse::<RawFd>() {
         Ok(0) => rustix::stdio::stdin().try_clone_to_owned(),
-        Ok(number @ 3..) => match INHERITED.get() {
+        // One alone: a second number could be that of the first, as it is held by now.
+        Ok(number @ 3..) => match INHERITED.take() {
             Some(take) => take(number),
-            None => Err(io::ErrorKind::Unsupported.into()),
+            None => return Err("one descriptor is accepted".into()),
         },
         _ => return Err("0 or a number from 3 on is accepted; 1 and 2 are where output goes".into()),
     }

@@ -58,6 +58,10 @@ pub(super) async fn listen(
     }
     let running = bind(&desk).map_err(Failed::running)?;
     super::wiping::secrets_are_gone();
+    // Where the passphrase came from there, it is still to be had there, by whoever gets at the descriptor.
+    if let Ok(nothing) = std::fs::File::open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(nothing);
+    }
     ::log::info!(
         "hallpass {} serves {}, issuer {}",
         env!("CARGO_PKG_VERSION"),
@@ -69,8 +73,10 @@ pub(super) async fn listen(
     }
     let stop = signals::stop();
     let url = format!("http://{}", running.address);
-    // A reader of standard output that has gone is no reason not to serve.
-    let _ = say(format_args!("listening on {url}"));
+    // That nobody can read it is no reason not to serve.
+    if say(format_args!("listening on {url}")).is_err() {
+        ::log::warn!("listening on {url}, which standard output does not take");
+    }
     greet(&url);
     running.until(desk, stop).await.map_err(Failed::running)
 }

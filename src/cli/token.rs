@@ -88,9 +88,10 @@ fn judge(
     given: Option<String>,
     verdict: impl Fn(&str, DateTime<Utc>) -> Result<String, String>,
 ) -> Result<(), Failed> {
-    let now = Clock::system().now();
+    // Told for each: a stream of tokens may go on for long.
+    let verdict = |token: &str| verdict(bare(token), Clock::system().now());
     if let Some(token) = given.filter(|token| token != "-") {
-        return match verdict(bare(&token), now) {
+        return match verdict(&token) {
             Ok(about) => say(format_args!("valid: {about}")),
             Err(reason) => Err(Failed::running(format!("not valid: {reason}"))),
         };
@@ -102,7 +103,7 @@ fn judge(
             continue;
         }
         all += 1;
-        match verdict(bare(&line), now) {
+        match verdict(&line) {
             Ok(about) => say(format_args!("{}: valid: {about}", number + 1))?,
             Err(reason) => {
                 bad += 1;
@@ -266,7 +267,11 @@ fn whose(common: &Common, kid: Option<&str>, now: DateTime<Utc>) -> Result<Strin
         let rows = store.signing_keys().await;
         store.close().await;
         Ok::<_, Failed>(rows?)
-    })?;
+    });
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(Failed { message, .. }) => return Ok(format!("{shown}; nothing to compare with: {message}")),
+    };
     let leeway = Duration::from_std(settings.token.leeway).unwrap_or_default();
     let known = rows.iter().zip(states(&rows, now, leeway)).find(|(row, _)| row.sealed.kid == kid);
     Ok(match known {

@@ -354,8 +354,12 @@ impl Door {
             let (door, request) = (Arc::clone(self), request.clone());
             return Admission::waiting(async move {
                 // Whether the keys came in time shows in the second verdict, which is the last.
-                let _ = actix_rt::time::timeout(PATIENCE, keys).await;
-                door.conclude(door.verdict(&request), &request).await
+                let looked = actix_rt::time::timeout(PATIENCE, keys).await;
+                let verdict = match looked {
+                    Ok(Err(Unavailable)) => Err(Refusal::Unavailable),
+                    _ => door.verdict(&request),
+                };
+                door.conclude(verdict, &request).await
             });
         }
         self.conclude(verdict, request)

@@ -9,7 +9,6 @@
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
 
@@ -19,14 +18,17 @@ use reqwest::{Client, StatusCode, Url, header, redirect};
 use tokio::runtime;
 use tokio::sync::watch;
 
-use super::{KeySource, Refusal};
+use super::{KeySource, Look, Refusal};
 use crate::clock::Clock;
 use crate::token::{KeyError, Keyring};
 
 /// No more than [`Keyring::from_jwks`] reads.
 const MAX_BODY_BYTES: usize = 256 * 1024;
-/// How soon after one unknown `kid` another may cause a fetch: strangers choose what a token's header says.
+/// How soon after one unknown `kid` another may cause a fetch, where the issuer does not say that its set may change
+/// sooner: strangers choose what a token's header says.
 const LOOK_EVERY: Duration = Duration::seconds(10);
+/// The same, whatever the issuer says.
+const LOOK_EVERY_AT_LEAST: Duration = Duration::seconds(1);
 /// How long after a failed fetch the next is tried, where the timer would take longer.
 const RETRY_AFTER: Duration = Duration::seconds(10);
 
@@ -41,7 +43,8 @@ const RETRY_AFTER: Duration = Duration::seconds(10);
 /// then every [`refresh_every`](Self::refresh_every), and 10 s after a failure. A key that the issuer no
 /// longer names is dropped with the next fetch.
 ///
-/// A token with an unknown `kid` is refused, and causes one fetch, at most one in 10 s. Under the middleware
+/// A token with an unknown `kid` is refused, and causes one fetch, at most one in 10 s; more often where the issuer's
+/// `Cache-Control: max-age` is shorter, as this crate's server has it, down to one a second. Under the middleware
 /// ([`Guard::protect`](super::Guard::protect)) the request waits for it, 2 s at most, and is judged once more.
 ///
 /// A fetch that fails changes nothing: the last good set serves for [`max_stale`](Self::max_stale) since
@@ -324,6 +327,8 @@ struct Good {
     ring: Arc<Keyring>,
     /// When it was asked for, in the clock's ticks.
     as_of: i64,
+    /// How soon after one unknown `kid` another may cause a fetch.
+    look_every: Duration,
 }
 
 /// What is wanted of the thread: a fetch that begins after the last ticket was drawn.
@@ -375,11 +380,12 @@ impl KeySource for FetchedKeys {
         }
     }
 
-    fn look_again(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+    fn look_again(&self) -> Option<Look> {
         let now = self.clock.ticks();
+        let look_every = self.good.load().as_ref().map_or(LOOK_EVERY, |good| good.look_every);
         self.ask.send_if_modified(|asked| {
             let due =
-                asked.looked_at.is_none_or(|then| now.saturating_sub(then) >= LOOK_EVERY.num_milliseconds());
+                asked.looked_at.is_none_or(|then| now.saturating_sub(then) >= look_every.num_milliseconds());
             if due {
                 *asked = Asked { ticket: asked.ticket + 1, looked_at: Some(now) };
             }
@@ -389,8 +395,9 @@ impl KeySource for FetchedKeys {
         // since the ring was read.
         let fetched = self.fetched();
         Some(Box::pin(async move {
-            // How it went shows in the ring.
+            // How it went shows in the ring: the last good set serves on.
             let _ = fetched.await;
+            Ok(())
         }))
     }
 }
@@ -412,8 +419,8 @@ impl Fetcher {
         loop {
             let ticket = self.asked.borrow_and_update().ticket;
             let as_of = self.clock.ticks();
-            let outcome = self.fetch().await.map(|ring| {
-                self.good.store(Some(Arc::new(Good { ring: Arc::new(ring), as_of })));
+            let outcome = self.fetch().await.map(|(ring, look_every)| {
+                self.good.store(Some(Arc::new(Good { ring: Arc::new(ring), as_of, look_every })));
             });
             let pause = match &outcome {
                 Ok(()) => self.refresh_every,
@@ -430,13 +437,16 @@ impl Fetcher {
         }
     }
 
-    async fn fetch(&self) -> Result<Keyring, FetchError> {
+    /// The keys, and how soon they may be asked for again.
+    async fn fetch(&self) -> Result<(Keyring, Duration), FetchError> {
         let request = self.client.get(self.url.clone());
         let request = request.header(header::ACCEPT, "application/jwk-set+json, application/json");
         let mut response = request.send().await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
+        let current_for =
+            response.headers().get(header::CACHE_CONTROL).and_then(max_age).unwrap_or(LOOK_EVERY);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
@@ -444,8 +454,16 @@ impl Fetcher {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Keyring::from_jwks(body)?)
+        Ok((Keyring::from_jwks(body)?, current_for.clamp(LOOK_EVERY_AT_LEAST, LOOK_EVERY)))
     }
+}
+
+/// For how long an answer may be taken for current, as its author says (RFC 9111 §5.2.2.1).
+fn max_age(cache_control: &header::HeaderValue) -> Option<Duration> {
+    let directives = cache_control.to_str().ok()?.to_ascii_lowercase();
+    let seconds =
+        directives.split(',').find_map(|it| it.trim().strip_prefix("max-age=")?.parse::<u32>().ok());
+    seconds.map(|seconds| Duration::seconds(seconds.into()))
 }
 
 impl From<reqwest::Error> for FetchError {

@@ -38,7 +38,7 @@ pub use openapi::SECURITY_SCHEME;
 pub use policy::{AllOf, AnyOf, HasRoles, Policy, Require, Role, RoleName, SignedInWithin};
 pub use refusal::Refusal;
 pub use scope::{Protect, ProtectService};
-pub use source::{FromClaims, KeySource, Recall, Unavailable, User, UserSource};
+pub use source::{FromClaims, KeySource, Look, Recall, Unavailable, User, UserSource};
 
 use crate::clock::Clock;
 use crate::token::{Claims, Verifier};

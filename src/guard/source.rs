@@ -174,6 +174,9 @@ impl UserSource for FromClaims {
     }
 }
 
+/// A look for more keys, as [`KeySource::look_again`] begins it.
+pub type Look = Pin<Box<dyn Future<Output = Result<(), Unavailable>>>>;
+
 /// Where verifying keys come from.
 ///
 /// # Example: keys that are exchanged while requests go on
@@ -200,9 +203,10 @@ pub trait KeySource: Send + Sync + 'static {
     /// while what it returns is waited for. Strangers choose what their tokens name, so it must be cheap, and look only
     /// so often.
     ///
-    /// The middleware waits for what is returned, 2 s at most, and then judges the token once more; extractors
-    /// refuse it at once. Defaults to `None`: there are no more keys to be had.
-    fn look_again(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+    /// The middleware waits for what is returned, 2 s at most, and then judges the token once more; where it is
+    /// [`Unavailable`], the caller gets a 503. Extractors refuse it at once. Defaults to `None`: there are no more keys to
+    /// be had.
+    fn look_again(&self) -> Option<Look> {
         None
     }
 }

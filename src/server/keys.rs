@@ -1,13 +1,11 @@
 //! Signing keys at work: unsealed in memory, added, retired, dropped. No HTTP, no SQL.
 //!
 //! A key is *next* until it signs: published already, so that no verifier ever meets a token of a key that it
-//! does not know. Then it is the one that *signs*, until the following one does. *Retired*, it only verifies,
-//! and is dropped when its last token has expired.
+//! does not know. Then it is the one that *signs*, until the following one does. *Retired*, it only verifies
+//! (unless the one that followed it is revoked), and is dropped when its last token has expired.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Duration, Utc};
@@ -22,8 +20,8 @@ use super::standing::Standing;
 use super::store::{KeyAddition, KeyRow, Store, StoreError};
 use super::vault::{SealedKey, Vault};
 use crate::clock::Clock;
-use crate::guard::{KeySource, Refusal};
-use crate::token::{Algorithm, JwkSet, KeyMaterial, Keyring, SigningKey};
+use crate::guard::{KeySource, Look, Refusal, Unavailable};
+use crate::token::{Algorithm, JwkSet, KeyMaterial, Keyring, MAX_SET_KEYS, SigningKey};
 
 /// What a sealed signing key is for, as its seal names it.
 const ACCESS_TOKEN: &str = "access-token";
@@ -41,13 +39,20 @@ pub(super) struct Keys {
     vault: Arc<Vault>,
     standing: Arc<Standing>,
     unsealed: ArcSwap<Unsealed>,
-    /// How often keys came or went, as far as was heard.
-    heard: AtomicU64,
-    /// Up to which of those times they are in place; held while they are read, so that what was read earlier is never
+    /// Up to which of their changes they are in place; held while they are read, so that what was read earlier is never
     /// put in place later.
     in_place: Mutex<u64>,
-    /// When the last look for an unknown key began; held while one is under way.
-    looked_at: Mutex<Option<Instant>>,
+    /// Looks for unknown keys; held while one is under way.
+    looks: Mutex<Looks>,
+}
+
+/// Looks at the database for the sake of keys that are not known here.
+#[derive(Default)]
+struct Looks {
+    /// When the last one began, whatever became of it.
+    last: Option<Instant>,
+    /// When the last one began that came to an end, and how it went.
+    ended: Option<(Instant, Result<(), Unavailable>)>,
 }
 
 /// Keys in the clear.
@@ -72,7 +77,7 @@ impl Keys {
         if unsealed.ring.is_none() {
             return Err(DeskError::NoSigningKey);
         }
-        if let Err(error) = plan(&rows, settings, clock.now(), false) {
+        if let Err(error) = plan(&rows, settings, clock.now(), Reason::Asked { trust_clock: false }) {
             log::warn!("{error}");
         }
         Ok(Self {
@@ -80,9 +85,8 @@ impl Keys {
             vault,
             standing,
             unsealed: ArcSwap::from_pointee(unsealed),
-            heard: AtomicU64::new(0),
             in_place: Mutex::new(0),
-            looked_at: Mutex::new(None),
+            looks: Mutex::default(),
         })
     }
 
@@ -93,12 +97,10 @@ impl Keys {
     /// Hears of everything that was committed before the call, and acts on it. Where that fails, things stay as they
     /// were, and it is tried again at the next call.
     pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
-        if self.standing.catch_up().await?.keys {
-            self.heard.fetch_add(1, Ordering::SeqCst);
-        }
+        self.standing.catch_up().await?;
         let mut in_place = self.in_place.lock().await;
         // Before the keys are read: what comes meanwhile is read again.
-        let heard = self.heard.load(Ordering::SeqCst);
+        let heard = self.standing.key_changes();
         if *in_place == heard {
             return Ok(());
         }
@@ -119,20 +121,28 @@ impl Keys {
     }
 
     /// Looks whether the database has keys that are not known here. Everybody who asks while a look is under way
-    /// waits for the next, and shares it.
-    pub(super) async fn look(&self) {
+    /// waits for the next, and shares it. One that was given up counts for nobody.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the database cannot be asked.
+    pub(super) async fn look(&self) -> Result<(), Unavailable> {
         let asked_at = Instant::now();
-        let mut looked_at = self.looked_at.lock().await;
-        if let Some(last) = *looked_at {
-            if last >= asked_at {
-                return;
-            }
+        let mut looks = self.looks.lock().await;
+        match &looks.ended {
+            Some((began, outcome)) if *began >= asked_at => return *outcome,
+            _ => {}
+        }
+        if let Some(last) = looks.last {
             actix_rt::time::sleep_until(last + LOOK_EVERY).await;
         }
-        *looked_at = Some(Instant::now());
-        if let Err(error) = self.catch_up().await {
+        let began = Instant::now();
+        looks.last = Some(began);
+        let outcome = self.catch_up().await.map_err(|error| {
             log::warn!("a token's key is not known, and the database cannot be asked for it: {error}");
-        }
+            Unavailable
+        });
+        looks.ended = Some((began, outcome));
+        outcome
     }
 
     /// The newest key that signs already at `now`. Where none does, since all of those were revoked, the
@@ -150,7 +160,7 @@ impl KeySource for Arc<Keys> {
     }
 
     /// A key signs before every server has heard of it where those before it were revoked.
-    fn look_again(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+    fn look_again(&self) -> Option<Look> {
         let keys = Self::clone(self);
         Some(Box::pin(async move { keys.look().await }))
     }
@@ -224,43 +234,65 @@ pub enum Plan {
     Wait(SealedKey),
 }
 
-/// What a rotation does at `now`, where `keys` are there. `trust_clock`: where the newest is of a later time than `now`,
-/// it was made by a clock that was ahead.
+/// Why a key is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody asks for it. `trust_clock`: where the newest key is of a later time, it was made by a clock that was
+    /// ahead.
+    Asked {
+        /// Whether the clock is known to be right.
+        trust_clock: bool,
+    },
+    /// The newest is to be no older than this.
+    Age(Duration),
+}
+
+/// What a rotation for that `reason` does at `now`, where `keys` are there.
 ///
 /// # Errors
-/// [`DeskError::NoSigningKey`]; [`DeskError::ClockBehindKey`] where the newest is of a later time and the clock is not
-/// trusted: a clock that is behind would make a key whose time has long come, and retire the last one in the past.
+/// [`DeskError::NoSigningKey`]; [`DeskError::TooManyKeys`]; [`DeskError::ClockBehindKey`] where the newest is of a later
+/// time and the clock is not trusted: a clock that is behind would make a key whose time has long come, and retire the
+/// last one in the past.
 pub fn plan(
     keys: &[KeyRow],
     settings: &Settings,
     now: DateTime<Utc>,
-    trust_clock: bool,
+    reason: Reason,
 ) -> Result<Plan, DeskError> {
     let newest = &keys.last().ok_or(DeskError::NoSigningKey)?.sealed;
+    // One of a later time than now is no reason to wait for that time: what follows says what is wrong.
+    if matches!(reason, Reason::Age(age) if (now - newest.created_at).abs() < age) {
+        return Ok(Plan::Wait(newest.clone()));
+    }
     let is_of_later = |key: &SealedKey| key.created_at > now + CLOCKS_DIFFER;
-    if is_of_later(newest) && !trust_clock {
+    if is_of_later(newest) && reason != (Reason::Asked { trust_clock: true }) {
         return Err(DeskError::ClockBehindKey {
             kid: newest.kid.clone(),
             created_at: newest.created_at,
             now,
         });
     }
-    let mut signs_from = now + seconds(settings.key.publish_ahead);
-    let step = Duration::milliseconds(1);
-    if !is_of_later(newest) {
-        // The only one signs though its time has not come.
-        if newest.signs_from > now && keys.len() > 1 {
-            return Ok(Plan::Wait(newest.clone()));
-        }
-        signs_from = signs_from.max(newest.signs_from + step);
+    // The only one signs though its time has not come.
+    if !is_of_later(newest) && newest.signs_from > now && keys.len() > 1 {
+        return Ok(Plan::Wait(newest.clone()));
     }
-    // In their order, and just before the new one: if one of them signs, it is the one that does so now, since it is the
-    // first that is left.
-    let later = keys.iter().rev().map(|key| &key.sealed).take_while(|key| is_of_later(key));
-    let mut redated: Vec<_> =
-        later.zip(1..).map(|(key, place)| (key.clone(), signs_from - step * place)).collect();
-    redated.reverse();
-    Ok(Plan::Make { signs_from, redated })
+    if keys.len() >= MAX_SET_KEYS {
+        return Err(DeskError::TooManyKeys);
+    }
+    let later = keys.iter().rev().take_while(|key| is_of_later(&key.sealed)).count();
+    let (rest, later) = keys.split_at(keys.len() - later);
+    // After all the others, in whose order those that are dated back stay: if one of them signs, it is the one that
+    // does so now, since it is the first that is left.
+    let step = Duration::milliseconds(1);
+    let steps = |count: usize| step * i32::try_from(count).unwrap_or(i32::MAX);
+    let after_the_rest = rest.last().map(|last| last.sealed.signs_from + steps(later.len() + 1));
+    let ahead = now + seconds(settings.key.publish_ahead);
+    let signs_from = after_the_rest.map_or(ahead, |after| after.max(ahead));
+    let redated = later
+        .iter()
+        .enumerate()
+        .map(|(place, key)| (key.sealed.clone(), signs_from - steps(later.len() - place)));
+    Ok(Plan::Make { signs_from, redated: redated.collect() })
 }
 
 /// What became of a rotation.
@@ -273,7 +305,7 @@ pub enum Rotated {
 }
 
 /// Makes a new signing key of `token.algorithm`, which signs `key.publish_ahead_s` after it was stored. Of two rotations
-/// at once, one makes it. For `trust_clock` see [`plan`].
+/// at once, one makes it.
 ///
 /// # Errors
 /// [`DeskError`].
@@ -282,13 +314,13 @@ pub async fn rotate(
     vault: &Vault,
     settings: &Settings,
     clock: &Clock,
-    trust_clock: bool,
+    reason: Reason,
 ) -> Result<Rotated, DeskError> {
     let made = store.add_key(seconds(settings.token.lifetime), |keys| {
         // The time is told when nobody else can write, so that a wait for that takes nothing of the time for which the
         // key is published.
         let now = clock.now();
-        let (signs_from, redated) = match plan(keys, settings, now, trust_clock)? {
+        let (signs_from, redated) = match plan(keys, settings, now, reason)? {
             Plan::Make { signs_from, redated } => (signs_from, redated),
             Plan::Wait(key) => return Err(NotMade::Waiting(key)),
         };
@@ -362,18 +394,34 @@ pub fn states(keys: &[KeyRow], now: DateTime<Utc>, leeway: Duration) -> Vec<Stat
         .collect()
 }
 
-/// Drops the retired keys whose last token has expired at `now`.
+/// Drops the retired keys whose last token has expired at `now`; none while one does not unseal, since servers that
+/// cannot use it go on with those before it.
 ///
 /// # Errors
-/// As [`StoreError`] lists.
-pub async fn drop_spent(store: &Store, now: DateTime<Utc>, leeway: Duration) -> Result<(), StoreError> {
+/// [`DeskError`].
+pub async fn drop_spent(
+    store: &Store,
+    vault: &Vault,
+    now: DateTime<Utc>,
+    leeway: Duration,
+) -> Result<(), DeskError> {
+    let spent = |keys: &[KeyRow]| -> Vec<String> {
+        let is_spent = |state: &State| matches!(state, State::Retired(until) if *until <= now);
+        let states = states(keys, now, leeway).into_iter();
+        keys.iter()
+            .zip(states)
+            .filter(|(_, it)| is_spent(it))
+            .map(|(key, _)| key.sealed.kid.clone())
+            .collect()
+    };
     let keys = store.signing_keys().await?;
-    for (key, state) in keys.iter().zip(states(&keys, now, leeway)) {
-        if matches!(state, State::Retired(until) if until <= now)
-            && store.remove_key(&key.sealed.kid, &Event::new(EventKind::KeyDropped, now)).await?
-        {
-            log::info!("the signing key {} was dropped: its last token has expired", key.sealed.kid);
-        }
+    if spent(&keys).is_empty() {
+        return Ok(());
+    }
+    Unsealed::all(&keys, vault)?;
+    // Decided once more, when nobody else can write.
+    for kid in store.drop_keys(&Event::new(EventKind::KeyDropped, now), spent).await? {
+        log::info!("the signing key {kid} was dropped: its last token has expired");
     }
     Ok(())
 }

@@ -38,11 +38,11 @@ pub use run::{BindError, Running, bind};
 
 use crate::clock::Clock;
 use crate::envelope::{Envelope, X_REQUEST_ID};
-use crate::guard::{Guard, GuardError, Refusal};
-use crate::token::{Algorithm, Grant, IssueError, Issuer, JwkSet};
+use crate::guard::{Guard, GuardError, Refusal, Unavailable};
+use crate::token::{Algorithm, Grant, IssueError, Issuer, JwkSet, MAX_SET_KEYS};
 use config::Settings;
 use error::ApiError;
-use keys::Keys;
+use keys::{Keys, Plan, Reason};
 use password::Hasher;
 use refresh::RefreshTokens;
 use standing::Standing;
@@ -108,6 +108,13 @@ pub enum DeskError {
         /// The time by the clock.
         now: DateTime<Utc>,
     },
+    /// No more keys can be published.
+    #[error(
+        "there are {max} signing keys, and no verifier reads more; the oldest are dropped as their last tokens expire, or \
+         hallpass key revoke KID",
+        max = MAX_SET_KEYS
+    )]
+    TooManyKeys,
     /// There is no key to sign with.
     #[error("the database holds no signing key; restore it from a backup")]
     NoSigningKey,
@@ -291,16 +298,17 @@ impl Desk {
     }
 
     /// Looks whether the database has keys that are not known here: for a token that names one.
-    pub(crate) async fn look_for_keys(&self) {
-        self.inner.keys.look().await;
+    pub(crate) async fn look_for_keys(&self) -> Result<(), ApiError> {
+        let looked = self.inner.keys.look().await;
+        looked.map_err(|Unavailable| ApiError::Unavailable("a token's key cannot be looked for".into()))
     }
 
     /// Clears away what has expired, here and in the database, and tells the database which sessions were
     /// in use.
     ///
     /// # Errors
-    /// As [`StoreError`] lists.
-    pub async fn tidy(&self) -> Result<(), StoreError> {
+    /// [`DeskError`].
+    pub async fn tidy(&self) -> Result<(), DeskError> {
         self.inner.standing.forget_expired();
         self.write_uses().await?;
         let settings = &self.inner.settings;
@@ -311,7 +319,7 @@ impl Desk {
         };
         let now = self.inner.clock.now();
         self.inner.store.reap(now, &keep).await?;
-        keys::drop_spent(&self.inner.store, now, keep.leeway).await
+        keys::drop_spent(&self.inner.store, &self.inner.vault, now, keep.leeway).await
     }
 
     /// Tells the database which sessions were in use.
@@ -329,14 +337,14 @@ impl Desk {
     /// [`DeskError`].
     pub async fn rotate_by_age(&self) -> Result<(), DeskError> {
         let Inner { settings, store, vault, clock, .. } = &*self.inner;
-        let now = clock.now();
-        let days = settings.key.rotate_every_days;
-        let newest = store.signing_keys().await?.pop();
-        // One of a later time is no reason to wait for that time: the rotation says what is wrong.
-        let age = Duration::days(i64::from(days));
-        let is_due = newest.is_some_and(|newest| (now - newest.sealed.created_at).abs() >= age);
-        if days > 0 && is_due {
-            keys::rotate(store, vault, settings, clock, false).await?;
+        let reason = match settings.key.rotate_every_days {
+            0 => return Ok(()),
+            days => Reason::Age(Duration::days(i64::from(days))),
+        };
+        // Asked first, so that nobody waits once a minute for the right to write.
+        let keys = store.signing_keys().await?;
+        if let Plan::Make { .. } = keys::plan(&keys, settings, clock.now(), reason)? {
+            keys::rotate(store, vault, settings, clock, reason).await?;
         }
         Ok(())
     }

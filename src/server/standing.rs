@@ -5,7 +5,7 @@
 //! server calls it twice a second besides, so that the others see it within 2 s.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Duration, Utc};
@@ -50,13 +50,8 @@ pub struct Standing {
     seen: Mutex<Seq>,
     /// When the database last told what has changed, in the clock's ticks.
     heard: AtomicI64,
-}
-
-/// What a round of [`Standing::catch_up`] leaves to others.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct News {
-    /// Signing keys came or went.
-    pub keys: bool,
+    /// How often signing keys came or went.
+    key_changes: AtomicU64,
 }
 
 impl Standing {
@@ -76,6 +71,7 @@ impl Standing {
         let standing = Self {
             seen: Mutex::new(0),
             heard: AtomicI64::new(clock.ticks()),
+            key_changes: AtomicU64::new(0),
             users: Cache::new(USERS_KEPT),
             ended: RwLock::default(),
             noted: Cache::new(SESSIONS_KEPT),
@@ -105,34 +101,38 @@ impl Standing {
     ///
     /// # Errors
     /// As [`StoreError`] lists; what was known stays known.
-    pub async fn catch_up(&self) -> Result<News, StoreError> {
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
         // The wait for others who ask counts too.
         let heard = tokio::time::timeout(PATIENCE, self.hear()).await;
         heard.unwrap_or_else(|_| Err(StoreError::Unavailable("changes cannot be heard of within 5 s".into())))
     }
 
-    async fn hear(&self) -> Result<News, StoreError> {
+    /// How often signing keys came or went, as far as was heard: what they are by now is for others to read.
+    pub fn key_changes(&self) -> u64 {
+        self.key_changes.load(Ordering::SeqCst)
+    }
+
+    async fn hear(&self) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().await;
         let asked_at = self.clock.ticks();
         let (last, changes) = self.store.changes_after(*seen).await?;
-        let mut news = News::default();
         let next = changes.first().map(|(first, _)| *first);
         if last == *seen || next == Some(*seen + 1) {
             for (seq, change) in changes {
-                self.apply(change, &mut news);
+                self.apply(change);
                 *seen = seq;
             }
         } else {
             // Some were cleared away before they were read, as during a long sleep of the machine; or the database is
             // an earlier one, restored.
             *seen = self.learn_anew().await?;
-            news.keys = true;
+            self.key_changes.fetch_add(1, Ordering::SeqCst);
         }
         self.heard.store(asked_at, Ordering::SeqCst);
-        Ok(news)
+        Ok(())
     }
 
-    fn apply(&self, change: Change, news: &mut News) {
+    fn apply(&self, change: Change) {
         match change {
             Change::User(id) => {
                 // Takes a read that is under way with it: its result is then not kept.
@@ -143,7 +143,9 @@ impl Standing {
                 let until = self.clock.now() + Duration::days(1) + self.leeway + CLOCK_STEP;
                 self.ended.write().unwrap_or_else(PoisonError::into_inner).insert(id, until);
             }
-            Change::Keys => news.keys = true,
+            Change::Keys => {
+                self.key_changes.fetch_add(1, Ordering::SeqCst);
+            }
         }
     }
 

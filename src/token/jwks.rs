@@ -15,7 +15,7 @@ use super::key::{Algorithm, KeyError, PublicKey, VerifyingKey};
 /// More than any issuer's set has, certificates included.
 pub(super) const MAX_SET_BYTES: usize = 256 * 1024;
 /// Bounds the work that a hostile set can cause.
-pub(super) const MAX_SET_KEYS: usize = 100;
+pub(crate) const MAX_SET_KEYS: usize = 100;
 
 /// A set of public keys as it is published (RFC 7517 §5). Never holds a symmetric key.
 ///

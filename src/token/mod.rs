@@ -33,6 +33,8 @@ mod verify;
 
 pub use claims::{Audience, Claims};
 pub use issue::{Grant, IssueError, Issued, Issuer};
+#[cfg(feature = "server")]
+pub(crate) use jwks::MAX_SET_KEYS;
 pub use jwks::{Jwk, JwkSet};
 pub use key::{Algorithm, KeyError, KeyMaterial, SigningKey, UnknownAlgorithm, VerifyingKey};
 pub use keyring::Keyring;

@@ -515,6 +515,8 @@ fn what_cannot_be_said_is_a_failure_and_no_panic() {
         in_a_shell(&place, &format!("exec \"$0\" {command} >&-")).expect(0, command);
     }
     in_a_shell(&place, "exec \"$0\" nonsense 2>/dev/full").expect(2, "wrong usage");
+    let disabled = in_a_shell(&place, &format!("exec \"$0\" user disable {EMAIL} >/dev/full"));
+    disabled.expect_error(1, &format!("it says: {EMAIL} is disabled"));
 }
 
 #[test]

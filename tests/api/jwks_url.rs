@@ -33,6 +33,8 @@ const SPACES: &str = match str::from_utf8(&[b' '; 4096]) {
 #[derive(Debug, Clone)]
 enum Answer {
     Text(u16, String),
+    /// A set that says for how many seconds it is current.
+    Current(u32, String),
     Redirect(&'static str),
     /// The first bytes of the answer, then no more, on an open connection.
     Stalls(&'static str),
@@ -104,6 +106,9 @@ async fn answer_as_told(
     let part = |text: &'static str| Ok::<_, Infallible>(Bytes::from_static(text.as_bytes()));
     match answer {
         Answer::Text(status, text) => HttpResponse::build(StatusCode::from_u16(status).unwrap()).body(text),
+        Answer::Current(seconds, text) => HttpResponse::Ok()
+            .insert_header(("Cache-Control", format!("public, Max-Age={seconds}")))
+            .body(text),
         Answer::Redirect(to) => HttpResponse::Found().insert_header((LOCATION, to)).finish(),
         Answer::Stalls(text) => {
             HttpResponse::Ok().streaming(stream::iter([part(text)]).chain(stream::pending()))
@@ -289,6 +294,25 @@ async fn fifty_unknown_keys_at_once_make_one_fetch_and_no_more_for_ten_seconds()
         expect(answer, 200, "", "all wait for the one fetch");
     }
     assert_eq!(street.issuer.asked(), before + 2);
+}
+
+#[actix_rt::test]
+async fn an_issuer_that_says_how_soon_its_set_may_change_is_asked_again_after_that() {
+    for (told, seconds) in [(2, 2), (0, 1), (3_600, 10)] {
+        let street = Street::new().await;
+        street.issuer.answers(Answer::Current(told, set(&[&street.key]).to_string()));
+        street.keys.refresh().await.unwrap();
+        let (before, new) = (street.issuer.asked(), new_key());
+        let ask = async || knock(&street.guard, BY_MIDDLEWARE, &token(&new_key())).await;
+        ask().await;
+        street.issuer.answers(Answer::keys(&[&new]));
+        street.clock.advance(Duration::milliseconds(seconds * 1_000 - 1));
+        ask().await;
+        assert_eq!(street.issuer.asked(), before + 1, "too soon: {told}");
+        street.clock.advance(Duration::milliseconds(1));
+        let answer = knock(&street.guard, BY_MIDDLEWARE, &token(&new)).await;
+        expect(answer, 200, "", "a key that came meanwhile");
+    }
 }
 
 #[actix_rt::test]

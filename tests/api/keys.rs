@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::Duration;
 use hallpass::server::events::EventKind;
-use hallpass::server::keys::{self, Rotated, State, states};
+use hallpass::server::keys::{self, Reason, Rotated, State, states};
 use hallpass::server::store::Store;
 use hallpass::server::vault::Vault;
 use hallpass::server::{Desk, DeskError};
@@ -14,6 +14,8 @@ use sqlx::{ConnectOptions, Executor};
 
 use crate::app::{PASSPHRASE, PASSWORD, TestApp};
 use crate::cli::Workplace;
+
+const ASKED: Reason = Reason::Asked { trust_clock: false };
 
 const NEW_PASSPHRASE: &str = "nine copper kettles in the rain";
 
@@ -29,7 +31,14 @@ impl TestApp {
 
     async fn try_rotate(&self, trust_clock: bool) -> Result<Rotated, DeskError> {
         let vault = self.vault().await;
-        keys::rotate(self.desk.store(), &vault, self.desk.settings(), &self.clock, trust_clock).await
+        keys::rotate(
+            self.desk.store(),
+            &vault,
+            self.desk.settings(),
+            &self.clock,
+            Reason::Asked { trust_clock },
+        )
+        .await
     }
 
     /// As `hallpass key revoke` in another process: this server has not heard of it.
@@ -72,6 +81,8 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_until_i
     for server in [&app, &other] {
         server.desk.catch_up().await.unwrap();
         assert_eq!(server.published().await.len(), 2, "published at once");
+        let set = server.get("/.well-known/jwks.json").send().await;
+        assert_eq!(set.header("cache-control"), Some("public, max-age=2"), "of the 5 s, 2 are the servers'");
     }
     let meanwhile = app.token().await;
     assert_eq!(kid(&meanwhile), kid(&before), "not yet used");
@@ -176,7 +187,7 @@ async fn each_algorithm_signs_after_a_rotation_and_earlier_tokens_stay_good() {
         let mut settings = app.desk.settings().clone();
         settings.token.algorithm = algorithm;
         let vault = app.vault().await;
-        keys::rotate(app.desk.store(), &vault, &settings, &app.clock, false).await.unwrap();
+        keys::rotate(app.desk.store(), &vault, &settings, &app.clock, ASKED).await.unwrap();
         app.pass(Duration::seconds(5)).await;
         let token = app.token().await;
         assert_eq!(header(&token)["alg"], algorithm.to_string());
@@ -206,6 +217,11 @@ async fn traffic_at_two_servers_goes_on_over_three_rotations_and_a_restart_witho
     for round in 0..14 {
         for server in [&one, &other] {
             tokens.push(server.token().await);
+        }
+        for server in [&one, &other] {
+            // Not only found when it is looked for.
+            let known = server.published().await;
+            assert!(tokens.iter().all(|token| known.contains(&kid(token))), "known before it is met");
         }
         if round % 4 == 1 {
             one.rotate().await;
@@ -268,7 +284,7 @@ async fn a_key_made_under_a_shorter_lifetime_is_kept_for_the_longest_that_a_serv
     };
     let vault = app.vault().await;
     let rotate = async || {
-        keys::rotate(app.desk.store(), &vault, &shell, &app.clock, false).await.unwrap();
+        keys::rotate(app.desk.store(), &vault, &shell, &app.clock, ASKED).await.unwrap();
         app.desk.catch_up().await.unwrap();
         app.pass(Duration::seconds(5)).await;
     };
@@ -283,6 +299,13 @@ async fn a_key_made_under_a_shorter_lifetime_is_kept_for_the_longest_that_a_serv
 
 #[actix_rt::test]
 async fn a_row_that_does_not_unseal_keeps_no_revoked_key_alive_and_refuses_nobody() {
+    for damage in ["sealed = x'00'", "created_at = 9223372036854775807", "signs_from = -9223372036854775808"]
+    {
+        a_damaged_row_keeps_no_revoked_key_alive(damage).await;
+    }
+}
+
+async fn a_damaged_row_keeps_no_revoked_key_alive(damage: &str) {
     let app = TestApp::new().await;
     let revoked = app.token().await;
     app.rotate().await;
@@ -291,7 +314,7 @@ async fn a_row_that_does_not_unseal_keeps_no_revoked_key_alive_and_refuses_nobod
     let good = app.token().await;
     app.rotate().await;
     let damaged = app.kids().await.pop().unwrap();
-    damage(&app, &damaged).await;
+    alter(&app, &damaged, damage).await;
     app.revoke(&kid(&revoked)).await;
 
     app.desk.catch_up().await.unwrap();
@@ -300,10 +323,86 @@ async fn a_row_that_does_not_unseal_keeps_no_revoked_key_alive_and_refuses_nobod
     assert_eq!(kid(&app.token().await), kid(&good), "and people sign in");
 }
 
+/// Alters a key's row.
+async fn alter(app: &TestApp, kid: &str, damage: &str) {
+    let statement = sqlx::AssertSqlSafe(format!("update signing_keys set {damage} where kid = $1"));
+    sqlx::query(statement).bind(kid).execute(&mut app.database().await).await.unwrap();
+}
+
 /// Makes a key's row one that does not unseal.
 async fn damage(app: &TestApp, kid: &str) {
-    let damage = sqlx::query("update signing_keys set sealed = x'00' where kid = $1").bind(kid);
-    damage.execute(&mut app.database().await).await.unwrap();
+    alter(app, kid, "sealed = x'00'").await;
+}
+
+#[actix_rt::test]
+async fn while_a_key_does_not_unseal_none_is_dropped_that_may_be_signed_with() {
+    let app = TestApp::new().await;
+    app.rotate().await;
+    damage(&app, &app.kids().await[1]).await;
+    app.desk.catch_up().await.unwrap();
+    app.pass(Duration::hours(2)).await;
+    let token = app.token().await;
+    assert!(app.desk.tidy().await.is_err(), "it is told");
+    app.desk.catch_up().await.unwrap();
+    app.get_user(&token).await.expect_data("by the key that is left to sign with");
+    assert_eq!(app.kids().await.len(), 2);
+}
+
+#[actix_rt::test]
+async fn a_look_that_was_given_up_counts_for_nobody() {
+    let app = TestApp::new().await;
+    let stranger = TestApp::new().await.token().await;
+    loop {
+        let other = app.another().await;
+        app.rotate().await;
+        app.revoke(&app.kids().await[0]).await;
+        app.desk.catch_up().await.unwrap();
+        let token = app.token().await;
+        let (mut first, mut second) = (Box::pin(other.get_user(&stranger)), Box::pin(other.get_user(&token)));
+        // The first asks the database, unless that was quick; the second waits for it.
+        let both = std::future::poll_fn(|context| {
+            let is_asking = first.as_mut().poll(context).is_pending();
+            std::task::Poll::Ready(is_asking && second.as_mut().poll(context).is_pending())
+        });
+        if both.await {
+            drop(first);
+            second.await.expect_data("looked for again");
+            break;
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_key_that_cannot_be_looked_for_is_no_reason_to_call_a_token_invalid() {
+    let app = TestApp::new().await;
+    let other = app.another().await;
+    app.rotate().await;
+    app.revoke(&app.kids().await[0]).await;
+    app.desk.catch_up().await.unwrap();
+    let token = app.token().await;
+    other.desk.store().close().await;
+    other.get_user(&token).await.expect_failure(503, "unavailable", "not known, and not to be known now");
+}
+
+#[actix_rt::test]
+async fn a_rotation_by_age_asks_for_the_age_again_when_it_is_its_turn() {
+    let app = TestApp::new().await;
+    let (vault, age) = (app.vault().await, Reason::Age(Duration::days(30)));
+    app.clock.advance(Duration::days(30));
+    let rotate = || keys::rotate(app.desk.store(), &vault, app.desk.settings(), &app.clock, age);
+    assert!(matches!(rotate().await, Ok(Rotated::Made(_))));
+    // Another server's clock, which is ahead by more than a key is published for.
+    app.clock.advance(Duration::seconds(10));
+    assert!(matches!(rotate().await, Ok(Rotated::Waiting(_))));
+}
+
+#[actix_rt::test]
+async fn no_more_keys_are_made_than_a_verifier_reads() {
+    let app = TestApp::new().await;
+    let row = app.desk.store().signing_keys().await.unwrap().remove(0);
+    let plan = |count| keys::plan(&vec![row.clone(); count], app.desk.settings(), app.clock.now(), ASKED);
+    assert!(plan(99).is_ok());
+    assert!(matches!(plan(100), Err(DeskError::TooManyKeys)));
 }
 
 #[actix_rt::test]
@@ -390,7 +489,7 @@ async fn a_wait_for_the_database_takes_nothing_of_the_time_for_which_a_key_is_pu
         sqlx::query("commit").execute(&mut other).await.unwrap();
     };
     let vault = app.vault().await;
-    let rotation = keys::rotate(app.desk.store(), &vault, app.desk.settings(), &app.clock, false);
+    let rotation = keys::rotate(app.desk.store(), &vault, app.desk.settings(), &app.clock, ASKED);
     let (rotated, ()) = futures_util::future::join(rotation, waited).await;
     let Ok(Rotated::Made(made)) = rotated else { panic!("nobody else rotates") };
     assert_eq!(made.signs_from, app.clock.now() + Duration::seconds(5));
@@ -478,6 +577,24 @@ mod clocks_that_were_wrong {
     }
 
     #[actix_rt::test]
+    async fn a_key_that_is_made_after_one_of_a_later_time_signs_after_one_that_waits_too() {
+        let day = std::time::Duration::from_secs(86_400);
+        let app = TestApp::with(|settings| settings.key.publish_ahead = day).await;
+        let Rotated::Made(waiting) = app.rotate().await else { panic!("nobody else rotates") };
+        app.clock.advance(YEAR);
+        app.rotate().await;
+        app.clock.advance(-YEAR);
+        let mut settings = app.desk.settings().clone();
+        settings.key.publish_ahead = std::time::Duration::from_secs(5);
+        let trusted = Reason::Asked { trust_clock: true };
+        let rotated =
+            keys::rotate(app.desk.store(), &app.vault().await, &settings, &app.clock, trusted).await;
+        let Ok(Rotated::Made(made)) = rotated else { panic!("made") };
+        assert!(made.signs_from > waiting.signs_from);
+        assert_eq!(app.kids().await.last(), Some(&made.kid));
+    }
+
+    #[actix_rt::test]
     async fn by_a_clock_that_is_behind_no_key_is_retired_in_the_past() {
         let app = TestApp::new().await;
         app.clock.advance(-YEAR);
@@ -513,7 +630,7 @@ mod clocks_that_were_wrong {
         let mut settings = app.desk.settings().clone();
         settings.key.publish_ahead = std::time::Duration::from_secs(5);
         let rotated =
-            keys::rotate(app.desk.store(), &app.vault().await, &settings, &app.clock, false).await.unwrap();
+            keys::rotate(app.desk.store(), &app.vault().await, &settings, &app.clock, ASKED).await.unwrap();
         let Rotated::Made(third) = rotated else { panic!("it signs already") };
         assert_eq!(app.kids().await, [second.kid.clone(), third.kid.clone()]);
         app.revoke(&second.kid).await;
@@ -621,7 +738,7 @@ fn a_key_of_a_later_time_than_the_clock_tells_is_named_with_the_way_out() {
         let vault = Vault::open(&store.installation().await.unwrap().unwrap(), &PASSPHRASE.into()).unwrap();
         let settings = hallpass::server::config::Settings::default();
         let ahead = hallpass::clock::Clock::manual(chrono::Utc::now() + Duration::days(400));
-        keys::rotate(&store, &vault, &settings, &ahead, false).await.unwrap();
+        keys::rotate(&store, &vault, &settings, &ahead, ASKED).await.unwrap();
         store.close().await;
     });
     let server = place.serve();
@@ -775,6 +892,77 @@ fn a_descriptor_may_be_a_socket_and_one_that_does_not_wait_and_is_closed_once_it
 }
 
 #[test]
+fn a_descriptor_is_read_whatever_may_be_opened_by_now_and_only_one_is() {
+    let place = founded();
+    std::fs::write(place.path("key"), format!("{PASSPHRASE}\n")).unwrap();
+    // root opens whatever it likes; so where the tests run as root, the command does without that.
+    let humble = match rustix::process::getuid().is_root() {
+        true => {
+            "setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search"
+        }
+        false => "",
+    };
+    let check = |arguments: &str| {
+        let script = format!(
+            "exec 7<key; chmod 000 key; {humble} \"$0\" key check {arguments}; end=$?; chmod 600 key; exit $end"
+        );
+        place.shell(&script).output().unwrap()
+    };
+    let by_descriptor = check("--key-fd 7");
+    assert!(by_descriptor.status.success(), "{by_descriptor:?}");
+    assert_eq!(check("--key-file key").status.code(), Some(2), "the control: it may not be opened");
+    let two = place.shell("exec \"$0\" --key-fd 3 serve --key-fd 4 3<key 4<key").output().unwrap();
+    assert_eq!(two.status.code(), Some(2), "{two:?}");
+    assert!(String::from_utf8_lossy(&two.stderr).contains("one descriptor is accepted"), "{two:?}");
+}
+
+#[test]
+fn a_running_server_has_nothing_open_that_the_passphrase_can_be_read_from() {
+    let place = founded();
+    std::fs::write(place.path("key"), format!("{PASSPHRASE}\n")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(place.path("key"), mode).unwrap();
+    let place = place.variable("HALLPASS_DUMPABLE", "1");
+    for way in ["--key-stdin <key", "--key-fd 0 <key", "--key-fd 7 7<key", "--key-file key"] {
+        let command = place.shell(&format!("exec \"$0\" serve --bind 127.0.0.1:0 {way}"));
+        let server = crate::cli::Server::start(command, "");
+        let open = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap();
+        let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect();
+        assert!(open.iter().any(|path| path.ends_with("hallpass.db")), "the control: {open:?}");
+        assert!(!open.iter().any(|path| path.ends_with("key")), "{way}: {open:?}");
+    }
+}
+
+#[test]
+fn a_row_whose_numbers_no_server_wrote_is_no_panic() {
+    for (damage, status) in [
+        ("token_lifetime = 9223372036854775807", 0),
+        ("token_lifetime = 9000000000000000", 0),
+        ("token_lifetime = -1", 0),
+        ("created_at = 9223372036854775807", 1),
+        ("signs_from = 253402300799000", 1),
+        ("signs_from = -9223372036854775808", 1),
+    ] {
+        let place = founded();
+        place.run(&["key", "rotate", "--key-stdin"], format!("{PASSPHRASE}\n")).expect(0, "rotate");
+        let options: sqlx::sqlite::SqliteConnectOptions =
+            format!("sqlite://{}", place.path("hallpass.db").display()).parse().unwrap();
+        actix_rt::System::new().block_on(async {
+            let statement = sqlx::AssertSqlSafe(format!("update signing_keys set {damage}"));
+            options.connect().await.unwrap().execute(statement).await.unwrap();
+        });
+        place.run(&["key", "list"], "").expect(0, damage);
+        let checked = place.run(&["key", "check", "--key-stdin"], format!("{PASSPHRASE}\n"));
+        checked.expect(status, damage);
+        let foretold = place.run(&["key", "rotate", "--dry-run"], "");
+        assert_ne!(foretold.status.code(), Some(101), "{damage}: {foretold:?}");
+        if status == 1 {
+            checked.expect_error(1, "restore the database from a backup");
+        }
+    }
+}
+
+#[test]
 fn a_descriptor_that_is_not_there_is_told() {
     let place = Workplace::new();
     for (number, reason) in
@@ -867,6 +1055,40 @@ mod tokens {
         let verify = ["token", "verify", "--jwks", "jwks.json", &token];
         place.run(&verify, "").expect_error(1, "not valid: ");
         place.variable("HALLPASS_TOKEN__LEEWAY_S", "60").run(&verify, "").expect(0, "within the leeway");
+    }
+
+    #[test]
+    fn each_token_of_many_is_judged_by_the_time_at_which_it_comes() {
+        use std::io::{BufRead, Write};
+
+        let place = Workplace::new();
+        let mint = hallpass::testing::Mint::new();
+        std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
+        let ending = (chrono::Utc::now() + Duration::seconds(3)).timestamp();
+        let token = mint.token_for("ada").claim("exp", ending).to_string();
+        let mut child = place.command(["token", "verify", "--jwks", "jwks.json"]).spawn().unwrap();
+        let (mut tokens, verdicts) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut verdicts = std::io::BufReader::new(verdicts).lines();
+        let since = std::time::Instant::now();
+        loop {
+            writeln!(tokens, "{token}").unwrap();
+            if verdicts.next().unwrap().unwrap().contains("not valid") {
+                break;
+            }
+            assert!(since.elapsed().as_secs() < 60, "it never expires");
+            std::thread::yield_now();
+        }
+        drop(tokens);
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+    }
+
+    #[test]
+    fn inspect_shows_what_the_token_says_where_the_database_cannot_be_asked() {
+        let place = Workplace::new();
+        std::fs::create_dir(place.path("hallpass.db")).unwrap();
+        let token = hallpass::testing::Mint::new().token_for("ada").to_string();
+        let shown = place.run(&["token", "inspect"], format!("{token}\n"));
+        assert!(shown.expect(0, "inspect").out.contains("nothing to compare with"), "{shown:?}");
     }
 
     #[test]

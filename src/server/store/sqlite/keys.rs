@@ -1,12 +1,15 @@
 //! Sealed signing keys, and the installation's seal.
 
-use chrono::Duration;
+use chrono::{DateTime, Datelike, Duration, Utc};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
-use super::{Store, bounded, commit, note, time};
+use super::{Store, bounded, commit, note};
 use crate::server::events::Event;
 use crate::server::store::{Change, KeyAddition, KeyRow, StoreError};
 use crate::server::vault::{SealedInstallation, SealedKey};
+
+/// The longest lifetime of a token that the settings accept, seconds.
+const MAX_TOKEN_LIFETIME_S: i64 = 86_400;
 
 type KeyColumns = (String, String, String, i64, i64, i64, Vec<u8>);
 
@@ -77,6 +80,32 @@ impl Store {
         .await
     }
 
+    /// Removes the signing keys that `choose` names of those there are, while nobody else can add or remove one,
+    /// with one `event`. Which they were.
+    ///
+    /// # Errors
+    /// As [`StoreError`] lists.
+    pub async fn drop_keys(
+        &self,
+        event: &Event,
+        choose: impl FnOnce(&[KeyRow]) -> Vec<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        bounded(async {
+            let mut tx = self.begin().await?;
+            let kids = choose(&signing_keys(&mut tx).await?);
+            if kids.is_empty() {
+                return Ok(kids);
+            }
+            for kid in &kids {
+                sqlx::query("delete from signing_keys where kid = $1").bind(kid).execute(&mut *tx).await?;
+            }
+            note(&mut tx, Change::Keys, event.at).await?;
+            commit(tx, event).await?;
+            Ok(kids)
+        })
+        .await
+    }
+
     /// Notes that a server is about to sign tokens that live for `lifetime`, if that is longer than so far.
     ///
     /// # Errors
@@ -138,15 +167,26 @@ async fn signing_keys(database: &mut SqliteConnection) -> Result<Vec<KeyRow>, St
     )
     .fetch_all(database)
     .await?;
-    rows.into_iter()
-        .map(|(kid, algorithm, purpose, created_at, signs_from, lifetime, sealed)| {
-            let (created_at, signs_from) = (time(created_at)?, time(signs_from)?);
-            Ok(KeyRow {
-                sealed: SealedKey { kid, algorithm, purpose, created_at, signs_from, sealed },
-                token_lifetime: Duration::seconds(lifetime),
-            })
-        })
-        .collect()
+    let row = |(kid, algorithm, purpose, created_at, signs_from, lifetime, sealed): KeyColumns| KeyRow {
+        sealed: SealedKey {
+            kid,
+            algorithm,
+            purpose,
+            created_at: sealed_time(created_at),
+            signs_from: sealed_time(signs_from),
+            sealed,
+        },
+        // Under no seal; so whatever is written there, it is one that the settings could have had.
+        token_lifetime: Duration::seconds(lifetime.clamp(1, MAX_TOKEN_LIFETIME_S)),
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// A time that a seal covers. One that no clock has shown is told as another, which the seal does not fit: so the row is
+/// refused as altered, and no sum with it goes beyond the calendar.
+fn sealed_time(millis: i64) -> DateTime<Utc> {
+    let is_sane = |time: &DateTime<Utc>| (1970..=9999).contains(&time.year());
+    DateTime::from_timestamp_millis(millis).filter(is_sane).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
 /// Inserts a key. Whoever makes it may have another setting than the servers that will sign with it: it is kept for
