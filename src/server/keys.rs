@@ -33,6 +33,9 @@ const CLOCKS_DIFFER: Duration = Duration::minutes(1);
 /// their tokens name.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// How long a request waits for a look, less than whoever asks for one does.
+const LOOK_PATIENCE: std::time::Duration = std::time::Duration::from_millis(1_500);
+
 /// The keys of a running server, and how they follow the database's.
 pub(super) struct Keys {
     store: Store,
@@ -162,7 +165,9 @@ impl KeySource for Arc<Keys> {
     /// A key signs before every server has heard of it where those before it were revoked.
     fn look_again(&self) -> Option<Look> {
         let keys = Self::clone(self);
-        Some(Box::pin(async move { keys.look().await }))
+        // What cannot be told in time cannot be told now.
+        let look = async move { tokio::time::timeout(LOOK_PATIENCE, keys.look()).await };
+        Some(Box::pin(async { look.await.unwrap_or(Err(Unavailable)) }))
     }
 }
 

@@ -110,6 +110,8 @@ fn while_nothing_can_be_read_known_tokens_serve_until_the_knowledge_is_stale() {
     let serve = |stale_after: &str| {
         let mut command = place.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]);
         command.env("HALLPASS_DATABASE__STALE_AFTER_S", stale_after);
+        // Each 503 is a line in the log, and a pipe that nobody reads is full at some time.
+        command.stderr(File::create(place.path(&format!("log-{stale_after}"))).unwrap());
         Server::start(command, format!("{PASSPHRASE}\n"))
     };
     let (patient, impatient) = (serve("3600"), serve("1"));
@@ -129,6 +131,8 @@ fn while_nothing_can_be_read_known_tokens_serve_until_the_knowledge_is_stale() {
     }
     let (status, told) = patient.get_user(bobs);
     assert_eq!((status, &told["error"]), (503, &json!("unavailable")), "Bob cannot be read");
+    let strangers = hallpass::testing::Mint::new().token_for("ada").to_string();
+    assert_eq!(patient.get_user(&strangers).0, 503, "nor whether there is such a key");
     lock(&index, libc::F_UNLCK, 120, 8);
     impatient.get_user_until(&token, 200);
     patient.get_user_until(bobs, 200);
