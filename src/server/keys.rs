@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::DeskError;
 use super::config::Settings;
 use super::events::{Event, EventKind};
-use super::seconds;
 use super::standing::Standing;
 use super::store::{KeyAddition, KeyRow, Store, StoreError};
 use super::vault::{SealedKey, Vault};
+use super::{seconds, shown};
 use crate::clock::Clock;
 use crate::guard::{KeySource, Look, Refusal, Unavailable};
 use crate::token::{Algorithm, JwkSet, KeyMaterial, Keyring, MAX_SET_KEYS, SigningKey};
@@ -33,7 +33,7 @@ const CLOCKS_DIFFER: Duration = Duration::minutes(1);
 /// their tokens name.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// How long a request waits for a look, less than whoever asks for one does.
+/// How long a look is waited for: less than the middleware waits, so that what became of it is told.
 const LOOK_PATIENCE: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 /// The keys of a running server, and how they follow the database's.
@@ -123,12 +123,17 @@ impl Keys {
         Ok(())
     }
 
-    /// Looks whether the database has keys that are not known here. Everybody who asks while a look is under way
-    /// waits for the next, and shares it. One that was given up counts for nobody.
+    /// Looks whether the database has keys that are not known here.
     ///
     /// # Errors
-    /// [`Unavailable`] when the database cannot be asked.
+    /// [`Unavailable`] when the database does not tell in time.
     pub(super) async fn look(&self) -> Result<(), Unavailable> {
+        tokio::time::timeout(LOOK_PATIENCE, self.look_in_turn()).await.unwrap_or(Err(Unavailable))
+    }
+
+    /// Everybody who asks while a look is under way waits for the next, and shares it. One that was given up counts for
+    /// nobody.
+    async fn look_in_turn(&self) -> Result<(), Unavailable> {
         let asked_at = Instant::now();
         let mut looks = self.looks.lock().await;
         match &looks.ended {
@@ -165,9 +170,7 @@ impl KeySource for Arc<Keys> {
     /// A key signs before every server has heard of it where those before it were revoked.
     fn look_again(&self) -> Option<Look> {
         let keys = Self::clone(self);
-        // What cannot be told in time cannot be told now.
-        let look = async move { tokio::time::timeout(LOOK_PATIENCE, keys.look()).await };
-        Some(Box::pin(async { look.await.unwrap_or(Err(Unavailable)) }))
+        Some(Box::pin(async move { keys.look().await }))
     }
 }
 
@@ -235,7 +238,7 @@ pub enum Plan {
         /// now.
         redated: Vec<(SealedKey, DateTime<Utc>)>,
     },
-    /// It makes none: this one was made already, and does not sign yet.
+    /// It makes none: this one was made already, and does not sign yet, or is young enough.
     Wait(SealedKey),
 }
 
@@ -374,11 +377,10 @@ pub enum State {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |time: &DateTime<Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         match self {
-            Self::Next(from) => write!(f, "signs from {}", text(from)),
+            Self::Next(from) => write!(f, "signs from {}", shown(from)),
             Self::Signs => f.write_str("signs"),
-            Self::Retired(until) => write!(f, "retired, dropped at {}", text(until)),
+            Self::Retired(until) => write!(f, "retired, dropped at {}", shown(until)),
         }
     }
 }
