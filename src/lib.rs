@@ -205,9 +205,8 @@
 #![warn(missing_docs, missing_debug_implementations)]
 
 pub mod clock;
-mod envelope;
-mod failure;
 pub mod guard;
+mod http;
 pub mod token;
 
 #[cfg(feature = "server")]
@@ -217,8 +216,6 @@ pub mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use envelope::{Envelope, RequestId};
-pub use failure::{Failure, Fields};
 pub use guard::{
     AllOf, AnyOf, AuthUser, Authed, Caller, Guard, GuardBuilder, GuardError, HasRoles, KeySource,
     MaybeAuthUser, Policy, Protect, Recall, Refusal, Refused, Require, Role, RoleName, SignedInWithin,
@@ -226,6 +223,7 @@ pub use guard::{
 };
 #[cfg(feature = "jwks-url")]
 pub use guard::{FetchedKeys, JwksUrl};
+pub use http::{Envelope, Failure, Fields, RequestId};
 pub use token::Claims;
 
 /// The README's Rust is compiled as a test.

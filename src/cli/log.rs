@@ -9,7 +9,7 @@ use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Record};
 use serde_json::Map;
 
-use crate::envelope::RequestId;
+use crate::http::RequestId;
 use crate::server::config::LogFormat;
 
 /// Starts the log. `RUST_LOG` says what is written; without it, our own lines from `info` on and other

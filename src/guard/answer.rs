@@ -16,7 +16,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::Refusal;
-use crate::failure::{Failure, UNAUTHORIZED_MESSAGE};
+use crate::http::{Failure, UNAUTHORIZED_MESSAGE};
 
 /// The scheme and realm that a challenge names (RFC 9110 §11.6.1), checked once and kept ready.
 #[derive(Debug, Clone)]

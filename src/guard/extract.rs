@@ -16,8 +16,8 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 use futures_util::future::LocalBoxFuture;
 
 use super::answer::{self, Challenge};
-use super::payload::SharedPayload;
 use super::{Caller, Door, Guard, Recall, Refusal, Unavailable, User};
+use crate::http::payload::SharedPayload;
 use crate::token::{Claims, TokenError};
 
 /// How long the middleware waits for a key that a token names and the ring does not have.

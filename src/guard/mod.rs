@@ -16,7 +16,6 @@ mod extract;
 mod jwks_url;
 #[cfg(feature = "openapi")]
 pub(crate) mod openapi;
-pub(crate) mod payload;
 mod policy;
 mod refusal;
 mod scope;

@@ -10,8 +10,8 @@ use super::password::{Password, Strength};
 use super::sessions;
 use super::sign_in::{self, Prepared, SignedIn};
 use super::store::{PasswordChange, UserRow};
-use crate::failure::Fields;
 use crate::guard::User;
+use crate::http::Fields;
 use crate::token::Claims;
 
 /// The longest e-mail address (RFC 5321 §4.5.3.1).

@@ -9,7 +9,7 @@ use super::password::HashError;
 use super::refresh::NoRandomness;
 
 use super::store::StoreError;
-use crate::failure::{Failure, Fields, UNAUTHORIZED_MESSAGE};
+use crate::http::{Failure, Fields, UNAUTHORIZED_MESSAGE};
 
 /// Why a route did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

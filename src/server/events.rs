@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use log::{Level, Record};
 use uuid::Uuid;
 
-use crate::envelope::RequestId;
+use crate::http::RequestId;
 
 /// Who asks: from where, and with which program, by its own word.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,8 +37,8 @@ pub use keys::new_signing_key;
 pub use run::{BindError, Running, bind};
 
 use crate::clock::Clock;
-use crate::envelope::{Envelope, X_REQUEST_ID};
 use crate::guard::{Guard, GuardError, Refusal, Unavailable};
+use crate::http::{Envelope, X_REQUEST_ID};
 use crate::token::{Algorithm, Grant, IssueError, Issuer, JwkSet, MAX_SET_KEYS};
 use config::Settings;
 use error::ApiError;

@@ -26,9 +26,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::error::ApiError;
 use super::{cookie, routes};
-use crate::failure::{Failure, Fields};
 use crate::guard::openapi::SECURITY_SCHEME;
 use crate::guard::{Refusal, answer};
+use crate::http::{Failure, Fields};
 use crate::token::TokenError;
 
 /// The e-mail address of every example.

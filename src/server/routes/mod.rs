@@ -18,8 +18,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::failure::Fields;
 use crate::guard::{AuthUser, User};
+use crate::http::Fields;
 use crate::server::error::ApiError;
 use crate::server::password::{Password, check_presented, check_shape};
 use crate::server::sign_in::SignedIn;

@@ -6,80 +6,19 @@ use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::failure::Failure;
+use super::payload::SharedPayload;
+use super::request_id::{RequestId, X_REQUEST_ID};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError, UrlencodedError};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
-};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::future::LocalBoxFuture;
-use uuid::Uuid;
-
-use crate::failure::Failure;
-use crate::guard::payload::SharedPayload;
-
-/// The header that names a request, in the answer and in the log.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How long a refused request's body may take to arrive before the connection is given up.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-
-tokio::task_local! {
-    static REQUEST_ID: RequestId;
-}
-
-/// The name of a request: the client's own `X-Request-Id`, when it is 1 to 128 of `A-Z a-z 0-9 - _ .`,
-/// else a new UUIDv7. Under [`Envelope`] it is among the request's extensions.
-///
-/// # Example
-/// ```
-/// use actix_web::{HttpMessage, HttpRequest};
-/// use hallpass::RequestId;
-///
-/// async fn which(request: HttpRequest) -> String {
-///     let extensions = request.extensions();
-///     extensions.get::<RequestId>().map_or("-", RequestId::as_str).to_owned()
-/// }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(Rc<str>);
-
-impl RequestId {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name of the request that the running task is serving, if it is serving one under [`Envelope`].
-    ///
-    /// # Example
-    /// ```
-    /// use hallpass::RequestId;
-    ///
-    /// assert!(RequestId::current().is_none(), "no request is being served here");
-    /// ```
-    pub fn current() -> Option<Self> {
-        REQUEST_ID.try_with(Clone::clone).ok()
-    }
-
-    fn of(headers: &HeaderMap) -> Self {
-        let accepted = |value: &&[u8]| {
-            (1..=128).contains(&value.len())
-                && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-        };
-        let own = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes).filter(accepted);
-        match own.and_then(|value| std::str::from_utf8(value).ok()) {
-            Some(id) => Self(id.into()),
-            None => Self(Uuid::now_v7().to_string().into()),
-        }
-    }
-
-    fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).expect("a request id holds nothing but header characters")
-    }
-}
 
 /// The middleware; wrap the whole app in it, outermost but for CORS.
 ///
@@ -187,9 +126,9 @@ where
             .filter(|_| declared.is_none_or(|length: usize| length <= limit));
         let envelope = Rc::clone(&self.envelope);
         // The id is current from here on, so that what is decided before the first await is logged with it too.
-        let inner = REQUEST_ID.sync_scope(id.clone(), || self.service.call(request));
+        let inner = id.enter(|| self.service.call(request));
         Box::pin(async move {
-            match REQUEST_ID.scope(id.clone(), inner).await {
+            match id.scope(inner).await {
                 Ok(response) => {
                     let response = response.map_into_boxed_body();
                     if let Some(body) = body.filter(|_| is_refusal(response.status())) {

@@ -1,0 +1,11 @@
+//! What the guard and the server share of HTTP: the JSON body of a failure, the request id, and the middleware that gives
+//! both to every answer. Imports neither of them.
+
+mod envelope;
+mod failure;
+pub(crate) mod payload;
+mod request_id;
+
+pub use envelope::Envelope;
+pub use failure::{Failure, Fields, UNAUTHORIZED_MESSAGE};
+pub use request_id::{RequestId, X_REQUEST_ID};
