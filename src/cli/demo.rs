@@ -8,13 +8,12 @@ use zeroize::Zeroizing;
 
 use super::out::say;
 use super::serve::listen;
-use super::unlock::found;
 use super::{Failed, block_on, log};
 use crate::clock::Clock;
-use crate::server::accounts::new_user;
-use crate::server::config::Settings;
-use crate::server::events::{Event, EventKind};
-use crate::server::password::{Hasher, Password};
+use crate::server::accounts::{NewUser, UserAdmin};
+use crate::server::config::{DatabaseUrl, Settings, seconds};
+use crate::server::credentials::{Hasher, Password};
+use crate::server::keys::installation;
 use crate::server::store::Store;
 
 const EMAIL: &str = "demo@example.com";
@@ -26,17 +25,24 @@ pub(super) fn run() -> Result<(), Failed> {
     let folder = tempfile::Builder::new().prefix("hallpass-demo-").tempdir().map_err(|error| {
         Failed::running(format!("no temporary folder can be made: {error}; TMPDIR names another place"))
     })?;
+    settings.database.url = DatabaseUrl::Sqlite(folder.path().join("demo.db"));
     let outcome = block_on(async {
-        let store = Store::open(&folder.path().join("demo.db")).await?;
+        let store = Store::open(&settings.database).await?;
         let key: SecretString = random().as_str().into();
-        let vault = found(&store, &key, &settings)
+        let (algorithm, lifetime) = (settings.token.algorithm, seconds(settings.token.lifetime));
+        let vault = installation::create(&store, &key, algorithm, lifetime, Clock::system().now())
             .await?
-            .ok_or_else(|| Failed::running("somebody else uses the demo's database"))?;
+            .ok_or_else(|| Failed::running("another process uses the demo's database"))?;
         let word = random();
         let hasher = Hasher::start(1, 1, settings.password.bcrypt_cost).map_err(Failed::running)?;
         let hash = hasher.hash(&Password::from(word.as_str())).await.map_err(Failed::running)?;
-        let user = new_user(EMAIL.into(), Some("Demo".into()), vec![], hash, Clock::system().now());
-        store.insert_user(&user, &Event::new(EventKind::UserAdded, user.created_at).user(user.id)).await?;
+        let user = NewUser {
+            email: EMAIL.into(),
+            name: Some("Demo".into()),
+            roles: vec![],
+            password_hash: Some(hash),
+        };
+        UserAdmin::new(store.clone(), Clock::system()).add(user).await?;
         listen(settings, store, vault, |url| introduce(url, &word)).await
     });
     // Removed by name, not left to a destructor: an error here is worth a line.

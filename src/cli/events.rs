@@ -7,10 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::out::say;
-use super::user::{find, rfc3339};
+use super::user::find;
 use super::{Common, Failed, with_store};
-use crate::clock::Clock;
-use crate::server::store::{RecordedEvent, Store};
+use crate::clock::{Clock, rfc3339};
+use crate::server::accounts::UserAdmin;
+use crate::server::model::{EventFilter, RecordedEvent};
+use crate::server::store::Store;
 
 /// Events read at a time, so that a record of any length takes little memory.
 const PAGE: u32 = 500;
@@ -44,12 +46,16 @@ pub(super) fn run(common: &Common, args: &EventsArgs) -> Result<(), Failed> {
 
 async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<(), Failed> {
     let user = match &args.user {
-        Some(email) => Some(find(store, email).await?.id),
+        Some(email) => {
+            let users = UserAdmin::new(store.clone(), Clock::system());
+            Some(find(&users, email).await?.id)
+        }
         None => None,
     };
     let mut seen = 0;
     loop {
-        let page = store.events(user, since, seen, PAGE).await?;
+        let filter = EventFilter { user, since, after: seen, limit: PAGE };
+        let page = store.read(async |connection| connection.events(&filter).await).await?;
         let is_last = page.len() < PAGE as usize;
         for recorded in page {
             seen = recorded.number;
@@ -72,7 +78,8 @@ fn as_text(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
         ("request_id", event.request.clone()),
     ];
     let mut line = format!("{} {:<21}", rfc3339(event.at), event.kind.name());
-    for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+    let details = event.details.iter().map(|(name, value)| (name.as_str(), value.to_string()));
+    for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(details) {
         line.push_str(&format!(" {name}={value}"));
     }
     line.trim_end().to_owned()
@@ -87,6 +94,7 @@ fn as_json(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
         "session_id": event.session.map(|id| id.to_string()),
         "address": event.address.map(|address| address.to_string()),
         "request_id": event.request,
+        "details": event.details,
     })
     .to_string()
 }

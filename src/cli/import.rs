@@ -9,11 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Failed;
 use super::out::{remark, say, unwritten};
-use crate::clock::Clock;
-use crate::server::accounts::{new_user, parse_email, parse_name, parse_roles};
-use crate::server::events::{Event, EventKind};
-use crate::server::password::check_stored;
-use crate::server::store::{Store, UserRow};
+use crate::server::accounts::{ImportCounts, NewUser, UserAdmin, parse_email, parse_name, parse_roles};
+use crate::server::credentials::check_stored;
 
 /// Users written in one transaction.
 const BATCH: usize = 1000;
@@ -38,16 +35,8 @@ enum Roles {
     List(Vec<String>),
 }
 
-/// What became of a file.
-#[derive(Debug, Default)]
-struct Counts {
-    added: usize,
-    there: usize,
-    refused: usize,
-}
-
 /// Adds the users of `path`: CSV with a header, or JSON lines where its first character is `{`.
-pub(super) async fn import(store: &Store, path: &Path) -> Result<(), Failed> {
+pub(super) async fn import(users: &UserAdmin, path: &Path) -> Result<(), Failed> {
     let unreadable =
         |error: std::io::Error| Failed::running(format!("{} cannot be read: {error}", path.display()));
     let file = File::open(path)
@@ -57,16 +46,21 @@ pub(super) async fn import(store: &Store, path: &Path) -> Result<(), Failed> {
     let mut reader = BufReader::new(progress.wrap_read(file));
     skip_byte_order_mark(&mut reader).map_err(unreadable)?;
 
-    let mut import =
-        Import { store, progress: &progress, batch: Vec::with_capacity(BATCH), counts: Counts::default() };
+    let mut import = Import {
+        users,
+        progress: &progress,
+        batch: Vec::with_capacity(BATCH),
+        counts: ImportCounts::default(),
+    };
     match reader.fill_buf().map_err(unreadable)?.first() {
         Some(b'{') => import.json_lines(reader).await?,
         _ => import.csv(reader).await?,
     }
     import.flush().await?;
-    let Counts { added, there, refused } = import.counts;
+    let ImportCounts { added, existing, refused } = import.counts;
+    users.record_import(&import.counts).await?;
     progress.finish_and_clear();
-    let summary = format!("{added} added, {there} there already and left as they are, {refused} refused");
+    let summary = format!("{added} added, {existing} there already and left as they are, {refused} refused");
     // That some were refused is told in any case.
     let said = say(format_args!("{summary}"));
     match refused {
@@ -78,10 +72,10 @@ pub(super) async fn import(store: &Store, path: &Path) -> Result<(), Failed> {
 }
 
 struct Import<'a> {
-    store: &'a Store,
+    users: &'a UserAdmin,
     progress: &'a ProgressBar,
-    batch: Vec<(u64, UserRow)>,
-    counts: Counts,
+    batch: Vec<NewUser>,
+    counts: ImportCounts,
 }
 
 impl Import<'_> {
@@ -137,7 +131,7 @@ impl Import<'_> {
 
     async fn take(&mut self, number: u64, line: Result<Line, String>) -> Result<(), Failed> {
         match line.and_then(user) {
-            Ok(user) => self.batch.push((number, user)),
+            Ok(user) => self.batch.push(user),
             Err(reason) => self.refuse(number, &reason),
         }
         match self.batch.len() {
@@ -152,19 +146,17 @@ impl Import<'_> {
     }
 
     async fn flush(&mut self) -> Result<(), Failed> {
-        let users: Vec<_> = self.batch.drain(..).map(|(_, user)| user).collect();
-        let added = self
-            .store
-            .insert_users(&users, &Event::new(EventKind::UsersImported, Clock::system().now()))
-            .await?;
+        let users = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        let count = users.len();
+        let added = self.users.import(users).await?;
         self.counts.added += added;
-        self.counts.there += users.len() - added;
+        self.counts.existing += count - added;
         Ok(())
     }
 }
 
 /// The user of a line. Reasons name the field, and never repeat a hash.
-fn user(line: Line) -> Result<UserRow, String> {
+fn user(line: Line) -> Result<NewUser, String> {
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let email =
         parse_email(line.email.as_deref().unwrap_or_default()).map_err(|reason| format!("email {reason}"))?;
@@ -182,8 +174,7 @@ fn user(line: Line) -> Result<UserRow, String> {
     let roles = parse_roles(&roles).map_err(|reason| format!("roles: {reason}"))?;
     let hash = given(line.password_hash);
     hash.as_deref().map_or(Ok(()), check_stored).map_err(|reason| format!("password_hash {reason}"))?;
-    let user = new_user(email, name, roles, String::new(), Clock::system().now());
-    Ok(UserRow { password_hash: hash, ..user })
+    Ok(NewUser { email, name, roles, password_hash: hash })
 }
 
 fn reason(error: &csv::Error) -> String {
@@ -241,12 +232,12 @@ impl<W: Write> Lines<W> {
 }
 
 /// Writes every user to standard output, by address, as import reads them.
-pub(super) async fn export(store: &Store, as_json: bool) -> Result<(), Failed> {
+pub(super) async fn export(users: &UserAdmin, as_json: bool) -> Result<(), Failed> {
     let mut lines =
         Lines::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(unwritten)?;
     let (mut after, mut disabled) = (String::new(), 0);
     loop {
-        let page = store.users(&after, BATCH as u32).await?;
+        let page = users.page(&after, BATCH as u32).await?;
         let Some(last) = page.last() else { break };
         after.clone_from(&last.email);
         for user in &page {

@@ -8,14 +8,14 @@ use super::out::say;
 use super::secret::KeySource;
 use super::terminal::Terminal;
 use super::unlock::{Existing, unlock_existing};
-use super::user::rfc3339;
 use super::{Common, Failed, with_store};
-use crate::clock::Clock;
-use crate::server::config::Settings;
-use crate::server::events::{Event, EventKind};
-use crate::server::keys::{self, Plan, Reason, Rotated, State, states};
-use crate::server::store::{KeyRow, Store};
-use crate::server::vault::{SealedKey, judge_new_passphrase};
+use crate::clock::{Clock, rfc3339};
+use crate::server::config::{Settings, seconds};
+use crate::server::keys::installation;
+use crate::server::keys::rotation::{self, Plan, Reason, Revoked, Rotated, State, states};
+use crate::server::keys::vault::judge_new_passphrase;
+use crate::server::model::{SealedKey, StoredKey};
+use crate::server::store::{Store, StoreError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -62,7 +62,7 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
     match command {
         KeyCommand::Check { key } => {
             let Existing { vault, .. } = unlock_existing(store, &key).await?;
-            let count = keys::check(store, &vault).await.map_err(Failed::running)?;
+            let count = rotation::check(store, &vault).await?;
             say(format_args!("the passphrase is right; {} unsealed", counted(count)))?;
         }
         KeyCommand::List { json } => list(store, settings, json).await?,
@@ -71,10 +71,8 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
         }
         KeyCommand::Rotate { dry_run: false, trust_clock, key } => {
             let Existing { vault, .. } = unlock_existing(store, &key).await?;
-            match keys::rotate(store, &vault, settings, &Clock::system(), Reason::Asked { trust_clock })
-                .await
-                .map_err(Failed::running)?
-            {
+            let reason = Reason::Requested { trust_clock };
+            match rotation::rotate(store, &vault, settings, &Clock::system(), reason).await? {
                 Rotated::Made(made) => say(format_args!(
                     "{} ({}) is published; it signs from {}",
                     made.kid,
@@ -92,13 +90,8 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
         KeyCommand::Passphrase { key } => {
             let Existing { vault, installation, terminal } = unlock_existing(store, &key).await?;
             let new = new_passphrase(&key, terminal)?;
-            let resealed = vault.reseal(&installation, &new).map_err(Failed::running)?;
-            let event = Event::new(EventKind::PassphraseChanged, Clock::system().now());
-            if !store.reseal(&installation, &resealed, &event).await? {
-                return Err(Failed::running(
-                    "the passphrase was changed by somebody else meanwhile; nothing was done",
-                ));
-            }
+            let now = Clock::system().now();
+            installation::change_passphrase(store, &vault, &installation, &new, now).await?;
             say(format_args!(
                 "the passphrase is changed; running servers go on, and ask for the new one at their next start"
             ))?;
@@ -124,7 +117,7 @@ fn new_passphrase(source: &KeySource, terminal: Option<Terminal>) -> Result<secr
 }
 
 async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), Failed> {
-    let rows = store.signing_keys().await?;
+    let rows = signing_keys(store).await?;
     let states = states(&rows, Clock::system().now(), leeway(settings));
     if as_json {
         let keys: Vec<_> = rows
@@ -165,23 +158,23 @@ async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), F
 /// What a rotation would do.
 async fn foretell(store: &Store, settings: &Settings, trust_clock: bool) -> Result<(), Failed> {
     let now = Clock::system().now();
-    let mut rows = store.signing_keys().await?;
+    let mut rows = signing_keys(store).await?;
     if rows.is_empty() {
         return Err(Failed::running(
             "this database has no keys yet; hallpass serve makes them at its first start",
         ));
     }
-    let (signs_from, redated) =
-        match keys::plan(&rows, settings, now, Reason::Asked { trust_clock }).map_err(Failed::running)? {
-            Plan::Make { signs_from, redated } => (signs_from, redated),
-            Plan::Wait(key) => {
-                return say(format_args!(
-                    "would make none: {} was made already, and signs from {}",
-                    key.kid,
-                    rfc3339(key.signs_from)
-                ));
-            }
-        };
+    let (signs_from, redated) = match rotation::plan(&rows, settings, now, Reason::Requested { trust_clock })?
+    {
+        Plan::Make { signs_from, redated } => (signs_from, redated),
+        Plan::Wait(key) => {
+            return say(format_args!(
+                "would make none: {} was made already, and signs from {}",
+                key.kid,
+                rfc3339(key.signs_from)
+            ));
+        }
+    };
     say(format_args!(
         "would make a new {} key and publish it at once; it would sign from {}",
         settings.token.algorithm,
@@ -195,7 +188,7 @@ async fn foretell(store: &Store, settings: &Settings, trust_clock: bool) -> Resu
     }
     // What is there then.
     let made = SealedKey { kid: String::new(), signs_from, ..rows[0].sealed.clone() };
-    rows.push(KeyRow { sealed: made, ..rows[0].clone() });
+    rows.push(StoredKey { sealed: made, ..rows[0].clone() });
     for (row, state) in rows.iter().zip(states(&rows, signs_from, leeway(settings))) {
         if let State::Retired(until) = state {
             say(format_args!(
@@ -210,24 +203,29 @@ async fn foretell(store: &Store, settings: &Settings, trust_clock: bool) -> Resu
 }
 
 async fn revoke(store: &Store, kid: &str) -> Result<(), Failed> {
-    if store.remove_key(kid, &Event::new(EventKind::KeyRevoked, Clock::system().now())).await? {
-        let rows = store.signing_keys().await?;
+    let revoked = rotation::revoke(store, kid, Clock::system().now()).await?;
+    if revoked == Revoked::Removed {
+        let rows = signing_keys(store).await?;
         let states = states(&rows, Clock::system().now(), chrono::Duration::zero());
         let signer = rows.iter().zip(states).find(|(_, state)| *state == State::Signs);
         let signer = signer.map_or("none", |(row, _)| &row.sealed.kid);
         return say(format_args!("{kid} is revoked, and every token that it signed; {signer} signs"));
     }
-    let is_there = store.signing_keys().await?.iter().any(|row| row.sealed.kid == kid);
-    Err(Failed::running(match is_there {
-        true => format!(
+    Err(Failed::running(if revoked == Revoked::OnlyKey {
+        format!(
             "{kid} is the only key, and nothing could be signed without it; hallpass key rotate first, then revoke"
-        ),
-        false => format!("there is no key {kid:?}; hallpass key list shows all"),
+        )
+    } else {
+        format!("there is no key {kid:?}; hallpass key list shows all")
     }))
 }
 
+async fn signing_keys(store: &Store) -> Result<Vec<StoredKey>, StoreError> {
+    store.read(async |connection| connection.signing_keys().await).await
+}
+
 fn leeway(settings: &Settings) -> chrono::Duration {
-    chrono::Duration::from_std(settings.token.leeway).unwrap_or_default()
+    seconds(settings.token.leeway)
 }
 
 fn counted(keys: usize) -> String {

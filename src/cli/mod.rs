@@ -27,6 +27,8 @@ use clap::{Args, Parser, Subcommand};
 use out::{remark, say};
 
 use crate::server::config::{ConfigError, Settings};
+use crate::server::error::Error;
+use crate::server::keys::KeysError;
 use crate::server::store::{Store, StoreError};
 
 /// Stateless token authentication: a login server.
@@ -48,7 +50,7 @@ struct Common {
     /// A settings file (TOML) over config/default.toml and config/<HALLPASS_ENV>.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The database: sqlite://relative.db or sqlite:///absolute.db
+    /// The database: sqlite://relative.db, sqlite:///absolute.db or postgres://user@host/database
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
 }
@@ -104,6 +106,18 @@ impl Failed {
 impl From<ConfigError> for Failed {
     fn from(error: ConfigError) -> Self {
         Self::usage(error)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::running(error)
+    }
+}
+
+impl From<KeysError> for Failed {
+    fn from(error: KeysError) -> Self {
+        Self::running(error)
     }
 }
 
@@ -175,11 +189,10 @@ impl Common {
 
 /// Opens the database that the settings name.
 async fn open_store(settings: &Settings) -> Result<Store, Failed> {
-    let path = settings.database.url.path();
-    Store::open(path).await.map_err(|error| match error {
+    Store::open(&settings.database).await.map_err(|error| match error {
         StoreError::Unavailable(cause) | StoreError::Failed(cause) => Failed::running(format!(
-            "the database {} cannot be used: {cause}; name another with --database-url sqlite:///path/to.db",
-            path.display()
+            "the database {} cannot be used: {cause}; name another with --database-url",
+            settings.database.url
         )),
         other => Failed::running(other),
     })

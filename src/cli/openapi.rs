@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Failed;
 use super::out::say;
-use crate::server::openapi;
+use crate::server::http::openapi;
 
 /// In which form.
 #[derive(Debug, clap::Args)]

@@ -7,10 +7,11 @@ use super::secret::KeySource;
 use super::unlock::unlock;
 use super::{Common, Failed, block_on, log, open_store, signals, user};
 use crate::clock::Clock;
+use crate::server::accounts::UserAdmin;
 use crate::server::config::Settings;
+use crate::server::keys::vault::Vault;
 use crate::server::store::Store;
-use crate::server::vault::Vault;
-use crate::server::{Desk, bind};
+use crate::server::{AuthServer, bind};
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct ServeArgs {
@@ -34,8 +35,8 @@ pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<(), Failed> {
         let store = open_store(&settings).await?;
         let opened = unlock(&store, &args.key, &settings).await?;
         if let Some(terminal) = opened.terminal.filter(|_| opened.is_new) {
-            user::offer_first(&terminal, &store, &settings).await?;
-        } else if store.has_no_users().await? {
+            user::offer_first(&terminal, &UserAdmin::new(store.clone(), Clock::system()), &settings).await?;
+        } else if UserAdmin::new(store.clone(), Clock::system()).has_no_users().await? {
             ::log::warn!("there are no users yet: hallpass user add EMAIL --role admin");
         }
         listen(settings, store, opened.vault, |_| {}).await
@@ -50,13 +51,13 @@ pub(super) async fn listen(
     greet: impl FnOnce(&str),
 ) -> Result<(), Failed> {
     let algorithm = settings.token.algorithm;
-    let desk = Desk::open(settings, store, vault, Clock::system()).await.map_err(Failed::running)?;
-    if let Some(other) = desk.signing_algorithm().filter(|other| *other != algorithm) {
+    let server = AuthServer::open(settings, store, vault, Clock::system()).await.map_err(Failed::running)?;
+    if let Some(other) = server.signing_algorithm().filter(|other| *other != algorithm) {
         ::log::warn!(
             "token.algorithm is {algorithm}, but this database signs with {other}; that stays until the key is rotated"
         );
     }
-    let running = bind(&desk).map_err(Failed::running)?;
+    let running = bind(&server).map_err(Failed::running)?;
     super::wiping::secrets_are_gone();
     // Where the passphrase came from there, it is still to be had there, by whoever gets at the descriptor.
     if let Ok(nothing) = std::fs::File::open("/dev/null") {
@@ -65,8 +66,8 @@ pub(super) async fn listen(
     ::log::info!(
         "hallpass {} serves {}, issuer {}",
         env!("CARGO_PKG_VERSION"),
-        desk.settings().database.url,
-        desk.issuer()
+        server.settings().database.url,
+        server.issuer()
     );
     if let Some(address) = running.metrics_address {
         ::log::info!("metrics at http://{address}/metrics");
@@ -78,5 +79,5 @@ pub(super) async fn listen(
         ::log::warn!("listening on {url}, which standard output does not take");
     }
     greet(&url);
-    running.until(desk, stop).await.map_err(Failed::running)
+    running.until(server, stop).await.map_err(Failed::running)
 }

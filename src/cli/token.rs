@@ -10,10 +10,10 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::out::say;
-use super::user::rfc3339;
 use super::{Common, Failed, block_on, open_store};
-use crate::clock::Clock;
-use crate::server::keys::states;
+use crate::clock::{Clock, rfc3339};
+use crate::server::config::DatabaseUrl;
+use crate::server::keys::rotation::states;
 use crate::token::{Expected, KeyError, Keyring, MAX_TOKEN_BYTES, TokenType, verify};
 
 /// The largest key set that is read, bytes; the ring itself takes no more.
@@ -259,12 +259,12 @@ fn whose(common: &Common, kid: Option<&str>, now: DateTime<Utc>) -> Result<Strin
     // Whoever made the token chose it: it stays on its line, and moves no cursor.
     let shown = kid.escape_debug();
     let settings = common.settings(None)?;
-    if !settings.database.url.path().exists() {
+    if matches!(&settings.database.url, DatabaseUrl::Sqlite(path) if !path.exists()) {
         return Ok(format!("{shown}; there is no database here to compare with"));
     }
     let rows = block_on(async {
         let store = open_store(&settings).await?;
-        let rows = store.signing_keys().await;
+        let rows = store.read(async |connection| connection.signing_keys().await).await;
         store.close().await;
         Ok::<_, Failed>(rows?)
     });

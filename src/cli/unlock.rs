@@ -1,16 +1,17 @@
 //! The passphrase, asked for or given, and the vault that it opens.
 
-use chrono::Duration;
 use secrecy::SecretString;
 
 use super::Failed;
 use super::secret::KeySource;
 use super::terminal::Terminal;
 use crate::clock::Clock;
-use crate::server::config::Settings;
-use crate::server::new_signing_key;
+use crate::server::accounts::UserAdmin;
+use crate::server::config::{Settings, seconds};
+use crate::server::keys::installation;
+use crate::server::keys::vault::{Vault, VaultError, judge_new_passphrase};
+use crate::server::model::SealedInstallation;
 use crate::server::store::Store;
-use crate::server::vault::{SealedInstallation, Vault, VaultError, judge_new_passphrase};
 
 /// How often a typed passphrase may be wrong.
 const TRIES: u32 = 3;
@@ -85,9 +86,10 @@ pub(super) async fn unlock(
     source: &KeySource,
     settings: &Settings,
 ) -> Result<Unlocked, Failed> {
+    let users = UserAdmin::new(store.clone(), Clock::system());
     let asking = Asking::of(source)?;
     let mut known = None;
-    if store.installation().await?.is_none() {
+    if read_installation(store).await?.is_none() {
         let passphrase = match &asking.terminal {
             None => asking.ask()?,
             Some(terminal) => {
@@ -100,19 +102,20 @@ pub(super) async fn unlock(
             }
         };
         judge_new_passphrase(&passphrase).map_err(Failed::usage)?;
-        if let Some(vault) = found(store, &passphrase, settings).await? {
-            return Ok(Unlocked { vault, is_new: store.has_no_users().await?, terminal: asking.terminal });
+        let (algorithm, lifetime) = (settings.token.algorithm, seconds(settings.token.lifetime));
+        let now = Clock::system().now();
+        if let Some(vault) = installation::create(store, &passphrase, algorithm, lifetime, now).await? {
+            return Ok(Unlocked { vault, is_new: users.has_no_users().await?, terminal: asking.terminal });
         }
         // Another process founded it meanwhile; it may well have been given the same passphrase.
         known = Some(passphrase);
     }
 
-    let installation = store
-        .installation()
+    let installation = read_installation(store)
         .await?
         .ok_or_else(|| Failed::running("the installation vanished from the database"))?;
     let vault = asking.open(&installation, known)?;
-    Ok(Unlocked { vault, is_new: store.has_no_users().await?, terminal: asking.terminal })
+    Ok(Unlocked { vault, is_new: users.has_no_users().await?, terminal: asking.terminal })
 }
 
 /// A vault that was opened, its seal, and the terminal on which the passphrase was typed, if it was.
@@ -124,7 +127,7 @@ pub(super) struct Existing {
 
 /// Opens the vault of a database that a server has founded before.
 pub(super) async fn unlock_existing(store: &Store, source: &KeySource) -> Result<Existing, Failed> {
-    let installation = store.installation().await?.ok_or_else(|| {
+    let installation = read_installation(store).await?.ok_or_else(|| {
         Failed::running("this database has no keys yet; hallpass serve makes them at its first start")
     })?;
     let asking = Asking::of(source)?;
@@ -132,15 +135,6 @@ pub(super) async fn unlock_existing(store: &Store, source: &KeySource) -> Result
     Ok(Existing { vault, installation, terminal: asking.terminal })
 }
 
-/// Founds the installation; `None` when another process was first.
-pub(super) async fn found(
-    store: &Store,
-    passphrase: &SecretString,
-    settings: &Settings,
-) -> Result<Option<Vault>, Failed> {
-    let now = Clock::system().now();
-    let (vault, installation) = Vault::create(passphrase, now).map_err(Failed::running)?;
-    let key = new_signing_key(&vault, settings.token.algorithm, now, now).map_err(Failed::running)?;
-    let lifetime = Duration::from_std(settings.token.lifetime).map_err(Failed::running)?;
-    Ok(store.found(&installation, &key, lifetime).await?.then_some(vault))
+async fn read_installation(store: &Store) -> Result<Option<SealedInstallation>, Failed> {
+    Ok(store.read(async |connection| connection.installation().await).await?)
 }

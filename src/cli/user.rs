@@ -1,7 +1,6 @@
 //! `hallpass user`: users, without the passphrase and beside a running server, which hears of each change
 //! within two seconds.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -9,12 +8,12 @@ use super::out::{print, say};
 use super::secret::read_standard_input;
 use super::terminal::Terminal;
 use super::{Common, Failed, with_store};
-use crate::clock::Clock;
-use crate::server::accounts::{new_user, parse_email, parse_name, parse_roles};
+use crate::clock::{Clock, rfc3339};
+use crate::server::accounts::{NewUser, UserAdmin, parse_email, parse_name, parse_roles};
 use crate::server::config::Settings;
-use crate::server::events::{Event, EventKind};
-use crate::server::password::{Hasher, Password, check_new};
-use crate::server::store::{Store, StoreError, UserRow};
+use crate::server::credentials::{Hasher, Password, check_new};
+use crate::server::error::Error;
+use crate::server::model::UserRecord;
 
 /// Users read at a time, so that a list of any length takes little memory.
 const PAGE: u32 = 500;
@@ -86,65 +85,54 @@ pub(super) enum UserCommand {
 }
 
 pub(super) fn run(common: &Common, command: UserCommand) -> Result<(), Failed> {
-    with_store(common, async |store, settings| execute(store, settings, command).await)
+    with_store(common, async |store, settings| {
+        execute(&UserAdmin::new(store.clone(), Clock::system()), settings, command).await
+    })
 }
 
-async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Result<(), Failed> {
-    let event = |kind, user: &UserRow| Event::new(kind, Clock::system().now()).user(user.id);
+async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -> Result<(), Failed> {
     match command {
         UserCommand::Add { email, name, roles, password_stdin } => {
             let email = acceptable("EMAIL", parse_email(&email))?;
             let name = name.map(|name| acceptable("--name", parse_name(&name))).transpose()?;
             let roles = acceptable("--role", parse_roles(&roles))?;
-            if store.user_by_email(&email).await?.is_some() {
+            if users.find(&email).await?.is_some() {
                 return Err(taken(&email));
             }
             let password = new_password(&email, settings, password_stdin)?;
-            let user = add(store, settings, email, name, roles, &password).await?;
+            let user = add(users, settings, email, name, roles, &password).await?;
             say(format_args!("added {} ({})", user.email, user.id))?;
         }
-        UserCommand::List { json } => list(store, json).await?,
+        UserCommand::List { json } => list(users, json).await?,
         UserCommand::Show { email } => {
-            let user = find(store, &email).await?;
+            let user = find(users, &email).await?;
             say(format_args!("{}", serde_json::to_string_pretty(&shown(&user)).map_err(Failed::running)?))?;
         }
         UserCommand::Passwd { email, password_stdin } => {
-            let user = find(store, &email).await?;
+            let user = find(users, &email).await?;
             let password = new_password(&user.email, settings, password_stdin)?;
             let hash = hash(settings, &password).await?;
-            still_there(
-                store.set_password(user.id, &hash, &event(EventKind::PasswordChanged, &user)).await?,
-                &user,
-            )?;
+            users.set_password(user.id, &hash).await.map_err(gone(&user))?;
             say(format_args!("{} has a new password; every earlier token is dead", user.email))?;
         }
         UserCommand::Disable { email } => {
-            let user = find(store, &email).await?;
-            still_there(
-                store.set_disabled(user.id, true, &event(EventKind::UserDisabled, &user)).await?,
-                &user,
-            )?;
+            let user = find(users, &email).await?;
+            users.disable(user.id).await.map_err(gone(&user))?;
             say(format_args!("{} is disabled; every token is dead", user.email))?;
         }
         UserCommand::Enable { email } => {
-            let user = find(store, &email).await?;
-            still_there(
-                store.set_disabled(user.id, false, &event(EventKind::UserEnabled, &user)).await?,
-                &user,
-            )?;
+            let user = find(users, &email).await?;
+            users.enable(user.id).await.map_err(gone(&user))?;
             say(format_args!("{} may sign in again", user.email))?;
         }
-        UserCommand::Import { file } => super::import::import(store, &file).await?,
-        UserCommand::Export { json } => super::import::export(store, json).await?,
+        UserCommand::Import { file } => super::import::import(users, &file).await?,
+        UserCommand::Export { json } => super::import::export(users, json).await?,
         UserCommand::Delete { email, yes } => {
-            let user = find(store, &email).await?;
+            let user = find(users, &email).await?;
             if !yes && !confirm_delete(&user)? {
                 return Err(Failed::running(format!("{} was not deleted", user.email)));
             }
-            still_there(
-                store.delete_user(user.id, None, &event(EventKind::UserDeleted, &user)).await?,
-                &user,
-            )?;
+            users.delete(user.id).await.map_err(gone(&user))?;
             say(format_args!("{} is deleted", user.email))?;
         }
     }
@@ -154,7 +142,7 @@ async fn execute(store: &Store, settings: &Settings, command: UserCommand) -> Re
 /// On a terminal with no users yet: offers to make the first, with the role `admin`.
 pub(super) async fn offer_first(
     terminal: &Terminal,
-    store: &Store,
+    users: &UserAdmin,
     settings: &Settings,
 ) -> Result<(), Failed> {
     terminal.say("There are no users yet.");
@@ -172,26 +160,25 @@ pub(super) async fn offer_first(
         }
     };
     let password = ask_password(terminal, &email, settings)?;
-    let user = add(store, settings, email, None, vec!["admin".into()], &password).await?;
+    let user = add(users, settings, email, None, vec!["admin".into()], &password).await?;
     terminal.say(&format!("Added {}, an admin.", user.email));
     Ok(())
 }
 
 async fn add(
-    store: &Store,
+    users: &UserAdmin,
     settings: &Settings,
     email: String,
     name: Option<String>,
     roles: Vec<String>,
     password: &Password,
-) -> Result<UserRow, Failed> {
-    let user = new_user(email, name, roles, hash(settings, password).await?, Clock::system().now());
-    let event = Event::new(EventKind::UserAdded, user.created_at).user(user.id);
-    match store.insert_user(&user, &event).await {
-        Ok(()) => Ok(user),
-        Err(StoreError::EmailTaken) => Err(taken(&user.email)),
-        Err(other) => Err(other.into()),
-    }
+) -> Result<UserRecord, Failed> {
+    let password_hash = Some(hash(settings, password).await?);
+    let user = NewUser { email: email.clone(), name, roles, password_hash };
+    users.add(user).await.map_err(|error| match error {
+        Error::EmailTaken => taken(&email),
+        other => other.into(),
+    })
 }
 
 async fn hash(settings: &Settings, password: &Password) -> Result<String, Failed> {
@@ -222,17 +209,17 @@ fn ask_password(terminal: &Terminal, email: &str, settings: &Settings) -> Result
         .map_err(Failed::usage)
 }
 
-fn confirm_delete(user: &UserRow) -> Result<bool, Failed> {
+fn confirm_delete(user: &UserRecord) -> Result<bool, Failed> {
     let terminal =
         Terminal::open().map_err(|_| Failed::usage("there is no terminal to ask on; confirm with --yes"))?;
     terminal.confirm(&format!("Delete {} for good?", user.email)).map_err(Failed::usage)
 }
 
-async fn list(store: &Store, as_json: bool) -> Result<(), Failed> {
+async fn list(users: &UserAdmin, as_json: bool) -> Result<(), Failed> {
     let mut after = String::new();
     let mut separator = "[\n";
     loop {
-        let page = store.users(&after, PAGE).await?;
+        let page = users.page(&after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after.clone_from(&last.email);
         for user in &page {
@@ -260,7 +247,7 @@ async fn list(store: &Store, as_json: bool) -> Result<(), Failed> {
 }
 
 /// All that may be shown of a user: everything but the hash.
-fn shown(user: &UserRow) -> serde_json::Value {
+fn shown(user: &UserRecord) -> serde_json::Value {
     json!({
         "id": user.id.to_string(),
         "email": user.email,
@@ -272,20 +259,17 @@ fn shown(user: &UserRow) -> serde_json::Value {
     })
 }
 
-pub(super) fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-pub(super) async fn find(store: &Store, email: &str) -> Result<UserRow, Failed> {
+pub(super) async fn find(users: &UserAdmin, email: &str) -> Result<UserRecord, Failed> {
     let email = acceptable("EMAIL", parse_email(email))?;
     let unknown = || Failed::running(format!("there is no user {email}; hallpass user list shows all"));
-    store.user_by_email(&email).await?.ok_or_else(unknown)
+    users.find(&email).await?.ok_or_else(unknown)
 }
 
-fn still_there(found: bool, user: &UserRow) -> Result<(), Failed> {
-    match found {
-        true => Ok(()),
-        false => Err(Failed::running(format!("{} was deleted meanwhile", user.email))),
+/// Explains that the user was deleted after it was found.
+fn gone(user: &UserRecord) -> impl FnOnce(Error) -> Failed + use<'_> {
+    |error| match error {
+        Error::NotFound => Failed::running(format!("{} was deleted meanwhile", user.email)),
+        other => other.into(),
     }
 }
 

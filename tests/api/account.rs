@@ -98,7 +98,7 @@ async fn what_is_wrong_with_a_registration_is_named_field_by_field_in_words() {
         let told = reply.json()["fields"][field][0].as_str().unwrap_or_default().to_owned();
         assert!(told.contains(words), "{body}: {}", reply.text());
     }
-    assert!(app.desk.store().user_by_email("x@example.com").await.unwrap().is_none());
+    assert!(app.users().find("x@example.com").await.unwrap().is_none());
 }
 
 #[actix_rt::test]

@@ -6,17 +6,21 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{App, test};
 use chrono::{DateTime, Duration, Utc};
 use hallpass::clock::Clock;
-use hallpass::server::accounts::new_user;
+use hallpass::server::AuthServer;
+use hallpass::server::accounts::{NewUser, UserAdmin};
 use hallpass::server::config::Settings;
-use hallpass::server::events::{Event, EventKind};
-use hallpass::server::password::{Hasher, Password};
+use hallpass::server::credentials::{Hasher, Password};
+use hallpass::server::keys::vault::Vault;
+use hallpass::server::keys::{installation, new_signing_key};
+use hallpass::server::model::{
+    EventFilter, KdfParams, RecordedEvent, SealedInstallation, StoredKey, UserRecord,
+};
 use hallpass::server::store::Store;
-use hallpass::server::vault::{KdfParams, Vault};
-use hallpass::server::{Desk, new_signing_key};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::openapi;
+use crate::test_database::TestDatabase;
 
 pub const EMAIL: &str = "ada@example.com";
 pub const PASSWORD: &str = "correct horse battery";
@@ -24,9 +28,9 @@ pub const PASSPHRASE: &str = "a river of seventeen blue lanterns";
 
 /// A whole server without a socket.
 pub struct TestApp {
-    pub desk: Desk,
+    pub server: AuthServer,
     pub clock: Clock,
-    pub folder: TempDir,
+    pub database: TestDatabase,
 }
 
 /// A request about to be sent.
@@ -50,62 +54,95 @@ impl TestApp {
 
     /// The same with other settings.
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("test.db")).await.unwrap();
-        let mut settings = Settings::default();
+        Self::on(TestDatabase::new(), change).await
+    }
+
+    /// The same on a database of a certain kind.
+    pub async fn on(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
+        let store = Store::open(&database.settings).await.unwrap();
+        let mut settings = Settings { database: database.settings.clone(), ..Settings::default() };
         settings.password.bcrypt_cost = 4;
         change(&mut settings);
         // Whole seconds, as tokens count them.
         let clock = Clock::manual(DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap());
         // So that a test may move the clock back.
         let long_ago = clock.now() - Duration::days(365);
-        let (vault, installation) =
+        let (vault, sealed) =
             Vault::create_with(&PASSPHRASE.into(), KdfParams::for_tests(), clock.now()).unwrap();
         let key = new_signing_key(&vault, settings.token.algorithm, clock.now(), long_ago).unwrap();
-        assert!(store.found(&installation, &key, Duration::hours(1)).await.unwrap());
-        let desk = Desk::open(settings, store, vault, clock.clone()).await.unwrap();
-        let app = Self { desk, clock, folder };
+        assert!(installation::insert(&store, &sealed, &key, Duration::hours(1)).await.unwrap());
+        let server = AuthServer::open(settings, store, vault, clock.clone()).await.unwrap();
+        let app = Self { server, clock, database };
         app.add_user(EMAIL, PASSWORD).await;
         app
     }
 
     /// A second server on the same database, as another process would be.
     pub async fn another(&self) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&self.folder.path().join("test.db")).await.unwrap();
-        let installation = store.installation().await.unwrap().unwrap();
-        let vault = Vault::open(&installation, &PASSPHRASE.into()).unwrap();
-        let settings = self.desk.settings().clone();
-        let desk = Desk::open(settings, store, vault, self.clock.clone()).await.unwrap();
-        Self { desk, clock: self.clock.clone(), folder }
+        let store = Store::open(&self.database.settings).await.unwrap();
+        let vault = self.vault().await;
+        let settings = self.server.settings().clone();
+        let server = AuthServer::open(settings, store, vault, self.clock.clone()).await.unwrap();
+        Self { server, clock: self.clock.clone(), database: self.database.clone() }
     }
 
     /// The same server after a restart.
     pub async fn restart(&mut self) {
         let restarted = self.another().await;
-        self.desk = restarted.desk;
+        self.server = restarted.server;
     }
 
     pub async fn add_user(&self, email: &str, password: &str) {
         let hash = Hasher::start(1, 1, 4).unwrap().hash(&Password::from(password)).await.unwrap();
-        let user = new_user(email.into(), Some("Ada".into()), vec!["editor".into()], hash, self.clock.now());
-        let event = self.event(EventKind::UserAdded).user(user.id);
-        self.desk.store().insert_user(&user, &event).await.unwrap();
+        let user = NewUser {
+            email: email.into(),
+            name: Some("Ada".into()),
+            roles: vec!["editor".into()],
+            password_hash: Some(hash),
+        };
+        self.users().add(user).await.unwrap();
     }
 
-    /// What the operator does now.
-    pub fn event(&self, kind: EventKind) -> Event {
-        Event::new(kind, self.clock.now())
+    /// The accounts, as the operator's commands change them: this server learns of it from the database.
+    pub fn users(&self) -> UserAdmin {
+        self.server.users()
+    }
+
+    pub async fn installation(&self) -> SealedInstallation {
+        let read = self.server.store().read(async |connection| connection.installation().await);
+        read.await.unwrap().unwrap()
+    }
+
+    /// The vault, opened with [`PASSPHRASE`].
+    pub async fn vault(&self) -> Vault {
+        Vault::open(&self.installation().await, &PASSPHRASE.into()).unwrap()
+    }
+
+    pub async fn signing_keys(&self) -> Vec<StoredKey> {
+        let read = self.server.store().read(async |connection| connection.signing_keys().await);
+        read.await.unwrap()
+    }
+
+    pub async fn recorded_events(&self) -> Vec<RecordedEvent> {
+        let filter = EventFilter { user: None, since: DateTime::UNIX_EPOCH, after: 0, limit: 10_000 };
+        let read = self.server.store().read(async |connection| connection.events(&filter).await);
+        read.await.unwrap()
+    }
+
+    /// The stored user with this id.
+    pub async fn stored_user(&self, id: Uuid) -> UserRecord {
+        let read = self.server.store().read(async |connection| connection.user(id).await);
+        read.await.unwrap().unwrap()
     }
 
     /// Lets time pass for a server that goes on hearing from its database.
     pub async fn pass(&self, time: Duration) {
         self.clock.advance(time);
-        self.desk.catch_up().await.unwrap();
+        self.server.sync_changes().await.unwrap();
     }
 
-    pub async fn user_id(&self) -> uuid::Uuid {
-        self.desk.store().user_by_email(EMAIL).await.unwrap().unwrap().id
+    pub async fn user_id(&self) -> Uuid {
+        self.users().find(EMAIL).await.unwrap().unwrap().id
     }
 
     pub fn ask(&self, method: Method, path: &str) -> Ask<'_> {
@@ -166,13 +203,13 @@ impl Ask<'_> {
     }
 
     pub async fn send(self) -> Reply {
-        let desk = &self.app.desk;
+        let server = &self.app.server;
         let service = test::init_service(
             App::new()
-                .wrap(desk.cors())
-                .wrap(desk.envelope())
-                .configure(desk.configure())
-                .configure(desk.console()),
+                .wrap(server.cors())
+                .wrap(server.envelope())
+                .configure(server.configure())
+                .configure(server.console()),
         )
         .await;
         let request = self.request.to_request();

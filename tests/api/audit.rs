@@ -415,7 +415,7 @@ fn a_route_that_is_none_is_refused_and_not_taken_for_every_method_of_its_path() 
 #[actix_rt::test]
 async fn the_servers_own_app_passes_with_what_it_tells_anybody() {
     let server = TestApp::new().await;
-    let app = || App::new().wrap(server.desk.envelope()).configure(server.desk.configure());
+    let app = || App::new().wrap(server.server.envelope()).configure(server.server.configure());
     let mut routes = Vec::new();
     let mut public = Vec::new();
     for slash in ["", "/"] {

@@ -44,6 +44,13 @@ impl Workplace {
         self
     }
 
+    /// The settings of its database, for a look from this process.
+    pub fn database(&self) -> hallpass::server::config::Database {
+        let mut settings = hallpass::server::config::Settings::default().database;
+        settings.url = hallpass::server::config::DatabaseUrl::Sqlite(self.path("hallpass.db"));
+        settings
+    }
+
     pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
@@ -396,7 +403,7 @@ fn a_database_of_a_newer_schema_is_refused_by_name() {
         use sqlx::Connection as _;
         let url = format!("sqlite://{}", place.path("hallpass.db").display());
         let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        sqlx::query("insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, x'00', 0)")
+        sqlx::query("insert into hallpass_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, x'00', 0)")
             .execute(&mut database)
             .await
             .unwrap();

@@ -3,16 +3,11 @@
 use actix_web::http::Method;
 use chrono::Duration;
 use serde_json::{Value, json};
-use sqlx::{ConnectOptions, Executor};
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD, TestApp};
 use crate::cli::Workplace;
 
-impl TestApp {
-    async fn events(&self) -> Vec<hallpass::server::store::RecordedEvent> {
-        self.desk.store().events(None, chrono::DateTime::UNIX_EPOCH, 0, 1_000).await.unwrap()
-    }
-}
+impl TestApp {}
 
 #[actix_rt::test]
 async fn each_thing_that_happens_to_an_account_is_recorded_with_who_when_and_from_where() {
@@ -38,7 +33,7 @@ async fn each_thing_that_happens_to_an_account_is_recorded_with_who_when_and_fro
     let body = json!({"email": "bob@example.com", "password": "another horse battery"});
     ask(Method::POST, "/auth/register").json(body).send().await;
 
-    let events = app.events().await;
+    let events = app.recorded_events().await;
     let kinds: Vec<_> = events.iter().map(|recorded| recorded.event.kind.name()).collect();
     assert_eq!(
         kinds,
@@ -91,7 +86,7 @@ async fn a_change_of_the_account_and_the_end_of_a_session_are_recorded_with_whos
     let proof = json!({"password": "seventeen blue lanterns"});
     app.ask(Method::DELETE, "/user/").authorization(&token).json(proof).send().await;
 
-    let events = app.events().await;
+    let events = app.recorded_events().await;
     let told: Vec<_> = events[4..].iter().map(|it| (it.event.kind.name(), it.event.user)).collect();
     let of_user = |kind| (kind, Some(user));
     assert_eq!(told, ["signed_out", "session_ended", "password_changed", "user_deleted"].map(of_user));
@@ -141,14 +136,12 @@ fn what_the_command_line_does_is_recorded_too() {
 #[actix_rt::test]
 async fn however_many_events_are_old_all_are_cleared_away() {
     let app = TestApp::new().await;
-    let path = format!("sqlite://{}", app.folder.path().join("test.db").display());
-    let options: sqlx::sqlite::SqliteConnectOptions = path.parse().unwrap();
-    let mut database = options.connect().await.unwrap();
     let old = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 2500) \
                insert into events (at, kind) select 0, 'signed_in' from n";
-    database.execute(old).await.unwrap();
-    app.desk.tidy().await.unwrap();
-    let kinds: Vec<_> = app.events().await.iter().map(|recorded| recorded.event.kind.name()).collect();
+    app.database.execute(old).await;
+    app.server.delete_expired().await.unwrap();
+    let kinds: Vec<_> =
+        app.recorded_events().await.iter().map(|recorded| recorded.event.kind.name()).collect();
     assert_eq!(kinds, ["user_added"]);
 }
 
@@ -160,7 +153,7 @@ async fn what_was_typed_as_an_unknown_address_is_not_recorded_and_a_delayed_try_
         app.login(typed, PASSWORD).await.expect_refused("credentials_invalid", "unknown");
     }
     app.login(typed, PASSWORD).await.expect_failure(429, "too_many_attempts", "delayed");
-    let events = app.events().await;
+    let events = app.recorded_events().await;
     assert_eq!(events.iter().filter(|recorded| recorded.event.kind.name() == "sign_in_failed").count(), 5);
     assert!(!format!("{events:?}").contains("wrong-field"));
     assert_eq!(events.last().unwrap().event.user, None);
@@ -173,8 +166,9 @@ async fn events_are_kept_as_long_as_the_setting_says() {
     app.pass(Duration::hours(47)).await;
     app.token().await;
     app.pass(Duration::hours(2)).await;
-    app.desk.tidy().await.unwrap();
-    let kinds: Vec<_> = app.events().await.iter().map(|recorded| recorded.event.kind.name()).collect();
+    app.server.delete_expired().await.unwrap();
+    let kinds: Vec<_> =
+        app.recorded_events().await.iter().map(|recorded| recorded.event.kind.name()).collect();
     assert_eq!(kinds, ["signed_in"], "that the user was added is forgotten");
 }
 
@@ -204,7 +198,7 @@ fn hallpass_events_shows_the_record_and_picks_from_it() {
     assert_eq!(of_ada.iter().map(|line| &line["kind"]).collect::<Vec<_>>(), ["user_added", "signed_in"]);
     let mut names: Vec<_> = of_ada[1].as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["address", "at", "email", "kind", "request_id", "session_id", "user_id"]);
+    assert_eq!(names, ["address", "at", "details", "email", "kind", "request_id", "session_id", "user_id"]);
     assert_eq!(of_ada[1]["email"], EMAIL);
 
     let none = place.run(&["events", "--since", "2999-01-01"], "");

@@ -1,6 +1,5 @@
 //! `hallpass user import` and `export`, and the first sign-in with a hash from elsewhere.
 
-use hallpass::server::events::EventKind;
 use serde_json::Value;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
@@ -186,9 +185,9 @@ fn what_export_writes_import_reads() {
 async fn a_hash_from_elsewhere_is_replaced_at_the_first_sign_in_and_not_by_a_failure() {
     let app = TestApp::new().await;
     let id = app.user_id().await;
-    let stored = async || app.desk.store().user(id).await.unwrap().unwrap().password_hash.unwrap();
+    let stored = async || app.stored_user(id).await.password_hash.unwrap();
     let foreign = bcrypt_hash();
-    app.desk.store().set_password(id, &foreign, &app.event(EventKind::PasswordChanged)).await.unwrap();
+    app.users().set_password(id, &foreign).await.unwrap();
     app.login(EMAIL, "wrong horse battery").await.expect_refused("credentials_invalid", "a wrong password");
     assert_eq!(stored().await, foreign);
     app.login(EMAIL, PASSWORD).await.expect_data("the first sign-in");

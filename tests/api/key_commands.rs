@@ -1,15 +1,15 @@
 //! `hallpass key` beside a running server, and where a passphrase comes from when nobody types.
 
 use chrono::Duration;
-use hallpass::server::keys;
+use hallpass::server::keys::rotation;
+use hallpass::server::keys::vault::Vault;
 use hallpass::server::store::Store;
-use hallpass::server::vault::Vault;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Executor};
 
 use crate::app::PASSPHRASE;
 use crate::cli::Workplace;
-use crate::keys::{ASKED, header, kid};
+use crate::keys::{REQUESTED, header, kid};
 
 const NEW_PASSPHRASE: &str = "nine copper kettles in the rain";
 
@@ -96,18 +96,22 @@ fn a_dry_run_foretells_what_the_rotation_then_does() {
 fn a_key_of_a_later_time_than_the_clock_tells_is_named_with_the_way_out() {
     let place = founded();
     actix_rt::System::new().block_on(async {
-        let store = Store::open(&place.path("hallpass.db")).await.unwrap();
-        let vault = Vault::open(&store.installation().await.unwrap().unwrap(), &PASSPHRASE.into()).unwrap();
+        let store = Store::open(&place.database()).await.unwrap();
+        let vault = Vault::open(
+            &store.read(async |connection| connection.installation().await).await.unwrap().unwrap(),
+            &PASSPHRASE.into(),
+        )
+        .unwrap();
         let settings = hallpass::server::config::Settings::default();
         let ahead = hallpass::clock::Clock::manual(chrono::Utc::now() + Duration::days(400));
-        keys::rotate(&store, &vault, &settings, &ahead, ASKED).await.unwrap();
+        rotation::rotate(&store, &vault, &settings, &ahead, REQUESTED).await.unwrap();
         store.close().await;
     });
     let server = place.serve();
     let rotate = |more: &[&str]| {
         place.run(&[&["key", "rotate", "--key-stdin"], more].concat(), format!("{PASSPHRASE}\n"))
     };
-    rotate(&[]).expect_error(1, "if it is right, hallpass key rotate --trust-clock");
+    rotate(&[]).expect_error(1, "if it is right, run hallpass key rotate --trust-clock");
     place.run(&["key", "rotate", "--dry-run"], "").expect_error(1, "--trust-clock");
     let foretold = place.run(&["key", "rotate", "--dry-run", "--trust-clock"], "");
     assert!(foretold.expect(0, "dry run").out.contains("would be dated back"), "{foretold:?}");

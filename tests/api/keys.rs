@@ -3,54 +3,43 @@
 use std::collections::HashSet;
 
 use chrono::Duration;
-use hallpass::server::events::EventKind;
-use hallpass::server::keys::{self, Reason, Rotated, State, states};
+use hallpass::server::AuthServer;
+use hallpass::server::keys::KeysError;
+use hallpass::server::keys::rotation::{self, Reason, Revoked, Rotated, State, states};
 use hallpass::server::store::Store;
-use hallpass::server::vault::Vault;
-use hallpass::server::{Desk, DeskError};
 use hallpass::token::Algorithm;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions;
 
-use crate::app::{PASSPHRASE, PASSWORD, TestApp};
+use crate::app::{PASSWORD, TestApp};
+use crate::test_database::TestDatabase;
 
-pub const ASKED: Reason = Reason::Asked { trust_clock: false };
+pub const REQUESTED: Reason = Reason::Requested { trust_clock: false };
 
 impl TestApp {
-    async fn vault(&self) -> Vault {
-        let installation = self.desk.store().installation().await.unwrap().unwrap();
-        Vault::open(&installation, &PASSPHRASE.into()).unwrap()
-    }
-
     async fn rotate(&self) -> Rotated {
         self.try_rotate(false).await.unwrap()
     }
 
-    async fn try_rotate(&self, trust_clock: bool) -> Result<Rotated, DeskError> {
+    async fn try_rotate(&self, trust_clock: bool) -> Result<Rotated, KeysError> {
         let vault = self.vault().await;
-        keys::rotate(
-            self.desk.store(),
+        rotation::rotate(
+            self.server.store(),
             &vault,
-            self.desk.settings(),
+            self.server.settings(),
             &self.clock,
-            Reason::Asked { trust_clock },
+            Reason::Requested { trust_clock },
         )
         .await
     }
 
     /// As `hallpass key revoke` in another process: this server has not heard of it.
     async fn revoke(&self, kid: &str) {
-        let event = self.event(EventKind::KeyRevoked);
-        assert!(self.desk.store().remove_key(kid, &event).await.unwrap(), "{kid} is there, and not alone");
-    }
-
-    async fn database(&self) -> sqlx::SqliteConnection {
-        let path = format!("sqlite://{}", self.folder.path().join("test.db").display());
-        path.parse::<sqlx::sqlite::SqliteConnectOptions>().unwrap().connect().await.unwrap()
+        let revoked = rotation::revoke(self.server.store(), kid, self.clock.now()).await.unwrap();
+        assert_eq!(revoked, Revoked::Removed, "{kid} is there, and not alone");
     }
 
     async fn kids(&self) -> Vec<String> {
-        self.desk.store().signing_keys().await.unwrap().into_iter().map(|row| row.sealed.kid).collect()
+        self.signing_keys().await.into_iter().map(|row| row.sealed.kid).collect()
     }
 
     async fn published(&self) -> Vec<String> {
@@ -76,7 +65,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_until_i
     let before = app.token().await;
     let Rotated::Made(made) = app.rotate().await else { panic!("nobody else rotates") };
     for server in [&app, &other] {
-        server.desk.catch_up().await.unwrap();
+        server.server.sync_changes().await.unwrap();
         assert_eq!(server.published().await.len(), 2, "published at once");
         let set = server.get("/.well-known/jwks.json").send().await;
         assert_eq!(set.header("cache-control"), Some("public, max-age=2"), "of the 5 s, 2 are the servers'");
@@ -93,11 +82,11 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_until_i
     }
     // The old key's last token was signed just before the new one began.
     app.pass(Duration::minutes(60)).await;
-    app.desk.tidy().await.unwrap();
+    app.server.delete_expired().await.unwrap();
     assert_eq!(app.kids().await.len(), 2, "kept a minute longer than its last token");
     app.pass(Duration::minutes(2)).await;
-    app.desk.tidy().await.unwrap();
-    app.desk.catch_up().await.unwrap();
+    app.server.delete_expired().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     assert_eq!((app.kids().await, app.published().await), (vec![made.kid.clone()], vec![made.kid]));
 }
 
@@ -107,20 +96,19 @@ async fn a_retired_key_outlives_the_longest_tokens_that_it_signed_whatever_the_s
         TestApp::with(|settings| settings.token.lifetime = std::time::Duration::from_secs(86_400)).await;
     let long = app.token().await;
     // The next start has a shorter lifetime.
-    let mut settings = app.desk.settings().clone();
+    let mut settings = app.server.settings().clone();
     settings.token.lifetime = std::time::Duration::from_secs(600);
-    let store = Store::open(&app.folder.path().join("test.db")).await.unwrap();
+    let store = Store::open(&app.database.settings).await.unwrap();
     let vault = app.vault().await;
-    let restarted = Desk::open(settings, store, vault, app.clock.clone()).await.unwrap();
-    let restarted =
-        TestApp { desk: restarted, clock: app.clock.clone(), folder: tempfile::tempdir().unwrap() };
+    let server = AuthServer::open(settings, store, vault, app.clock.clone()).await.unwrap();
+    let restarted = TestApp { server, clock: app.clock.clone(), database: app.database.clone() };
     restarted.rotate().await;
     restarted.pass(Duration::hours(23)).await;
-    restarted.desk.tidy().await.unwrap();
-    restarted.desk.catch_up().await.unwrap();
+    restarted.server.delete_expired().await.unwrap();
+    restarted.server.sync_changes().await.unwrap();
     restarted.get_user(&long).await.expect_data("its key is still there");
     restarted.pass(Duration::hours(2)).await;
-    restarted.desk.tidy().await.unwrap();
+    restarted.server.delete_expired().await.unwrap();
     assert_eq!(restarted.kids().await.len(), 1);
 }
 
@@ -138,17 +126,18 @@ async fn a_rotation_by_age_is_made_once_by_whichever_server_comes_first() {
     let app = TestApp::with(|settings| settings.key.rotate_every_days = 30).await;
     let other = app.another().await;
     app.pass(Duration::days(29)).await;
-    app.desk.rotate_by_age().await.unwrap();
+    app.server.rotate_by_age().await.unwrap();
     assert_eq!(app.kids().await.len(), 1, "too early");
     app.pass(Duration::days(1)).await;
-    let (one, two) = futures_util::future::join(app.desk.rotate_by_age(), other.desk.rotate_by_age()).await;
+    let (one, two) =
+        futures_util::future::join(app.server.rotate_by_age(), other.server.rotate_by_age()).await;
     one.and(two).unwrap();
     assert_eq!(app.kids().await.len(), 2);
-    app.desk.rotate_by_age().await.unwrap();
+    app.server.rotate_by_age().await.unwrap();
     assert_eq!(app.kids().await.len(), 2, "and not again");
     let off = TestApp::new().await;
     off.pass(Duration::days(3_650)).await;
-    off.desk.rotate_by_age().await.unwrap();
+    off.server.rotate_by_age().await.unwrap();
     assert_eq!(off.kids().await.len(), 1, "off unless set");
 }
 
@@ -164,7 +153,7 @@ async fn a_revoked_key_takes_every_token_that_it_signed_with_it_at_once() {
     app.rotate().await;
     app.revoke(&kid(&old)).await;
     for server in [&app, &other] {
-        server.desk.catch_up().await.unwrap();
+        server.server.sync_changes().await.unwrap();
         server.get_user(&old).await.expect_refused("token_invalid", "revoked");
     }
     // Nothing else signs yet, so the next key begins before its time; and the session itself lives on.
@@ -172,8 +161,8 @@ async fn a_revoked_key_takes_every_token_that_it_signed_with_it_at_once() {
     let fresh = reply.expect_data("refreshed")["token"].as_str().unwrap().to_owned();
     other.get_user(&fresh).await.expect_data("by the new key");
     let only = app.kids().await;
-    let event = app.event(EventKind::KeyRevoked);
-    assert!(!app.desk.store().remove_key(&only[0], &event).await.unwrap(), "the only key stays");
+    let revoked = rotation::revoke(app.server.store(), &only[0], app.clock.now()).await.unwrap();
+    assert_eq!(revoked, Revoked::OnlyKey, "the only key stays");
 }
 
 #[actix_rt::test]
@@ -181,10 +170,10 @@ async fn each_algorithm_signs_after_a_rotation_and_earlier_tokens_stay_good() {
     let app = TestApp::new().await;
     let mut tokens = vec![app.token().await];
     for algorithm in [Algorithm::Es256, Algorithm::Hs256, Algorithm::EdDsa] {
-        let mut settings = app.desk.settings().clone();
+        let mut settings = app.server.settings().clone();
         settings.token.algorithm = algorithm;
         let vault = app.vault().await;
-        keys::rotate(app.desk.store(), &vault, &settings, &app.clock, ASKED).await.unwrap();
+        rotation::rotate(app.server.store(), &vault, &settings, &app.clock, REQUESTED).await.unwrap();
         app.pass(Duration::seconds(5)).await;
         let token = app.token().await;
         assert_eq!(header(&token)["alg"], algorithm.to_string());
@@ -202,7 +191,7 @@ async fn under_hs256_nothing_is_published_and_no_symmetric_key_ever_is() {
     assert_eq!(app.get("/.well-known/jwks.json").send().await.json(), json!({"keys": []}));
     app.get_user(&app.token().await).await.expect_data("and yet it signs");
     app.rotate().await;
-    app.desk.catch_up().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     assert_eq!(app.get("/.well-known/jwks.json").send().await.json(), json!({"keys": []}));
 }
 
@@ -229,9 +218,9 @@ async fn traffic_at_two_servers_goes_on_over_three_rotations_and_a_restart_witho
         // Servers hear of a new key at different times, and later than it was made.
         one.clock.advance(Duration::seconds(2));
         if round % 2 == 0 {
-            one.desk.catch_up().await.unwrap();
+            one.server.sync_changes().await.unwrap();
         } else {
-            other.desk.catch_up().await.unwrap();
+            other.server.sync_changes().await.unwrap();
         }
         for token in &tokens {
             for server in [&one, &other] {
@@ -250,7 +239,7 @@ async fn the_states_of_keys_follow_from_their_times() {
     app.rotate().await;
     app.clock.advance(Duration::seconds(10));
     app.rotate().await;
-    let rows = app.desk.store().signing_keys().await.unwrap();
+    let rows = app.signing_keys().await;
     let none = Duration::zero();
     let at = |seconds: i64| now + Duration::seconds(seconds);
     // Made at 0 and at 10, each 5 s before it signs.
@@ -275,22 +264,22 @@ async fn a_key_made_under_a_shorter_lifetime_is_kept_for_the_longest_that_a_serv
     let app =
         TestApp::with(|settings| settings.token.lifetime = std::time::Duration::from_secs(86_400)).await;
     let shell = {
-        let mut settings = app.desk.settings().clone();
+        let mut settings = app.server.settings().clone();
         settings.token.lifetime = std::time::Duration::from_secs(3_600);
         settings
     };
     let vault = app.vault().await;
     let rotate = async || {
-        keys::rotate(app.desk.store(), &vault, &shell, &app.clock, ASKED).await.unwrap();
-        app.desk.catch_up().await.unwrap();
+        rotation::rotate(app.server.store(), &vault, &shell, &app.clock, REQUESTED).await.unwrap();
+        app.server.sync_changes().await.unwrap();
         app.pass(Duration::seconds(5)).await;
     };
     rotate().await;
     let token = app.token().await;
     rotate().await;
     app.pass(Duration::hours(2)).await;
-    app.desk.tidy().await.unwrap();
-    app.desk.catch_up().await.unwrap();
+    app.server.delete_expired().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.get_user(&token).await.expect_data("it lives for a day");
 }
 
@@ -306,7 +295,7 @@ async fn a_damaged_row_keeps_no_revoked_key_alive(damage: &str) {
     let app = TestApp::new().await;
     let revoked = app.token().await;
     app.rotate().await;
-    app.desk.catch_up().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.pass(Duration::seconds(5)).await;
     let good = app.token().await;
     app.rotate().await;
@@ -314,7 +303,7 @@ async fn a_damaged_row_keeps_no_revoked_key_alive(damage: &str) {
     alter(&app, &damaged, damage).await;
     app.revoke(&kid(&revoked)).await;
 
-    app.desk.catch_up().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.get_user(&revoked).await.expect_refused("token_invalid", "revoked");
     app.get_user(&good).await.expect_data("of a key that is still there");
     assert_eq!(kid(&app.token().await), kid(&good), "and people sign in");
@@ -322,13 +311,12 @@ async fn a_damaged_row_keeps_no_revoked_key_alive(damage: &str) {
 
 /// Alters a key's row.
 async fn alter(app: &TestApp, kid: &str, damage: &str) {
-    let statement = sqlx::AssertSqlSafe(format!("update signing_keys set {damage} where kid = $1"));
-    sqlx::query(statement).bind(kid).execute(&mut app.database().await).await.unwrap();
+    app.database.execute(&format!("update signing_keys set {damage} where kid = '{kid}'")).await;
 }
 
 /// Makes a key's row one that does not unseal.
 async fn damage(app: &TestApp, kid: &str) {
-    alter(app, kid, "sealed = x'00'").await;
+    alter(app, kid, &format!("sealed = {}", app.database.literal(&[0]))).await;
 }
 
 #[actix_rt::test]
@@ -336,11 +324,11 @@ async fn while_a_key_does_not_unseal_none_is_dropped_that_may_be_signed_with() {
     let app = TestApp::new().await;
     app.rotate().await;
     damage(&app, &app.kids().await[1]).await;
-    app.desk.catch_up().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.pass(Duration::hours(2)).await;
     let token = app.token().await;
-    assert!(app.desk.tidy().await.is_err(), "it is told");
-    app.desk.catch_up().await.unwrap();
+    assert!(app.server.delete_expired().await.is_err(), "it is told");
+    app.server.sync_changes().await.unwrap();
     app.get_user(&token).await.expect_data("by the key that is left to sign with");
     assert_eq!(app.kids().await.len(), 2);
 }
@@ -353,7 +341,7 @@ async fn a_look_that_was_given_up_counts_for_nobody() {
         let other = app.another().await;
         app.rotate().await;
         app.revoke(&app.kids().await[0]).await;
-        app.desk.catch_up().await.unwrap();
+        app.server.sync_changes().await.unwrap();
         let token = app.token().await;
         let (mut first, mut second) = (Box::pin(other.get_user(&stranger)), Box::pin(other.get_user(&token)));
         // The first asks the database, unless that was quick; the second waits for it.
@@ -375,18 +363,18 @@ async fn a_key_that_cannot_be_looked_for_is_no_reason_to_call_a_token_invalid() 
     let other = app.another().await;
     app.rotate().await;
     app.revoke(&app.kids().await[0]).await;
-    app.desk.catch_up().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     let token = app.token().await;
-    other.desk.store().close().await;
+    other.server.store().close().await;
     other.get_user(&token).await.expect_failure(503, "unavailable", "not known, and not to be known now");
 }
 
 #[actix_rt::test]
 async fn a_rotation_by_age_asks_for_the_age_again_when_it_is_its_turn() {
     let app = TestApp::new().await;
-    let (vault, age) = (app.vault().await, Reason::Age(Duration::days(30)));
+    let (vault, age) = (app.vault().await, Reason::MaxAge(Duration::days(30)));
     app.clock.advance(Duration::days(30));
-    let rotate = || keys::rotate(app.desk.store(), &vault, app.desk.settings(), &app.clock, age);
+    let rotate = || rotation::rotate(app.server.store(), &vault, app.server.settings(), &app.clock, age);
     assert!(matches!(rotate().await, Ok(Rotated::Made(_))));
     // Another server's clock, which is ahead by more than a key is published for.
     app.clock.advance(Duration::seconds(10));
@@ -396,10 +384,11 @@ async fn a_rotation_by_age_asks_for_the_age_again_when_it_is_its_turn() {
 #[actix_rt::test]
 async fn no_more_keys_are_made_than_a_verifier_reads() {
     let app = TestApp::new().await;
-    let row = app.desk.store().signing_keys().await.unwrap().remove(0);
-    let plan = |count| keys::plan(&vec![row.clone(); count], app.desk.settings(), app.clock.now(), ASKED);
+    let row = app.signing_keys().await.remove(0);
+    let plan =
+        |count| rotation::plan(&vec![row.clone(); count], app.server.settings(), app.clock.now(), REQUESTED);
     assert!(plan(99).is_ok());
-    assert!(matches!(plan(100), Err(DeskError::TooManyKeys)));
+    assert!(matches!(plan(100), Err(KeysError::TooManyKeys)));
 }
 
 #[actix_rt::test]
@@ -409,7 +398,7 @@ async fn when_all_that_is_left_does_not_unseal_the_revoked_key_is_dead_all_the_s
     app.rotate().await;
     damage(&app, &app.kids().await[1]).await;
     app.revoke(&kid(&revoked)).await;
-    app.desk.catch_up().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.get_user(&revoked).await.expect_failure(503, "unavailable", "a token");
     app.login(crate::app::EMAIL, PASSWORD).await.expect_failure(503, "unavailable", "sign-in");
     app.get("/health/ready").send().await.expect_failure(503, "unavailable", "ready");
@@ -454,7 +443,7 @@ async fn what_is_handed_out_is_signed_by_no_key_that_was_revoked_meanwhile() {
         app.pass(Duration::seconds(6)).await;
         let signer = app.token().await;
         app.rotate().await;
-        app.desk.catch_up().await.unwrap();
+        app.server.sync_changes().await.unwrap();
         app.revoke(&old).await;
         app.revoke(&kid(&signer)).await;
         let other = app.another().await;
@@ -478,15 +467,15 @@ async fn what_is_handed_out_is_signed_by_no_key_that_was_revoked_meanwhile() {
 
 #[actix_rt::test]
 async fn a_wait_for_the_database_takes_nothing_of_the_time_for_which_a_key_is_published() {
-    let app = TestApp::new().await;
-    let mut other = app.database().await;
+    let app = TestApp::on(TestDatabase::sqlite(), |_| {}).await;
+    let mut other = app.database.sqlite_connection().await;
     sqlx::query("begin immediate").execute(&mut other).await.unwrap();
     let waited = async {
         app.clock.advance(Duration::seconds(4));
         sqlx::query("commit").execute(&mut other).await.unwrap();
     };
     let vault = app.vault().await;
-    let rotation = keys::rotate(app.desk.store(), &vault, app.desk.settings(), &app.clock, ASKED);
+    let rotation = rotation::rotate(app.server.store(), &vault, app.server.settings(), &app.clock, REQUESTED);
     let (rotated, ()) = futures_util::future::join(rotation, waited).await;
     let Ok(Rotated::Made(made)) = rotated else { panic!("nobody else rotates") };
     assert_eq!(made.signs_from, app.clock.now() + Duration::seconds(5));
@@ -502,37 +491,31 @@ mod clocks_that_were_wrong {
     /// A server that was founded by a clock a year ahead, which is right now.
     async fn founded_ahead() -> TestApp {
         let app = TestApp::new().await;
-        let (vault, mut database) = (app.vault().await, app.database().await);
+        let vault = app.vault().await;
         let ahead = app.clock.now() + YEAR;
-        let row = app.desk.store().signing_keys().await.unwrap().remove(0).sealed;
+        let row = app.signing_keys().await.remove(0).sealed;
         let material = vault.open_key(&row).unwrap();
         let sealed = vault.seal_key(&row.kid, &row.algorithm, &row.purpose, ahead, ahead, &material).unwrap();
-        sqlx::query("update signing_keys set created_at = $1, signs_from = $1, sealed = $2")
-            .bind(ahead.timestamp_millis())
-            .bind(sealed.sealed)
-            .execute(&mut database)
-            .await
-            .unwrap();
-        app.another().await.keeping(app.folder)
-    }
-
-    impl TestApp {
-        fn keeping(self, folder: tempfile::TempDir) -> Self {
-            Self { folder, ..self }
-        }
+        let (ahead, sealed) = (ahead.timestamp_millis(), app.database.literal(&sealed.sealed));
+        app.database
+            .execute(&format!(
+                "update signing_keys set created_at = {ahead}, signs_from = {ahead}, sealed = {sealed}"
+            ))
+            .await;
+        app.another().await
     }
 
     #[actix_rt::test]
     async fn a_rotation_that_cannot_tell_which_clock_is_wrong_does_nothing_and_names_both_times() {
         let app = founded_ahead().await;
-        let before = app.desk.store().signing_keys().await.unwrap();
+        let before = app.signing_keys().await;
         let error = app.try_rotate(false).await.unwrap_err().to_string();
         let shown =
             |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         for part in [shown(app.clock.now()), shown(app.clock.now() + YEAR), "--trust-clock".into()] {
             assert!(error.contains(&part), "{error}");
         }
-        assert_eq!(app.desk.store().signing_keys().await.unwrap(), before);
+        assert_eq!(app.signing_keys().await, before);
     }
 
     #[actix_rt::test]
@@ -540,7 +523,7 @@ mod clocks_that_were_wrong {
         let app = founded_ahead().await;
         let old = app.token().await;
         let Rotated::Made(made) = app.try_rotate(true).await.unwrap() else { panic!("it is alone") };
-        app.desk.catch_up().await.unwrap();
+        app.server.sync_changes().await.unwrap();
         app.get_user(&old).await.expect_data("no token dies of it");
         assert_eq!(kid(&app.token().await), kid(&old), "the new one is published first");
         app.pass(Duration::seconds(5)).await;
@@ -558,18 +541,18 @@ mod clocks_that_were_wrong {
         app.clock.advance(YEAR);
         let Rotated::Made(ahead) = app.rotate().await else { panic!("nobody else rotates") };
         app.clock.advance(-YEAR);
-        app.desk.catch_up().await.unwrap();
+        app.server.sync_changes().await.unwrap();
         let Rotated::Made(made) = app.try_rotate(true).await.unwrap() else {
             panic!("none waits in earnest")
         };
         assert_eq!(app.kids().await, [kid(&first), ahead.kid, made.kid.clone()]);
-        app.desk.catch_up().await.unwrap();
+        app.server.sync_changes().await.unwrap();
         assert_eq!(kid(&app.token().await), kid(&first));
         app.pass(Duration::seconds(5)).await;
         assert_eq!(kid(&app.token().await), made.kid);
         app.get_user(&first).await.expect_data("until it expires");
         app.pass(Duration::minutes(62)).await;
-        app.desk.tidy().await.unwrap();
+        app.server.delete_expired().await.unwrap();
         assert_eq!(app.kids().await, [made.kid], "the others are dropped");
     }
 
@@ -581,11 +564,11 @@ mod clocks_that_were_wrong {
         app.clock.advance(YEAR);
         app.rotate().await;
         app.clock.advance(-YEAR);
-        let mut settings = app.desk.settings().clone();
+        let mut settings = app.server.settings().clone();
         settings.key.publish_ahead = std::time::Duration::from_secs(5);
-        let trusted = Reason::Asked { trust_clock: true };
+        let trusted = Reason::Requested { trust_clock: true };
         let rotated =
-            keys::rotate(app.desk.store(), &app.vault().await, &settings, &app.clock, trusted).await;
+            rotation::rotate(app.server.store(), &app.vault().await, &settings, &app.clock, trusted).await;
         let Ok(Rotated::Made(made)) = rotated else { panic!("made") };
         assert!(made.signs_from > waiting.signs_from);
         assert_eq!(app.kids().await.last(), Some(&made.kid));
@@ -595,7 +578,7 @@ mod clocks_that_were_wrong {
     async fn by_a_clock_that_is_behind_no_key_is_retired_in_the_past() {
         let app = TestApp::new().await;
         app.clock.advance(-YEAR);
-        assert!(matches!(app.try_rotate(false).await, Err(DeskError::ClockBehindKey { .. })));
+        assert!(matches!(app.try_rotate(false).await, Err(KeysError::ClockBehindKey { .. })));
         app.clock.advance(YEAR);
         assert_eq!(app.kids().await.len(), 1);
     }
@@ -611,8 +594,8 @@ mod clocks_that_were_wrong {
     async fn a_rotation_by_age_that_cannot_be_made_fails_and_does_not_wait_for_a_wrong_time() {
         let app = TestApp::with(|settings| settings.key.rotate_every_days = 30).await;
         app.clock.advance(-YEAR);
-        let error = app.desk.rotate_by_age().await.unwrap_err();
-        assert!(matches!(error, DeskError::ClockBehindKey { .. }), "{error}");
+        let error = app.server.rotate_by_age().await.unwrap_err();
+        assert!(matches!(error, KeysError::ClockBehindKey { .. }), "{error}");
     }
 
     #[actix_rt::test]
@@ -624,14 +607,16 @@ mod clocks_that_were_wrong {
         let Rotated::Made(second) = app.rotate().await else { panic!("nobody else rotates") };
         app.revoke(&first).await;
         // Made with a shorter notice, and yet after it.
-        let mut settings = app.desk.settings().clone();
+        let mut settings = app.server.settings().clone();
         settings.key.publish_ahead = std::time::Duration::from_secs(5);
         let rotated =
-            keys::rotate(app.desk.store(), &app.vault().await, &settings, &app.clock, ASKED).await.unwrap();
+            rotation::rotate(app.server.store(), &app.vault().await, &settings, &app.clock, REQUESTED)
+                .await
+                .unwrap();
         let Rotated::Made(third) = rotated else { panic!("it signs already") };
         assert_eq!(app.kids().await, [second.kid.clone(), third.kid.clone()]);
         app.revoke(&second.kid).await;
-        app.desk.catch_up().await.unwrap();
+        app.server.sync_changes().await.unwrap();
         assert_eq!(kid(&app.token().await), third.kid);
     }
 }

@@ -1,7 +1,6 @@
 //! `POST /auth/login`.
 
 use chrono::Duration;
-use hallpass::server::events::EventKind;
 use serde_json::json;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
@@ -38,17 +37,11 @@ async fn the_address_is_trimmed_and_compared_without_case() {
 async fn every_failed_sign_in_gets_the_same_bytes() {
     let app = TestApp::new().await;
     app.add_user("gone@example.com", PASSWORD).await;
-    let gone = app.desk.store().user_by_email("gone@example.com").await.unwrap().unwrap();
-    app.desk.store().set_disabled(gone.id, true, &app.event(EventKind::UserDisabled)).await.unwrap();
-    let mut passwordless = hallpass::server::accounts::new_user(
-        "sso@example.com".into(),
-        None,
-        vec![],
-        String::new(),
-        app.clock.now(),
-    );
-    passwordless.password_hash = None;
-    app.desk.store().insert_user(&passwordless, &app.event(EventKind::UserAdded)).await.unwrap();
+    let gone = app.users().find("gone@example.com").await.unwrap().unwrap();
+    app.users().disable(gone.id).await.unwrap();
+    let passwordless =
+        hallpass::server::accounts::NewUser { email: "sso@example.com".into(), ..Default::default() };
+    app.users().add(passwordless).await.unwrap();
 
     let mut seen = Vec::new();
     for (email, password, what) in [
@@ -109,13 +102,13 @@ async fn unknown_fields_are_ignored() {
 #[actix_rt::test]
 async fn a_hash_of_a_lower_cost_is_renewed_by_a_login_and_the_password_stays_good() {
     let app = TestApp::with(|settings| settings.password.bcrypt_cost = 5).await;
-    let cheap = hallpass::server::password::Hasher::start(1, 1, 4).unwrap();
+    let cheap = hallpass::server::credentials::Hasher::start(1, 1, 4).unwrap();
     let hash = cheap.hash(&PASSWORD.into()).await.unwrap();
     let id = app.user_id().await;
-    app.desk.store().set_password(id, &hash, &app.event(EventKind::PasswordChanged)).await.unwrap();
+    app.users().set_password(id, &hash).await.unwrap();
 
     let token = app.token().await;
-    let stored = app.desk.store().user(id).await.unwrap().unwrap().password_hash.unwrap();
+    let stored = app.stored_user(id).await.password_hash.unwrap();
     assert!(stored.contains("$2b$05$"), "{stored}");
     app.get_user(&token).await.expect_data("the session that renewed the hash");
     app.login(EMAIL, PASSWORD).await.expect_data("a login with the renewed hash");
@@ -148,6 +141,6 @@ async fn a_full_hashing_queue_is_told_as_overloaded_with_retry_after() {
 #[actix_rt::test]
 async fn a_database_that_does_not_answer_is_unavailable_and_never_a_wrong_password() {
     let app = TestApp::new().await;
-    app.desk.store().close().await;
+    app.server.store().close().await;
     app.login(EMAIL, PASSWORD).await.expect_failure(503, "unavailable", "a closed database");
 }

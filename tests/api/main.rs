@@ -24,6 +24,7 @@ mod prompt;
 mod secrets;
 mod session;
 mod settings;
+mod test_database;
 mod throttle;
 mod token_commands;
 mod user;

@@ -53,7 +53,7 @@ async fn live_and_ready_tell_the_process_and_the_database_apart() {
     for path in ["/health/live", "/health/ready"] {
         assert_eq!(app.get(path).send().await.expect_data(path)["status"], "ok");
     }
-    app.desk.store().close().await;
+    app.server.store().close().await;
     app.get("/health/live").send().await.expect_data("live without its database");
     app.get("/health/ready").send().await.expect_failure(503, "unavailable", "ready without its database");
 }
@@ -66,7 +66,7 @@ async fn the_published_keys_verify_what_the_server_signs_and_a_shared_secret_is_
         let app = TestApp::with(|settings| settings.token.algorithm = algorithm).await;
         let published = app.get("/.well-known/jwks.json").send().await;
         let ring = Keyring::from_jwks(&published.body).unwrap();
-        let expected = Expected::new(app.desk.issuer(), app.desk.issuer());
+        let expected = Expected::new(app.server.issuer(), app.server.issuer());
         let claims = verify(&app.token().await, &ring, &expected, app.clock.now()).unwrap();
         assert_eq!(claims.sub, app.user_id().await.to_string());
     }

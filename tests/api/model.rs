@@ -2,7 +2,6 @@
 
 use actix_web::http::Method;
 use chrono::{DateTime, Duration, Utc};
-use hallpass::server::events::EventKind;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -161,7 +160,7 @@ impl Bench {
 
     async fn take(&mut self, step: &Step) {
         let (sessions, accesses) = (self.model.sessions.len(), self.model.access.len());
-        let store = self.app.desk.store().clone();
+        let users = self.app.users();
         match *step {
             Step::Login => {
                 let reply = self.app.login(EMAIL, PASSWORD).await;
@@ -225,30 +224,30 @@ impl Bench {
             Step::Rename => {
                 self.model.names += 1;
                 let name = format!("Ada {}", self.model.names);
-                let event = self.app.event(EventKind::UserRenamed);
-                store.set_name(self.app.user_id().await, Some(&name), &event).await.unwrap();
+                users.rename(self.app.user_id().await, Some(&name)).await.unwrap();
             }
             Step::Disable | Step::Enable => {
                 self.model.disabled = matches!(step, Step::Disable);
-                let event = self.app.event(EventKind::UserDisabled);
-                store.set_disabled(self.app.user_id().await, self.model.disabled, &event).await.unwrap();
+                let id = self.app.user_id().await;
                 if self.model.disabled {
+                    users.disable(id).await.unwrap();
                     self.model.end_all();
+                } else {
+                    users.enable(id).await.unwrap();
                 }
             }
             Step::NewPassword => {
-                let row = store.user_by_email(EMAIL).await.unwrap().unwrap();
-                let event = self.app.event(EventKind::PasswordChanged);
-                store.set_password(row.id, &row.password_hash.unwrap(), &event).await.unwrap();
+                let user = users.find(EMAIL).await.unwrap().unwrap();
+                users.set_password(user.id, &user.password_hash.unwrap()).await.unwrap();
                 self.model.end_all();
             }
             Step::Pass { seconds } => self.app.clock.advance(Duration::seconds(seconds)),
             Step::Restart => self.app.restart().await,
-            Step::Tidy => self.app.desk.tidy().await.unwrap(),
+            Step::Tidy => self.app.server.delete_expired().await.unwrap(),
             _ => {}
         }
         // What the operator did beside the server is heard by then.
-        self.app.desk.catch_up().await.unwrap();
+        self.app.server.sync_changes().await.unwrap();
         for access in 0..self.model.access.len() {
             if self.ask(Method::GET, "/user/", access).await && self.model.names > 0 {
                 let user = self.bearer(Method::GET, "/user/", access).await.expect_data("user");

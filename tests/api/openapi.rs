@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use actix_web::http::{Method, StatusCode};
-use hallpass::server::openapi;
+use hallpass::server::http::openapi;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
@@ -173,7 +173,7 @@ async fn the_routes_are_those_that_actix_has() {
     let server = TestApp::new().await;
     let told = std::rc::Rc::new(std::cell::RefCell::new(BTreeMap::new()));
     let seen = std::rc::Rc::clone(&told);
-    let app = App::new().configure(server.desk.configure()).wrap_fn(move |request, service| {
+    let app = App::new().configure(server.server.configure()).wrap_fn(move |request, service| {
         walk(&request.app_data::<web::Data<IntrospectionTree>>().unwrap().root, &mut seen.borrow_mut());
         service.call(request)
     });

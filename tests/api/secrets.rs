@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use hallpass::server::keys::vault::Vault;
 use hallpass::server::store::Store;
-use hallpass::server::vault::Vault;
 
 use crate::app::{PASSPHRASE, PASSWORD};
 use crate::cli::{Server, Workplace};
@@ -83,11 +83,12 @@ fn database_files(place: &Workplace) -> Vec<u8> {
 /// The keys that the passphrase opens, as the server holds them.
 fn keys(place: &Workplace) -> Vec<Vec<u8>> {
     actix_rt::System::new().block_on(async {
-        let store = Store::open(&place.path("hallpass.db")).await.unwrap();
-        let installation = store.installation().await.unwrap().unwrap();
+        let store = Store::open(&place.database()).await.unwrap();
+        let installation =
+            store.read(async |connection| connection.installation().await).await.unwrap().unwrap();
         let vault = Vault::open(&installation, &PASSPHRASE.into()).unwrap();
         let mut keys = Vec::new();
-        for sealed in store.signing_keys().await.unwrap() {
+        for sealed in store.read(async |connection| connection.signing_keys().await).await.unwrap() {
             // The seed within PKCS#8 is what matters, whatever stands around it.
             keys.push(vault.open_key(&sealed.sealed).unwrap()[16..48].to_vec());
         }

@@ -1,10 +1,12 @@
 //! Refresh, logout, and the sessions that a person sees.
 
 use actix_web::http::Method;
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use futures_util::future::join_all;
-use hallpass::server::events::EventKind;
+use hallpass::server::config::seconds;
+use hallpass::server::model::{Lifetimes, Session};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::app::{EMAIL, PASSWORD, Reply, TestApp};
 use crate::secrets::holds;
@@ -37,8 +39,26 @@ impl TestApp {
         self.ask(method, path).authorization(&format!("Bearer {token}")).send().await
     }
 
+    async fn ended_sessions(&self, now: DateTime<Utc>) -> Vec<(Uuid, DateTime<Utc>)> {
+        let read = self.server.store().read(async |connection| connection.ended_sessions(now).await);
+        read.await.unwrap()
+    }
+
+    async fn sessions_of(&self, user: Uuid) -> Vec<Session> {
+        let settings = &self.server.settings().session;
+        let lifetimes = Lifetimes {
+            idle: seconds(settings.idle_lifetime),
+            absolute: seconds(settings.refresh_lifetime),
+            grace: seconds(settings.reuse_grace),
+        };
+        let now = self.clock.now();
+        let read =
+            self.server.store().read(async |connection| connection.sessions_of(user, now, &lifetimes).await);
+        read.await.unwrap()
+    }
+
     async fn kinds(&self) -> Vec<&'static str> {
-        let events = self.desk.store().events(None, chrono::DateTime::UNIX_EPOCH, 0, 10_000).await.unwrap();
+        let events = self.recorded_events().await;
         events.into_iter().map(|recorded| recorded.event.kind.name()).collect()
     }
 }
@@ -165,7 +185,7 @@ async fn any_earlier_token_of_the_session_is_theft_even_when_its_digest_is_long_
     let mut tokens = vec![app.sign_in().await];
     for _ in 0..4 {
         app.pass(Duration::hours(2)).await;
-        app.desk.tidy().await.unwrap();
+        app.server.delete_expired().await.unwrap();
         let newest = tokens.last().unwrap().refresh.clone();
         tokens.push(Pair::of(&app.refresh(&newest).await));
     }
@@ -246,8 +266,7 @@ async fn a_refresh_reads_the_user_anew() {
     let app = TestApp::new().await;
     let other = app.another().await;
     let pair = other.sign_in().await;
-    let event = app.event(EventKind::UserRenamed);
-    assert!(app.desk.store().set_name(app.user_id().await, Some("Countess"), &event).await.unwrap());
+    app.users().rename(app.user_id().await, Some("Countess")).await.unwrap();
     let data = other.refresh(&pair.refresh).await.expect_data("refreshed");
     assert_eq!(data["user"]["name"], "Countess");
 }
@@ -313,7 +332,7 @@ async fn logout_all_kills_every_token_of_the_user_here_and_at_every_other_server
     }
     app.ask(Method::POST, "/auth/logout-all").send().await.expect_refused("token_missing", "a stranger");
     assert_eq!(app.bearer(Method::POST, "/auth/logout-all", &here.access).await.status, 204);
-    other.desk.catch_up().await.unwrap();
+    other.server.sync_changes().await.unwrap();
     for server in [&app, &other] {
         for pair in [&here, &there] {
             server.get_user(&pair.access).await.expect_refused("token_revoked", "access");
@@ -330,7 +349,7 @@ async fn each_change_that_ends_sessions_ends_their_refresh_tokens_too() {
     for change in ["password", "disable", "delete", "operator's password"] {
         let app = TestApp::new().await;
         let pair = app.sign_in().await;
-        let (id, store) = (app.user_id().await, app.desk.store());
+        let id = app.user_id().await;
         let bearer = format!("Bearer {}", pair.access);
         match change {
             "password" => {
@@ -339,18 +358,12 @@ async fn each_change_that_ends_sessions_ends_their_refresh_tokens_too() {
                 let fresh = Pair::of(&reply);
                 Pair::of(&app.refresh(&fresh.refresh).await);
             }
-            "disable" => {
-                let event = app.event(EventKind::UserDisabled);
-                assert!(store.set_disabled(id, true, &event).await.unwrap());
-            }
+            "disable" => app.users().disable(id).await.unwrap(),
             "delete" => {
                 let reply = app.ask(Method::DELETE, "/user/").authorization(&bearer);
                 assert_eq!(reply.json(json!({"password": PASSWORD})).send().await.status, 204);
             }
-            _ => {
-                let event = app.event(EventKind::PasswordChanged);
-                assert!(store.set_password(id, "$hallpass$1$2b$04$x", &event).await.unwrap());
-            }
+            _ => app.users().set_password(id, "$hallpass$1$2b$04$x").await.unwrap(),
         }
         expect_invalid(&app.refresh(&pair.refresh).await, change);
     }
@@ -368,22 +381,21 @@ async fn a_deleted_users_session_stays_as_an_id_alone_until_its_last_token_has_e
         .await;
     let pair = Pair::of(&reply);
     let id = app.user_id().await;
-    let event = app.event(EventKind::UserDeleted).user(id);
-    assert!(app.desk.store().delete_user(id, None, &event).await.unwrap());
-    let ended = app.desk.store().ended_sessions(app.clock.now()).await.unwrap();
+    app.users().delete(id).await.unwrap();
+    let ended = app.ended_sessions(app.clock.now()).await;
     assert_eq!(ended.len(), 1);
     app.another().await.get_user(&pair.access).await.expect_refused("token_revoked", "after a restart");
-    let sessions = app.desk.store().sessions(id, app.clock.now(), &app.desk.lifetimes()).await.unwrap();
+    let sessions = app.sessions_of(id).await;
     assert_eq!(sessions, [], "nothing points to the user");
     // An hour longer than its token, in case the clock steps back.
     app.pass(Duration::minutes(119)).await;
-    app.desk.tidy().await.unwrap();
+    app.server.delete_expired().await.unwrap();
     let long_ago = app.clock.now() - Duration::days(1);
-    assert_eq!(app.desk.store().ended_sessions(long_ago).await.unwrap().len(), 1);
+    assert_eq!(app.ended_sessions(long_ago).await.len(), 1);
     app.pass(Duration::minutes(2)).await;
-    app.desk.tidy().await.unwrap();
+    app.server.delete_expired().await.unwrap();
     let long_ago = app.clock.now() - Duration::days(1);
-    assert_eq!(app.desk.store().ended_sessions(long_ago).await.unwrap(), []);
+    assert_eq!(app.ended_sessions(long_ago).await, []);
 }
 
 #[actix_rt::test]
@@ -391,7 +403,7 @@ async fn a_session_that_can_still_be_refreshed_is_not_cleared_away() {
     let app = TestApp::new().await;
     let pair = app.sign_in().await;
     app.pass(Duration::days(13)).await;
-    app.desk.tidy().await.unwrap();
+    app.server.delete_expired().await.unwrap();
     Pair::of(&app.refresh(&pair.refresh).await);
 }
 
@@ -469,21 +481,21 @@ async fn another_users_session_and_what_is_no_id_are_not_found() {
 async fn last_seen_is_written_at_most_once_a_minute_and_never_by_the_request() {
     let app = TestApp::new().await;
     let pair = app.sign_in().await;
-    let (id, store, lifetimes) = (app.user_id().await, app.desk.store(), app.desk.lifetimes());
+    let id = app.user_id().await;
     let began = app.clock.now();
-    let written = || async { store.sessions(id, app.clock.now(), &lifetimes).await.unwrap()[0].last_seen_at };
+    let written = || async { app.sessions_of(id).await[0].last_seen_at };
     app.pass(Duration::seconds(30)).await;
     app.get_user(&pair.access).await.expect_data("in use");
     assert_eq!(written().await, began, "not by the request");
-    app.desk.tidy().await.unwrap();
+    app.server.delete_expired().await.unwrap();
     assert_eq!(written().await, began + Duration::seconds(30));
     app.pass(Duration::seconds(59)).await;
     app.get_user(&pair.access).await.expect_data("in use");
-    app.desk.tidy().await.unwrap();
+    app.server.delete_expired().await.unwrap();
     assert_eq!(written().await, began + Duration::seconds(30), "within the minute");
     app.pass(Duration::seconds(1)).await;
     app.get_user(&pair.access).await.expect_data("in use");
-    app.desk.tidy().await.unwrap();
+    app.server.delete_expired().await.unwrap();
     assert_eq!(written().await, began + Duration::seconds(90));
 }
 
@@ -541,10 +553,8 @@ async fn no_refresh_token_rests_in_the_database_in_clear() {
     let secret =
         |token: &str| URL_SAFE_NO_PAD.decode(token.strip_prefix("hpr_").unwrap()).unwrap()[16..48].to_vec();
     let found = |token: &str| {
-        ["test.db", "test.db-wal"].iter().any(|name| {
-            let file = std::fs::read(app.folder.path().join(name)).unwrap();
-            holds(&file, &secret(token)) || holds(&file, token.as_bytes())
-        })
+        let files = app.database.files();
+        files.iter().any(|file| holds(file, &secret(token)) || holds(file, token.as_bytes()))
     };
     for token in &issued {
         assert!(!found(token), "{token}");
@@ -556,22 +566,10 @@ async fn no_refresh_token_rests_in_the_database_in_clear() {
         hex(secret(&issued[3])),
         STANDARD.encode([b"x", &secret(&issued[4])[..]].concat()),
     ];
-    let event = app.event(EventKind::UserRenamed);
     for (token, text) in issued[2..5].iter().zip(planted) {
-        app.desk.store().set_name(app.user_id().await, Some(&text), &event).await.unwrap();
+        app.users().rename(app.user_id().await, Some(&text)).await.unwrap();
         assert!(found(token), "the search finds {text}");
     }
-}
-
-#[actix_rt::test]
-async fn an_account_is_deleted_only_while_the_password_that_was_typed_is_still_its_own() {
-    let app = TestApp::new().await;
-    let id = app.user_id().await;
-    let pair = app.sign_in().await;
-    let event = app.event(EventKind::UserDeleted);
-    assert!(!app.desk.store().delete_user(id, Some("a hash of before"), &event).await.unwrap());
-    app.desk.catch_up().await.unwrap();
-    app.get_user(&pair.access).await.expect_data("nothing was written, and no session ended");
 }
 
 mod cookie {

@@ -2,10 +2,11 @@
 
 use actix_web::http::Method;
 use chrono::Duration;
-use hallpass::server::error::ApiError;
+use hallpass::server::error::Error;
 use serde_json::json;
 
 use crate::app::{EMAIL, PASSWORD, Reply, TestApp};
+use crate::test_database::TestDatabase;
 
 const STRANGER: &str = "198.51.100.66";
 const HOME: &str = "192.0.2.1";
@@ -153,14 +154,9 @@ async fn tallies_are_shared_by_servers_on_one_database_and_survive_a_restart() {
 #[actix_rt::test]
 async fn a_try_whose_client_went_away_stays_counted() {
     let app = TestApp::new().await;
-    let throttle = app.desk.throttle();
+    let throttle = app.server.limiter();
     for _ in 0..5 {
-        drop(
-            throttle
-                .admit(app.desk.store(), EMAIL, STRANGER.parse().unwrap(), app.clock.now())
-                .await
-                .unwrap(),
-        );
+        drop(throttle.begin_attempt(EMAIL, STRANGER.parse().unwrap(), app.clock.now()).await.unwrap());
     }
     app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_delayed(30, "five that nobody waited for");
 }
@@ -169,13 +165,13 @@ async fn a_try_whose_client_went_away_stays_counted() {
 async fn at_most_five_tries_on_an_account_are_under_way_at_once() {
     let app = TestApp::with(|settings| settings.throttle.account_free = 100).await;
     let admit = |email: &'static str| {
-        app.desk.throttle().admit(app.desk.store(), email, STRANGER.parse().unwrap(), app.clock.now())
+        app.server.limiter().begin_attempt(email, STRANGER.parse().unwrap(), app.clock.now())
     };
     let mut under_way = Vec::new();
     for _ in 0..5 {
         under_way.push(admit(EMAIL).await.unwrap());
     }
-    assert!(matches!(admit(EMAIL).await, Err(ApiError::TooManyAttempts(1))));
+    assert!(matches!(admit(EMAIL).await, Err(Error::TooManyAttempts { retry_after_secs: 1 })));
     assert!(admit("grace@example.com").await.is_ok());
     under_way.pop();
     assert!(admit(EMAIL).await.is_ok());
@@ -186,13 +182,13 @@ async fn one_address_holds_at_most_a_quarter_of_the_hashing_queue() {
     let app = TestApp::with(|settings| settings.password.queue = 12).await;
     let emails = ["a@x.example", "b@x.example", "c@x.example", "d@x.example"];
     let admit = |email: &'static str, address: &str| {
-        app.desk.throttle().admit(app.desk.store(), email, address.parse().unwrap(), app.clock.now())
+        app.server.limiter().begin_attempt(email, address.parse().unwrap(), app.clock.now())
     };
     let mut under_way = Vec::new();
     for email in &emails[..3] {
         under_way.push(admit(email, STRANGER).await.unwrap());
     }
-    assert!(matches!(admit(emails[3], STRANGER).await, Err(ApiError::TooManyAttempts(1))));
+    assert!(matches!(admit(emails[3], STRANGER).await, Err(Error::TooManyAttempts { retry_after_secs: 1 })));
     assert!(admit(emails[3], HOME).await.is_ok(), "another address");
     let judge = |address| {
         app.post("/auth/password-strength").peer(address).json(json!({"password": PASSWORD})).send()
@@ -237,13 +233,10 @@ async fn registrations_have_a_limit_of_their_own_for_each_address() {
 
 #[actix_rt::test]
 async fn a_delayed_try_writes_nothing_and_what_was_typed_is_nowhere_in_the_database() {
-    let app = TestApp::new().await;
+    let app = TestApp::on(TestDatabase::sqlite(), |_| {}).await;
     let typed = "my-password-in-the-wrong-field@example.com";
     app.fail(5, STRANGER, typed).await;
-    let files = || {
-        let read = |name: &str| std::fs::read(app.folder.path().join(name)).unwrap();
-        [read("test.db"), read("test.db-wal")]
-    };
+    let files = || app.database.files();
     let before = files();
     app.login_from(STRANGER, typed, PASSWORD).await.expect_delayed(30, "delayed");
     assert!(before == files(), "the database was written to");

@@ -2,7 +2,6 @@
 
 use actix_web::http::Method;
 use chrono::Duration;
-use hallpass::server::events::EventKind;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
 
@@ -42,27 +41,27 @@ async fn the_leeway_counts_from_exp() {
 async fn a_change_by_another_process_bites_once_it_is_heard() {
     let app = TestApp::new().await;
     let id = app.user_id().await;
-    let store = app.another().await.desk.store().clone();
+    let users = app.another().await.users();
 
     let token = app.token().await;
     assert_eq!(app.get_user(&token).await.expect_data("at first")["name"], "Ada");
 
-    store.set_name(id, Some("Countess"), &app.event(EventKind::UserRenamed)).await.unwrap();
-    app.desk.catch_up().await.unwrap();
+    users.rename(id, Some("Countess")).await.unwrap();
+    app.server.sync_changes().await.unwrap();
     assert_eq!(app.get_user(&token).await.expect_data("renamed")["name"], "Countess");
 
-    store.set_disabled(id, true, &app.event(EventKind::UserDisabled)).await.unwrap();
-    app.desk.catch_up().await.unwrap();
+    users.disable(id).await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "disabled");
 
-    store.set_disabled(id, false, &app.event(EventKind::UserEnabled)).await.unwrap();
-    app.desk.catch_up().await.unwrap();
+    users.enable(id).await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "enabled again: no old token revives");
 
     let token = app.token().await;
     app.get_user(&token).await.expect_data("a new sign-in");
-    store.delete_user(id, None, &app.event(EventKind::UserDeleted)).await.unwrap();
-    app.desk.catch_up().await.unwrap();
+    users.delete(id).await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "deleted");
 }
 
@@ -70,13 +69,9 @@ async fn a_change_by_another_process_bites_once_it_is_heard() {
 async fn a_new_password_kills_every_earlier_token_also_one_of_the_same_second() {
     let app = TestApp::new().await;
     let tokens = [app.token().await, app.token().await];
-    let hash = app.desk.hasher().hash(&"another horse battery".into()).await.unwrap();
-    app.desk
-        .store()
-        .set_password(app.user_id().await, &hash, &app.event(EventKind::PasswordChanged))
-        .await
-        .unwrap();
-    app.desk.catch_up().await.unwrap();
+    let hash = app.server.hasher().hash(&"another horse battery".into()).await.unwrap();
+    app.users().set_password(app.user_id().await, &hash).await.unwrap();
+    app.server.sync_changes().await.unwrap();
     for token in &tokens {
         app.get_user(token).await.expect_refused("token_revoked", "issued before");
     }
@@ -89,8 +84,8 @@ async fn a_new_password_kills_every_earlier_token_also_one_of_the_same_second() 
 async fn what_has_ended_stays_ended_for_a_server_that_starts_later() {
     let app = TestApp::new().await;
     let (dead, id) = (app.token().await, app.user_id().await);
-    app.desk.store().set_disabled(id, true, &app.event(EventKind::UserDisabled)).await.unwrap();
-    app.desk.store().set_disabled(id, false, &app.event(EventKind::UserEnabled)).await.unwrap();
+    app.users().disable(id).await.unwrap();
+    app.users().enable(id).await.unwrap();
     let alive = app.token().await;
     let later = app.another().await;
     later.get_user(&dead).await.expect_refused("token_revoked", "ended before the start");
@@ -104,11 +99,11 @@ async fn a_server_that_slept_through_cleared_changes_learns_everything_anew() {
     app.get_user(&token).await.expect_data("known and cached");
     let other = app.another().await;
     let id = app.user_id().await;
-    other.desk.store().set_disabled(id, true, &app.event(EventKind::UserDisabled)).await.unwrap();
+    other.users().disable(id).await.unwrap();
     app.clock.advance(Duration::hours(2));
-    other.desk.tidy().await.unwrap();
+    other.server.delete_expired().await.unwrap();
     app.clock.advance(Duration::hours(-2));
-    app.desk.catch_up().await.unwrap();
+    app.server.sync_changes().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "disabled during the sleep");
 }
 
@@ -117,7 +112,7 @@ async fn while_the_database_is_silent_known_tokens_serve_until_the_knowledge_is_
     let app = TestApp::new().await;
     let token = app.token().await;
     app.get_user(&token).await.expect_data("known");
-    app.desk.store().close().await;
+    app.server.store().close().await;
     app.clock.advance(Duration::seconds(60));
     app.get_user(&token).await.expect_data("60 s after the last word");
     app.clock.advance(Duration::seconds(1));
@@ -128,7 +123,7 @@ async fn while_the_database_is_silent_known_tokens_serve_until_the_knowledge_is_
 async fn a_user_who_is_not_in_memory_cannot_be_told_while_the_database_is_silent() {
     let app = TestApp::new().await;
     let token = app.token().await;
-    app.desk.store().close().await;
+    app.server.store().close().await;
     app.get_user(&token).await.expect_failure(503, "unavailable", "not yet asked for");
 }
 
@@ -145,9 +140,8 @@ async fn a_reverse_proxy_learns_who_asks_from_headers_alone() {
         assert_eq!(reply.header("cache-control"), Some("no-store"));
     }
     app.get("/auth/verify").send().await.expect_refused("token_missing", "a stranger");
-    let event = app.event(EventKind::UserDisabled);
-    app.desk.store().set_disabled(app.user_id().await, true, &event).await.unwrap();
-    app.desk.catch_up().await.unwrap();
+    app.users().disable(app.user_id().await).await.unwrap();
+    app.server.sync_changes().await.unwrap();
     let reply = app.get("/auth/verify").authorization(&format!("Bearer {token}")).send().await;
     reply.expect_refused("token_revoked", "it knows of revocations");
     assert_eq!(reply.header("x-auth-user-id"), None);

@@ -41,10 +41,10 @@ impl Connection {
 
 /// Serves `app` on a free port while `client` runs in a thread of its own.
 async fn serve<T: Send + 'static>(app: &TestApp, client: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
-    let running = bind(&app.desk).unwrap();
+    let running = bind(&app.server).unwrap();
     let address = running.address;
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = actix_rt::spawn(running.until(app.desk.clone(), async move {
+    let server = actix_rt::spawn(running.until(app.server.clone(), async move {
         let _ = stopped.await;
     }));
     let result = actix_rt::task::spawn_blocking(move || client(address)).await.unwrap();
@@ -121,10 +121,10 @@ async fn metrics_are_shown_on_a_socket_of_their_own_and_nowhere_else() {
         settings.server.workers = 1;
     })
     .await;
-    let running = bind(&app.desk).unwrap();
+    let running = bind(&app.server).unwrap();
     let (public, private) = (running.address, running.metrics_address.unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = actix_rt::spawn(running.until(app.desk.clone(), async move {
+    let server = actix_rt::spawn(running.until(app.server.clone(), async move {
         let _ = stopped.await;
     }));
     let ask = |address, path: &'static str| {
@@ -148,10 +148,10 @@ async fn metrics_are_shown_on_a_socket_of_their_own_and_nowhere_else() {
 #[actix_rt::test]
 async fn a_request_in_flight_is_finished_when_the_server_stops() {
     let app = on_a_free_port().await;
-    let running = bind(&app.desk).unwrap();
+    let running = bind(&app.server).unwrap();
     let address = running.address;
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = actix_rt::spawn(running.until(app.desk.clone(), async move {
+    let server = actix_rt::spawn(running.until(app.server.clone(), async move {
         let _ = stopped.await;
     }));
     let body = format!(r#"{{"email":"ada@example.com","password":"{PASSWORD}"}}"#);

@@ -1,34 +1,61 @@
-//! All that is asked of the database. This file says what; one file a database says how.
+//! All SQL. A rule reads through [`Store::read`] and writes through [`Store::write`], which runs it in one transaction; the
+//! operations are methods of [`Connection`] (what can be read) and [`Transaction`] (what can be written), each written once
+//! for SQLite and PostgreSQL:
 //!
-//! Every write that running servers must hear of leaves a row in `changes`, in the same transaction; see
-//! [`standing`](super::standing).
+//! | file | operations |
+//! |---|---|
+//! | `users` | `user`, `user_by_email`, `users_after`; `lock_user`, `insert_user`, `set_name`, `set_password_hash`, `set_disabled`, `set_last_login`, `delete_user` |
+//! | `sessions` | `session`, `sessions_of`, `ended_sessions`; `lock_session`, `insert_session`, `set_refresh_digest`, `extend_tokens`, `rotation`, `insert_rotation`, `end_session`, `end_sessions_of`, `set_last_seen` |
+//! | `keys` | `installation`, `signing_keys`; `insert_installation`, `replace_seal`, `lock_signing_keys`, `insert_key`, `replace_key`, `delete_key`, `raise_token_lifetime` |
+//! | `events` | `events`; `record` |
+//! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |
+//! | `changes` | `position`, `changes_since`; `note_change` |
+//! | `retention` | `Store::delete_expired` |
+//!
+//! `sqlite/` and `postgres/` own what differs: connecting, migrating, beginning and committing. No rule stands here.
 
+mod attempts;
+mod changes;
+mod connection;
+mod events;
+mod keys;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod retention;
+mod sessions;
+#[cfg(feature = "sqlite")]
 mod sqlite;
+mod users;
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
+use tokio::time::Instant;
 
-use super::events::{Client, Event};
-use super::vault::SealedKey;
-pub use sqlite::Store;
+pub use changes::{Changes, Position};
+pub use connection::{Connection, Transaction};
 
-/// How long the database may take for one question before it counts as not answering.
-pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+use super::config::{self, DatabaseUrl};
+use super::model::Event;
+use connection::Fault;
 
-/// How far a clock may step back: what has expired is kept so much longer, so that no dead token revives.
-pub const CLOCK_STEP: chrono::Duration = chrono::Duration::hours(1);
+/// How long the database may take for one operation before it counts as not answering.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What can go wrong between us and the database.
+/// How long to wait before a transaction is run again, at first; doubled each time.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
+
+/// The longest such wait.
+const MAX_RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// An error of the database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// It did not answer in time, is locked, or cannot write.
     #[error("the database cannot be used now: {0}")]
     Unavailable(String),
-    /// The one rule that a client can break: an e-mail belongs to one user.
-    #[error("the e-mail address is taken")]
-    EmailTaken,
-    /// A newer binary has been here.
+    /// A newer binary has migrated it.
     #[error(
         "the database has schema {found}, and this hallpass knows schemas up to {known}; run the hallpass that made it, or a newer one"
     )]
@@ -38,184 +65,287 @@ pub enum StoreError {
         /// The newest this binary knows.
         known: i64,
     },
-    /// Not a database of ours, or a fault of ours.
+    /// It belongs to another program; nothing was written.
+    #[error("{0} holds tables of another program; name a database of its own for hallpass")]
+    Foreign(String),
+    /// It is damaged, or the fault is ours.
     #[error("the database refused: {0}")]
     Failed(String),
 }
 
-/// A user as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserRow {
-    /// The stable id.
-    pub id: Uuid,
-    /// Trimmed and in lower case.
-    pub email: String,
-    /// The name to show.
-    pub name: Option<String>,
-    /// Sorted.
-    pub roles: Vec<String>,
-    /// The stored hash; `None` cannot sign in by password.
-    pub password_hash: Option<String>,
-    /// When the user was disabled, if so.
-    pub disabled_at: Option<DateTime<Utc>>,
-    /// When the user was made.
-    pub created_at: DateTime<Utc>,
-    /// The last successful sign-in.
-    pub last_login_at: Option<DateTime<Utc>>,
-}
-
-/// A session about to begin.
+/// The database. Clones share its connections.
 #[derive(Debug, Clone)]
-pub struct NewSession {
-    /// The token's `sid`.
-    pub id: Uuid,
-    /// Whose it is.
-    pub user_id: Uuid,
-    /// The hash that the password was checked against: the session begins only if it still stands.
-    pub password_hash: String,
-    /// Now.
-    pub at: DateTime<Utc>,
-    /// When its first access token expires.
-    pub token_until: DateTime<Utc>,
-    /// The digest of its first refresh token.
-    pub refresh_digest: Digest,
-    /// Whether its refresh tokens travel in the cookie alone.
-    pub by_cookie: bool,
-    /// Who signs in.
-    pub client: Client,
+pub struct Store {
+    database: Database,
 }
 
-/// A password about to change, and the session that goes on with the new one.
-#[derive(Debug)]
-pub struct PasswordChange<'a> {
-    /// The hash that the current password was checked against: the change is made only if it still stands.
-    pub old_hash: Option<&'a str>,
-    /// The new password's hash.
-    pub new_hash: &'a str,
-    /// The only session that lives on; its `password_hash` is the new one.
-    pub session: &'a NewSession,
+#[derive(Debug, Clone)]
+enum Database {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::Pools),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Pool),
+    #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+    Never(std::convert::Infallible),
 }
 
-/// SHA-256 of a refresh token.
-pub type Digest = [u8; 32];
-
-/// How long a session may go on.
-#[derive(Debug, Clone, Copy)]
-pub struct Lifetimes {
-    /// Without a refresh.
-    pub idle: chrono::Duration,
-    /// In all.
-    pub absolute: chrono::Duration,
-    /// How long after its first use a refresh token still gets its successor.
-    pub grace: chrono::Duration,
+/// The outcome of a commit that failed.
+enum CommitError {
+    /// Nothing was written; the transaction can be run again.
+    Conflict,
+    /// Nothing was written, or nobody can tell.
+    Failed(StoreError),
 }
 
-/// How long things are kept that are of no use any more.
-#[derive(Debug, Clone, Copy)]
-pub struct Keep {
-    /// Sessions, beyond which only ended ones stay until their last token has expired.
-    pub sessions: Lifetimes,
-    /// How long after its expiry a token may still be accepted.
-    pub leeway: chrono::Duration,
-    /// Events.
-    pub events: chrono::Duration,
+impl Store {
+    /// Opens the database that the settings name and brings its schema up to date. A SQLite file is created where it is
+    /// missing, readable by its owner alone. Several processes may do so at once.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`] when a newer binary has migrated it, [`StoreError::Foreign`] when it belongs to
+    /// another program, [`StoreError::Unavailable`] when it cannot be reached.
+    pub async fn open(settings: &config::Database) -> Result<Self, StoreError> {
+        let database = match &settings.url {
+            #[cfg(feature = "sqlite")]
+            DatabaseUrl::Sqlite(path) => Database::Sqlite(sqlite::Pools::open(path).await?),
+            #[cfg(feature = "postgres")]
+            DatabaseUrl::Postgres(url) => Database::Postgres(postgres::Pool::open(url, settings).await?),
+            #[allow(unreachable_patterns, reason = "with both features every kind of URL is known")]
+            other => {
+                return Err(StoreError::Failed(format!(
+                    "this hallpass was built without support for {other}"
+                )));
+            }
+        };
+        Ok(Self { database })
+    }
+
+    /// Closes every connection. SQLite then folds its write-ahead log into the database.
+    pub async fn close(&self) {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(pools) => pools.close().await,
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => pool.close().await,
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Database::Never(never) => match *never {},
+        }
+    }
+
+    /// Checks that the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(async |connection| connection.query("select 1").execute().await.map(|_| ())).await
+    }
+
+    /// Waits until another server has told of a change, where the database can pass that on; for ever where not.
+    pub async fn notified(&self) {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => std::future::pending().await,
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => pool.notified().await,
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Database::Never(never) => match *never {},
+        }
+    }
+
+    /// Runs `work`, which only reads. It is run again where a connection was lost.
+    ///
+    /// # Errors
+    /// The error of `work`; [`StoreError::Unavailable`] when the database does not answer within [`PATIENCE`].
+    pub async fn read<T>(
+        &self,
+        mut work: impl AsyncFnMut(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        within_patience(async {
+            let mut retry = Retry::new();
+            loop {
+                let mut connection = match self.acquire().await {
+                    Ok(connection) => connection,
+                    Err((error, fault)) => {
+                        retry.or_fail::<StoreError>(fault, error).await?;
+                        continue;
+                    }
+                };
+                match work(&mut connection).await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => {
+                        let fault = connection.fault;
+                        self.release(connection);
+                        retry.or_fail::<StoreError>(fault, error).await?;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Runs `work` in one transaction and commits it. An error of `work` rolls it back. Where the database gave the
+    /// transaction up for the sake of another, or a connection was lost, it is run again from the start.
+    ///
+    /// # Errors
+    /// The error of `work`; [`StoreError::Unavailable`] when the database does not answer within [`PATIENCE`].
+    pub async fn write<T, E: From<StoreError>>(
+        &self,
+        mut work: impl AsyncFnMut(&mut Transaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        within_patience(async {
+            let mut retry = Retry::new();
+            loop {
+                let mut tx = match self.begin().await {
+                    Ok(tx) => tx,
+                    Err((error, fault)) => {
+                        retry.or_fail::<E>(fault, error).await?;
+                        continue;
+                    }
+                };
+                let value = match work(&mut tx).await {
+                    Ok(value) => value,
+                    Err(error) => {
+                        let fault = tx.fault;
+                        self.roll_back(tx).await;
+                        retry.or_fail::<E>(fault, error).await?;
+                        continue;
+                    }
+                };
+                let events = std::mem::take(&mut tx.events);
+                match self.commit(tx).await {
+                    Ok(()) => {
+                        events.iter().for_each(Event::log);
+                        return Ok(value);
+                    }
+                    Err(CommitError::Conflict) => {
+                        let error = StoreError::Unavailable("other transactions kept coming first".into());
+                        retry.or_fail::<E>(Fault::Conflict, error).await?;
+                    }
+                    Err(CommitError::Failed(error)) => return Err(error.into()),
+                }
+            }
+        })
+        .await
+    }
+
+    async fn acquire(&self) -> Result<Connection, (StoreError, Fault)> {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(pools) => pools.acquire().await.map_err(classify),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => pool.acquire().await.map_err(classify),
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Database::Never(never) => match *never {},
+        }
+    }
+
+    /// Gives a connection back on which a statement failed.
+    fn release(&self, connection: Connection) {
+        match connection.inner {
+            #[cfg(feature = "postgres")]
+            connection::Inner::Postgres(mut inner) if connection.fault == Fault::ConnectionLost => {
+                inner.close_on_drop();
+            }
+            _ => {}
+        }
+    }
+
+    async fn begin(&self) -> Result<Transaction, (StoreError, Fault)> {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(pools) => pools.begin().await.map_err(classify),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => pool.begin().await.map_err(classify),
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Database::Never(never) => match *never {},
+        }
+    }
+
+    async fn commit(&self, tx: Transaction) -> Result<(), CommitError> {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => sqlite::commit(tx).await,
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => pool.commit(tx).await,
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Database::Never(never) => match *never {},
+        }
+    }
+
+    async fn roll_back(&self, tx: Transaction) {
+        match &self.database {
+            // Dropping it is enough.
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => drop(tx),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => pool.roll_back(tx).await,
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Database::Never(never) => match *never {},
+        }
+    }
 }
 
-/// A refresh token, presented.
-#[derive(Debug)]
-pub struct Presented {
-    /// The session that it names.
-    pub session: Uuid,
-    /// Its digest.
-    pub digest: Digest,
-    /// The successor's, if it is the first time.
-    pub successor: Digest,
-    /// What that successor was made with.
-    pub salt: [u8; 32],
-    /// Whether it came in the cookie.
-    pub by_cookie: bool,
-    /// Now.
-    pub at: DateTime<Utc>,
-    /// When the access token expires that is handed out with the successor.
-    pub token_until: DateTime<Utc>,
-    /// Who presents it.
-    pub client: Client,
+/// When to run a transaction again.
+struct Retry {
+    wait: Duration,
 }
 
-/// What becomes of a refresh token that was presented.
-#[derive(Debug)]
-pub enum Rotation {
-    /// It has a successor, made with `salt`: the one presented, or that of its first use.
-    Successor {
-        /// Whose session it is.
-        user: Box<UserRow>,
-        /// What the successor is made with.
-        salt: [u8; 32],
-        /// When the session ends, unless it is refreshed.
-        expires_at: DateTime<Utc>,
-    },
-    /// It had been used before, and too long ago: its session has ended now.
-    Theft,
-    /// Its session has ended or never was, or its tokens travel another way. Nothing was written.
-    Refused,
+impl Retry {
+    fn new() -> Self {
+        Self { wait: RETRY_AFTER }
+    }
+
+    /// Waits a moment where `fault` is one that trying again may mend; fails with `error` otherwise.
+    async fn or_fail<E>(&mut self, fault: Fault, error: impl Into<E>) -> Result<(), E> {
+        if fault == Fault::None {
+            return Err(error.into());
+        }
+        tokio::time::sleep(self.wait).await;
+        self.wait = (2 * self.wait).min(MAX_RETRY_AFTER);
+        Ok(())
+    }
 }
 
-/// A session as its user sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRow {
-    /// The token's `sid`.
-    pub id: Uuid,
-    /// When it began.
-    pub created_at: DateTime<Utc>,
-    /// When it was last seen in use, or a minute before.
-    pub last_seen_at: DateTime<Utc>,
-    /// When it ends, unless it is refreshed.
-    pub expires_at: DateTime<Utc>,
-    /// Who signed in or refreshed it last.
-    pub client: Client,
+/// Gives `operation` the database's [`PATIENCE`] and no more.
+async fn within_patience<T, E: From<StoreError>>(
+    operation: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout_at(Instant::now() + PATIENCE, operation)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".into()).into()))
 }
 
-/// A signing key as stored, and how long its tokens may live.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRow {
-    /// The key, sealed.
-    pub sealed: SealedKey,
-    /// The longest lifetime of a token that it may have signed.
-    pub token_lifetime: chrono::Duration,
+/// Tells what an error of sqlx means: for the caller, and for trying again.
+fn classify(error: sqlx::Error) -> (StoreError, Fault) {
+    let text = error.to_string();
+    match &error {
+        // SQLite's own limit on waiting for a lock has passed, or its file is unusable: trying again at once is no help.
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::InvalidSavePointStatement => (StoreError::Unavailable(text), Fault::None),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+            (StoreError::Unavailable(text), Fault::ConnectionLost)
+        }
+        sqlx::Error::Database(cause) => {
+            let code = cause.code().unwrap_or_default();
+            #[cfg(feature = "postgres")]
+            if cause.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+                return postgres::classify(&code, text);
+            }
+            #[cfg(feature = "sqlite")]
+            if sqlite::is_unavailable(&code) {
+                return (StoreError::Unavailable(text), Fault::None);
+            }
+            let _ = code;
+            (StoreError::Failed(text), Fault::None)
+        }
+        _ => (StoreError::Failed(text), Fault::None),
+    }
 }
 
-/// A signing key to be stored.
-#[derive(Debug)]
-pub struct KeyAddition {
-    /// Keys that get other dates with it, sealed anew.
-    pub redated: Vec<SealedKey>,
-    /// The new key.
-    pub added: SealedKey,
-    /// What is recorded of it.
-    pub event: Event,
+fn time(millis: i64) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::from_timestamp_millis(millis)
+        .ok_or_else(|| StoreError::Failed(format!("{millis} is no time in milliseconds")))
 }
-
-/// An event as recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordedEvent {
-    /// Its place in the order of all.
-    pub number: i64,
-    /// What happened.
-    pub event: Event,
-    /// The user's address today; none for one who is deleted.
-    pub email: Option<String>,
-}
-
-/// Something that running servers must hear of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// The user's row changed or went.
-    User(Uuid),
-    /// The session ended; none of its tokens is good any more.
-    Session(Uuid),
-    /// Signing keys came or went.
-    Keys,
-}
-
-/// Which changes a reader has seen.
-pub type Seq = i64;

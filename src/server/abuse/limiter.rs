@@ -1,0 +1,364 @@
+//! The rate limiter: attempts are counted before any password is hashed, and delayed when many failed.
+//!
+//! Sign-ins have three counters, each with a limit of its own:
+//! - of an **account**, for addresses from which nobody has signed in to it: slow, and at most so many a day;
+//! - of a **known address** of an account, from which somebody has: the owner gets in, whatever strangers do;
+//! - of an **address**, over all accounts.
+//!
+//! Registrations are counted by address, so many an hour; refreshes by session, and failed ones by address.
+//!
+//! An attempt is counted first and taken back only by a success, so that one whose client went away stays counted. The
+//! counters go by what was typed, before the account is looked up, and so tell nothing of it. Accounts and addresses are
+//! kept as 18 bits of an HMAC: two that share a counter share its delays, which is rare, and the number of counters is
+//! bounded.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::hmac;
+use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
+
+use super::limit::{DAY, Limit, forget_times_after};
+use crate::server::config;
+use crate::server::error::Error;
+use crate::server::keys::vault::Vault;
+use crate::server::model::{AttemptCounter, CounterKey, KnownAddress};
+use crate::server::store::{Store, StoreError, Transaction};
+
+/// The bits of an HMAC that tell counters of one kind apart.
+const BITS: u32 = 18;
+
+/// How long an address keeps its record of success.
+const KNOWN_FOR: Duration = Duration::days(90);
+
+/// Counts attempts and decides how long to wait. Clones share what is in flight.
+#[derive(Clone)]
+pub struct RateLimiter {
+    store: Store,
+    settings: config::Throttle,
+    /// The passwords of one address that may wait for their hash.
+    share: usize,
+    key: hmac::Key,
+    in_flight: Arc<Mutex<HashMap<CounterKey, usize>>>,
+}
+
+/// The kinds of counters.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Account = 1,
+    Known = 2,
+    Address = 3,
+    Registration = 4,
+    Refresh = 5,
+    Session = 6,
+}
+
+/// An attempt that was let through. It is in flight until this is dropped, and counts as a failure until it
+/// [`succeeds`](Self::succeed).
+#[must_use = "an attempt that is dropped stays counted as a failure"]
+pub struct Attempt {
+    counted: Vec<CounterKey>,
+    address: KnownAddress,
+    _in_flight: [InFlight; 2],
+}
+
+/// The counters of a refresh, read and locked in the transaction that decides about it.
+#[derive(Debug)]
+pub struct RefreshCounters {
+    /// The session's and the address's, each with its value once this attempt is counted; none where limits are off.
+    counted: Vec<(CounterKey, AttemptCounter)>,
+}
+
+struct InFlight {
+    key: CounterKey,
+    all: Arc<Mutex<HashMap<CounterKey, usize>>>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.key);
+            }
+        }
+    }
+}
+
+impl RateLimiter {
+    /// A limiter for the installation of `vault`, with room for `queue` passwords that wait for their hash.
+    pub fn new(store: Store, settings: config::Throttle, queue: usize, vault: &Vault) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &*vault.derive("throttle"));
+        Self { store, settings, share: (queue / 4).max(1), key, in_flight: Arc::default() }
+    }
+
+    /// Counts an attempt that presents a password for `email` (trimmed, in lower case) from `address`, and lets it
+    /// through.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`] when it comes too early, [`Error::Unavailable`].
+    pub async fn begin_attempt(
+        &self,
+        email: &str,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Attempt, Error> {
+        let network = network(address);
+        let pair = KnownAddress(self.mac(Kind::Known, &[email.as_bytes(), &network]));
+        let account = self.counter(Kind::Account, &[email.as_bytes()]);
+        let from = self.counter(Kind::Address, &[&network]);
+        if !self.settings.on {
+            let in_flight = [self.enter(account, usize::MAX)?, self.enter(from, usize::MAX)?];
+            return Ok(Attempt { counted: vec![], address: pair, _in_flight: in_flight });
+        }
+        let in_flight =
+            [self.enter(account, self.settings.account_in_flight)?, self.enter(from, self.share)?];
+        let known = self.counter(Kind::Known, &[email.as_bytes(), &network]);
+        let counted = self
+            .store
+            .write(async |tx| {
+                let limits = if tx.is_known_address(&pair, now).await? {
+                    vec![(known, self.known_limit())]
+                } else {
+                    vec![(account, self.account_limit()), (from, self.address_limit())]
+                };
+                count(tx, &limits, now).await
+            })
+            .await??;
+        Ok(Attempt { counted, address: pair, _in_flight: in_flight })
+    }
+
+    /// Lets the strength of a password from `address` be estimated. That counts nothing, but takes a place in flight
+    /// until the result is dropped, so that nobody fills the queue with passwords to estimate.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`] when the address has its share of the queue already.
+    pub fn begin_estimate(&self, address: IpAddr) -> Result<impl Sized + use<>, Error> {
+        let share = if self.settings.on { self.share } else { usize::MAX };
+        self.enter(self.counter(Kind::Address, &[&network(address)]), share)
+    }
+
+    /// Counts a registration from `address`.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`] when it comes too early, [`Error::Unavailable`].
+    pub async fn count_registration(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
+        if self.settings.on {
+            let key = self.counter(Kind::Registration, &[&network(address)]);
+            let limits = [(key, self.hourly_limit(self.settings.registrations_per_hour))];
+            self.store.write(async |tx| count(tx, &limits, now).await).await??;
+        }
+        Ok(())
+    }
+
+    /// Reads the counters of a refresh by a token of `session` from `address`, in the transaction that decides about it.
+    /// A failed refresh counts for both; one that succeeds for the session alone, so that many people behind one address
+    /// do not stand in each other's way.
+    ///
+    /// # Errors
+    /// In the outer result [`StoreError`]; in the inner one [`Error::TooManyAttempts`].
+    pub async fn lock_refresh(
+        &self,
+        tx: &mut Transaction,
+        session: Uuid,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Result<RefreshCounters, Error>, StoreError> {
+        if !self.settings.on {
+            return Ok(Ok(RefreshCounters { counted: vec![] }));
+        }
+        let limit = self.hourly_limit(self.settings.refreshes_per_hour);
+        let limits = [
+            (self.counter(Kind::Session, &[session.as_bytes()]), limit),
+            (self.counter(Kind::Refresh, &[&network(address)]), limit),
+        ];
+        let counted = check(tx, &limits, now).await?;
+        Ok(counted.map(|counted| RefreshCounters { counted }).map_err(too_many))
+    }
+
+    /// Takes a place in flight.
+    fn enter(&self, key: CounterKey, most: usize) -> Result<InFlight, Error> {
+        let mut all = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(key).or_default();
+        if *count >= most {
+            return Err(Error::TooManyAttempts { retry_after_secs: 1 });
+        }
+        *count += 1;
+        Ok(InFlight { key, all: Arc::clone(&self.in_flight) })
+    }
+
+    fn mac(&self, kind: Kind, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&[kind as u8]);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut mac = [0; 32];
+        mac.copy_from_slice(context.sign().as_ref());
+        mac
+    }
+
+    fn counter(&self, kind: Kind, parts: &[&[u8]]) -> CounterKey {
+        let mac = self.mac(kind, parts);
+        let bits = u32::from_be_bytes([mac[0], mac[1], mac[2], mac[3]]) >> (32 - BITS);
+        CounterKey(((kind as i64) << BITS) | i64::from(bits))
+    }
+
+    fn account_limit(&self) -> Limit {
+        Limit {
+            free: self.settings.account_free,
+            first: Duration::seconds(30),
+            factor: 4,
+            longest: Duration::from_std(self.settings.max_delay).unwrap_or(DAY),
+            forgotten_after: DAY,
+            most: self.settings.account_per_day,
+            window: DAY,
+        }
+    }
+
+    fn known_limit(&self) -> Limit {
+        Limit {
+            free: self.settings.known_free,
+            first: Duration::seconds(1),
+            factor: 2,
+            ..self.account_limit()
+        }
+    }
+
+    fn address_limit(&self) -> Limit {
+        Limit {
+            free: self.settings.address_free,
+            first: Duration::seconds(1),
+            factor: 2,
+            forgotten_after: Duration::hours(1),
+            most: u32::MAX,
+            ..self.account_limit()
+        }
+    }
+
+    /// No more than so many, whatever their outcome.
+    fn hourly_limit(&self, most: u32) -> Limit {
+        Limit { free: u32::MAX, most, window: Duration::hours(1), ..self.account_limit() }
+    }
+}
+
+impl Attempt {
+    /// Takes the attempt back, because the password was right, and remembers the address.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written.
+    pub async fn succeed(&self, tx: &mut Transaction, now: DateTime<Utc>) -> Result<(), StoreError> {
+        tx.uncount(&self.counted).await?;
+        tx.remember_address(&self.address, now + KNOWN_FOR).await
+    }
+}
+
+impl RefreshCounters {
+    /// Stores that the refresh succeeded: it counts for the session alone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written.
+    pub async fn succeed(&self, tx: &mut Transaction) -> Result<(), StoreError> {
+        match self.counted.first() {
+            Some((key, counter)) => tx.put_counter(*key, counter).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stores that the refresh failed: it counts for the session and the address.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written.
+    pub async fn fail(&self, tx: &mut Transaction) -> Result<(), StoreError> {
+        put(tx, &self.counted).await
+    }
+}
+
+/// Reads and locks the counters of `limits`, and returns their values once an attempt at `now` is counted; or how long to
+/// wait.
+async fn check(
+    tx: &mut Transaction,
+    limits: &[(CounterKey, Limit)],
+    now: DateTime<Utc>,
+) -> Result<Result<Vec<(CounterKey, AttemptCounter)>, Duration>, StoreError> {
+    let keys: Vec<_> = limits.iter().map(|(key, _)| *key).collect();
+    let stored = tx.lock_counters(&keys).await?;
+    let mut counters = stored.clone();
+    counters.iter_mut().for_each(|counter| forget_times_after(counter, now));
+    let uncounted = counters.clone();
+    let waits = limits.iter().zip(&mut counters);
+    let longest = waits.filter_map(|((_, limit), counter)| limit.count(counter, now).err()).max();
+    let Some(wait) = longest else { return Ok(Ok(keys.into_iter().zip(counters).collect())) };
+    if uncounted != stored {
+        // The clock has stepped back. Without this, the client that waits as told would be told to wait again.
+        put(tx, &keys.into_iter().zip(uncounted).collect::<Vec<_>>()).await?;
+    }
+    Ok(Err(wait))
+}
+
+/// Counts an attempt at `now`, and returns the counters in which it was; or [`Error::TooManyAttempts`], and nothing was
+/// counted.
+async fn count(
+    tx: &mut Transaction,
+    limits: &[(CounterKey, Limit)],
+    now: DateTime<Utc>,
+) -> Result<Result<Vec<CounterKey>, Error>, StoreError> {
+    match check(tx, limits, now).await? {
+        Ok(counted) => {
+            put(tx, &counted).await?;
+            Ok(Ok(counted.into_iter().map(|(key, _)| key).collect()))
+        }
+        Err(wait) => Ok(Err(too_many(wait))),
+    }
+}
+
+async fn put(tx: &mut Transaction, counters: &[(CounterKey, AttemptCounter)]) -> Result<(), StoreError> {
+    for (key, counter) in counters {
+        tx.put_counter(*key, counter).await?;
+    }
+    Ok(())
+}
+
+/// The network that an address stands for: itself, or its /64, which one subscriber has whole (RFC 6177).
+fn network(address: IpAddr) -> Vec<u8> {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets()[..8].to_vec(),
+    }
+}
+
+/// The wait in whole seconds, rounded up, so that a client that obeys is not told to wait again.
+fn too_many(wait: Duration) -> Error {
+    let secs = u64::try_from((wait.num_milliseconds() + 999) / 1000).unwrap_or(1);
+    Error::TooManyAttempts { retry_after_secs: secs.max(1) }
+}
+
+impl std::fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RateLimiter").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt").field("counted", &self.counted).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_stands_for_its_network_and_a_mapped_one_for_its_ipv4() {
+        let network_of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:2:ffff::9"));
+        assert_ne!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:3::1"));
+        assert_eq!(network_of("::ffff:192.0.2.1"), network_of("192.0.2.1"));
+        assert_ne!(network_of("192.0.2.1"), network_of("192.0.2.2"));
+    }
+}

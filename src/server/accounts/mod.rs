@@ -1,0 +1,15 @@
+//! Accounts: what their owners do with them, and what the operator does.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `fields` | what an e-mail address, a name and a role may be |
+//! | `own` | registration, change of name and password, deletion, by the account's owner |
+//! | `admin` | users added, listed, disabled, enabled, imported and deleted by the operator |
+
+mod admin;
+mod fields;
+mod own;
+
+pub use admin::{ImportCounts, NewUser, UserAdmin};
+pub use fields::{MAX_EMAIL_BYTES, MAX_ROLES, parse_email, parse_name, parse_roles};
+pub use own::Accounts;

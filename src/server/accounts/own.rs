@@ -1,0 +1,257 @@
+//! What the owners of accounts do: register, rename, change the password, delete.
+
+use uuid::Uuid;
+
+use super::admin::NewUser;
+use crate::clock::Clock;
+use crate::guard::User;
+use crate::server::abuse::RateLimiter;
+use crate::server::credentials::{Hasher, Password, Strength};
+use crate::server::error::{Error, FieldErrors};
+use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
+use crate::server::sessions::{Sessions, Tokens};
+use crate::server::state::State;
+use crate::server::store::Store;
+use crate::token::Claims;
+
+/// The accounts of an installation, as their owners use them. Clones share one.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    pub(in crate::server) store: Store,
+    pub(in crate::server) clock: Clock,
+    pub(in crate::server) state: std::sync::Arc<State>,
+    pub(in crate::server) limiter: RateLimiter,
+    pub(in crate::server) hasher: Hasher,
+    pub(in crate::server) sessions: Sessions,
+    /// `registration.open`
+    pub(in crate::server) registration_is_open: bool,
+    /// `password.min_length`
+    pub(in crate::server) min_password_chars: usize,
+}
+
+impl Accounts {
+    /// Fails with [`Error::RegistrationClosed`] unless anybody may register.
+    ///
+    /// # Errors
+    /// [`Error::RegistrationClosed`].
+    pub fn check_registration_is_open(&self) -> Result<(), Error> {
+        if self.registration_is_open { Ok(()) } else { Err(Error::RegistrationClosed) }
+    }
+
+    /// Returns the shortest password, in characters.
+    pub fn min_password_chars(&self) -> usize {
+        self.min_password_chars
+    }
+
+    /// Estimates how good `password` would be for the user with this `email`.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`], [`Error::Overloaded`].
+    pub async fn estimate_strength(
+        &self,
+        password: &Password,
+        email: &str,
+        client: &Client,
+    ) -> Result<Strength, Error> {
+        let _in_flight = self.limiter.begin_estimate(client.counted_address())?;
+        Ok(self.hasher.estimate(password, email, self.min_password_chars).await?)
+    }
+
+    /// Refuses a new password that is among the common ones.
+    async fn check_uncommon(
+        &self,
+        field: &'static str,
+        password: &Password,
+        email: &str,
+    ) -> Result<(), Error> {
+        let strength = self.hasher.estimate(password, email, self.min_password_chars).await?;
+        match strength.reason {
+            None => Ok(()),
+            Some(reason) => Err(Error::ValidationFailed(FieldErrors::from([(field, vec![reason])]))),
+        }
+    }
+
+    /// Registers an account. `email`, `name` and the shape of `password` have been checked.
+    ///
+    /// # Errors
+    /// [`Error::RegistrationClosed`], [`Error::ValidationFailed`] for a common password, [`Error::TooManyAttempts`],
+    /// [`Error::EmailTaken`] (of two registrations at once, one succeeds), [`Error::Overloaded`], [`Error::Unavailable`].
+    pub async fn register(
+        &self,
+        email: String,
+        password: &Password,
+        name: Option<String>,
+        client: &Client,
+    ) -> Result<User, Error> {
+        self.check_registration_is_open()?;
+        self.limiter.count_registration(client.counted_address(), self.clock.now()).await?;
+        self.check_uncommon("password", password, &email).await?;
+        let hash = self.hasher.hash(password).await?;
+        let user = NewUser { email, name, roles: vec![], password_hash: Some(hash) };
+        let user = user.into_record(self.clock.now());
+        let event = Event::new(EventKind::UserAdded, user.created_at).user(user.id).by(client);
+        self.store
+            .write(async |tx| {
+                if tx.insert_user(&user).await? == 0 {
+                    return Err(Error::EmailTaken);
+                }
+                Ok(tx.record(event.clone()).await?)
+            })
+            .await?;
+        Ok(user.into())
+    }
+
+    /// Gives the user another name and returns the user as changed.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; [`Error::UserGone`] when the user was deleted meanwhile.
+    pub async fn rename(&self, id: Uuid, name: &str, client: &Client) -> Result<User, Error> {
+        let event = Event::new(EventKind::UserRenamed, self.clock.now()).user(id).by(client);
+        let user = self
+            .store
+            .write(async |tx| {
+                let user = tx.lock_user(id).await?.ok_or(Error::UserGone)?;
+                tx.set_name(id, Some(name)).await?;
+                tx.note_change(Change::User(id), event.at).await?;
+                tx.record(event.clone()).await?;
+                Ok::<_, Error>(UserRecord { name: Some(name.to_owned()), ..user })
+            })
+            .await?;
+        self.state.sync_changes().await?;
+        Ok(user.into())
+    }
+
+    /// Gives the user another password, ends every session and begins a new one, in one transaction. The new session is
+    /// by cookie if the session of this request is.
+    ///
+    /// # Errors
+    /// [`Error::ValidationFailed`] for a common password; [`Error::PasswordWrong`] when `current` is not the password;
+    /// [`Error::TooManyAttempts`], [`Error::Overloaded`], [`Error::Unavailable`]; [`Error::UserGone`] when the user was
+    /// deleted or disabled meanwhile.
+    pub async fn change_password(
+        &self,
+        id: Uuid,
+        claims: &Claims,
+        current: &Password,
+        new: &Password,
+        client: &Client,
+    ) -> Result<Tokens, Error> {
+        let in_flight = self.limiter.begin_estimate(client.counted_address())?;
+        self.check_uncommon("new_password", new, claims.email.as_deref().unwrap_or_default()).await?;
+        drop(in_flight);
+        let mut user = self.confirm(id, current, client).await?;
+        let by_cookie = self.sessions.is_by_cookie(claims).await?;
+        let hash = self.hasher.hash(new).await?;
+        loop {
+            let prepared = self.sessions.prepare(id, client, by_cookie)?;
+            let session = &prepared.session;
+            let event =
+                Event::new(EventKind::PasswordChanged, session.at).user(id).session(session.id).by(client);
+            let is_changed = self
+                .store
+                .write(async |tx| {
+                    if !is_unchanged(tx.lock_user(id).await?, &user) {
+                        return Ok(false);
+                    }
+                    tx.set_password_hash(id, &hash).await?;
+                    tx.end_sessions_of(id, event.at).await?;
+                    tx.insert_session(session).await?;
+                    tx.note_change(Change::User(id), event.at).await?;
+                    tx.record(event.clone()).await?;
+                    Ok::<_, Error>(true)
+                })
+                .await?;
+            if is_changed {
+                return self.sessions.tokens(user, prepared).await;
+            }
+            user = self.confirm_again(user, current).await?;
+        }
+    }
+
+    /// Deletes the user of this request and every session. Tells whether the session of this request was by cookie.
+    ///
+    /// # Errors
+    /// As for [`change_password`](Self::change_password).
+    pub async fn delete(
+        &self,
+        id: Uuid,
+        claims: &Claims,
+        password: &Password,
+        client: &Client,
+    ) -> Result<bool, Error> {
+        let mut user = self.confirm(id, password, client).await?;
+        let by_cookie = self.sessions.is_by_cookie(claims).await?;
+        let event = Event::new(EventKind::UserDeleted, self.clock.now()).user(id).by(client);
+        loop {
+            let is_deleted = self
+                .store
+                .write(async |tx| {
+                    if !is_unchanged(tx.lock_user(id).await?, &user) {
+                        return Ok(false);
+                    }
+                    tx.end_sessions_of(id, event.at).await?;
+                    tx.delete_user(id).await?;
+                    tx.note_change(Change::User(id), event.at).await?;
+                    tx.record(event.clone()).await?;
+                    Ok::<_, Error>(true)
+                })
+                .await?;
+            if is_deleted {
+                self.state.sync_changes().await?;
+                return Ok(by_cookie);
+            }
+            user = self.confirm_again(user, password).await?;
+        }
+    }
+
+    /// Returns the user, whose password has just been typed once more; limited like a sign-in.
+    async fn confirm(&self, id: Uuid, password: &Password, client: &Client) -> Result<UserRecord, Error> {
+        let user = self.store.read(async |connection| connection.user(id).await).await?;
+        let user = user.filter(UserRecord::is_enabled).ok_or(Error::UserGone)?;
+        let now = self.clock.now();
+        let attempt = self.limiter.begin_attempt(&user.email, client.counted_address(), now).await?;
+        if !self.hasher.verify(password, user.password_hash.as_deref()).await? {
+            let event = Event::new(EventKind::SignInFailed, now).user(id).by(client);
+            self.store.write(async |tx| tx.record(event.clone()).await).await?;
+            return Err(Error::PasswordWrong);
+        }
+        self.store.write(async |tx| attempt.succeed(tx, self.clock.now()).await).await?;
+        Ok(user)
+    }
+
+    /// Returns the user, whose stored hash is another by now. It may be of the same password, since a sign-in may have
+    /// brought it up to the policy's cost meanwhile.
+    async fn confirm_again(&self, user: UserRecord, password: &Password) -> Result<UserRecord, Error> {
+        let now = self.store.read(async |connection| connection.user(user.id).await).await?;
+        let now = now.filter(|now| now.is_enabled() && now.password_hash != user.password_hash);
+        let now = now.ok_or(Error::UserGone)?;
+        if !self.hasher.verify(password, now.password_hash.as_deref()).await? {
+            return Err(Error::UserGone);
+        }
+        Ok(now)
+    }
+}
+
+/// Tells whether the user is still there, enabled and has the password that was confirmed.
+fn is_unchanged(now: Option<UserRecord>, confirmed: &UserRecord) -> bool {
+    now.is_some_and(|now| now.is_enabled() && now.password_hash == confirmed.password_hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+
+    #[test]
+    fn a_confirmation_holds_only_for_an_enabled_user_with_the_same_password_hash() {
+        let user = NewUser { password_hash: Some("the hash".into()), ..NewUser::default() };
+        let user = user.into_record(Utc::now());
+        assert!(is_unchanged(Some(user.clone()), &user));
+        assert!(!is_unchanged(None, &user), "deleted");
+        let other = UserRecord { password_hash: Some("another".into()), ..user.clone() };
+        assert!(!is_unchanged(Some(other), &user), "another password");
+        let disabled = UserRecord { disabled_at: Some(Utc::now()), ..user.clone() };
+        assert!(!is_unchanged(Some(disabled), &user), "disabled");
+    }
+}

@@ -1,0 +1,324 @@
+//! `AuthServer`: one installation at work. It puts the parts together; each rule takes what it needs.
+
+use std::sync::Arc;
+
+use actix_cors::Cors;
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::middleware::Condition;
+use actix_web::web::ServiceConfig;
+
+use super::abuse::RateLimiter;
+use super::accounts::{Accounts, UserAdmin};
+use super::config::{Settings, seconds};
+use super::credentials::Hasher;
+use super::http::{self, Context, X_HALLPASS};
+use super::keys::vault::Vault;
+use super::keys::{KeysError, SigningKeys, rotation};
+use super::model::{Lifetimes, Retention};
+use super::sessions::{AccessTokens, Parts, RefreshTokens, Sessions};
+use super::state::{ServerKeys, State};
+use super::store::{Store, StoreError};
+use crate::clock::Clock;
+use crate::guard::{Guard, GuardError};
+use crate::http::{Envelope, X_REQUEST_ID};
+use crate::token::{Algorithm, JwkSet};
+
+/// How long a browser may remember the answer to a preflight.
+const CORS_MAX_AGE_SECS: usize = 3_600;
+
+/// One installation at work. Clones share it.
+#[derive(Clone)]
+pub struct AuthServer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    store: Store,
+    vault: Arc<Vault>,
+    clock: Clock,
+    state: Arc<State>,
+    keys: Arc<SigningKeys>,
+    server_keys: Arc<ServerKeys>,
+    hasher: Hasher,
+    limiter: RateLimiter,
+    sessions: Sessions,
+    accounts: Accounts,
+    lifetimes: Lifetimes,
+    issuer: String,
+    guard: Guard,
+}
+
+/// An error that keeps a server from opening.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signing keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The settings contradict each other.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The threads for password hashing cannot be started.
+    #[error("the threads for password hashing cannot be started: {0}")]
+    Hasher(std::io::Error),
+}
+
+impl AuthServer {
+    /// Opens the server of the installation in `store`, whose keys `vault` unseals.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a server whose keys do not all unseal does not open.
+    pub async fn open(
+        settings: Settings,
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let leeway = seconds(settings.token.leeway);
+        let token_lifetime = seconds(settings.token.lifetime);
+        let vault = Arc::new(vault);
+        // The position first: a change made meanwhile is then applied once too often rather than never.
+        let position = store.read(async |connection| connection.position().await).await?;
+        let stored_keys = store.read(async |connection| connection.signing_keys().await).await?;
+        if stored_keys.iter().any(|key| key.token_lifetime < token_lifetime) {
+            store.write(async |tx| tx.raise_token_lifetime(token_lifetime).await).await?;
+        }
+        let keys = Arc::new(SigningKeys::open(Arc::clone(&vault), &stored_keys)?);
+        let reason = rotation::Reason::Requested { trust_clock: false };
+        if let Err(error) = rotation::plan(&stored_keys, &settings, clock.now(), reason) {
+            log::warn!("{error}");
+        }
+        let state = Arc::new(
+            State::load(
+                store.clone(),
+                clock.clone(),
+                position,
+                Arc::clone(&keys),
+                seconds(settings.database.stale_after),
+                leeway,
+            )
+            .await?,
+        );
+        let server_keys = Arc::new(ServerKeys::new(Arc::clone(&state), Arc::clone(&keys)));
+
+        let issuer = settings.token.issuer.clone().unwrap_or_else(|| format!("urn:uuid:{}", vault.id()));
+        let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
+        let checked_by = Arc::clone(&state);
+        let guard = Guard::builder()
+            .keys(Arc::new(Arc::clone(&server_keys)))
+            .issuer(&issuer)
+            .audience(&audience)
+            .leeway(leeway)
+            .realm(&settings.token.realm)
+            .accept_bare(settings.token.accept_bare)
+            .still_good(move |claims| checked_by.check_claims(claims))
+            .clock(clock.clone())
+            .users(Arc::clone(state.users()))
+            .build()?;
+
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
+            .map_err(OpenError::Hasher)?;
+        let limiter =
+            RateLimiter::new(store.clone(), settings.throttle.clone(), settings.password.queue, &vault);
+        let lifetimes = Lifetimes {
+            idle: seconds(settings.session.idle_lifetime),
+            absolute: seconds(settings.session.refresh_lifetime),
+            grace: seconds(settings.session.reuse_grace),
+        };
+        let sessions = Sessions::new(Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            state: Arc::clone(&state),
+            access_tokens: AccessTokens::new(issuer.clone(), audience, token_lifetime, Arc::clone(&keys)),
+            refresh_tokens: RefreshTokens::new(&vault),
+            lifetimes,
+            limiter: limiter.clone(),
+            hasher: hasher.clone(),
+        });
+        let accounts = Accounts {
+            store: store.clone(),
+            clock: clock.clone(),
+            state: Arc::clone(&state),
+            limiter: limiter.clone(),
+            hasher: hasher.clone(),
+            sessions: sessions.clone(),
+            registration_is_open: settings.registration.open,
+            min_password_chars: settings.password.min_length,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                settings,
+                store,
+                vault,
+                clock,
+                state,
+                keys,
+                server_keys,
+                hasher,
+                limiter,
+                sessions,
+                accounts,
+                lifetimes,
+                issuer,
+                guard,
+            }),
+        })
+    }
+
+    /// Registers every route except the console's:
+    /// `App::new().wrap(server.cors()).wrap(server.envelope()).configure(server.configure())`.
+    pub fn configure(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let context = Context {
+            guard: self.inner.guard.clone(),
+            accounts: self.inner.accounts.clone(),
+            sessions: self.inner.sessions.clone(),
+            keys: Arc::clone(&self.inner.keys),
+            server_keys: Arc::clone(&self.inner.server_keys),
+            store: self.inner.store.clone(),
+            clock: self.inner.clock.clone(),
+            settings: self.inner.settings.server.clone(),
+        };
+        move |config| http::configure(config, &context)
+    }
+
+    /// Registers the console at `/`, unless `server.console` is off.
+    pub fn console(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let is_on = self.inner.settings.server.console;
+        move |config| {
+            if is_on {
+                http::routes::console::configure(config);
+            }
+        }
+    }
+
+    /// Returns the middleware that gives every failure of the app the contract's shape.
+    pub fn envelope(&self) -> Envelope {
+        Envelope::default()
+            .max_body_bytes(self.inner.settings.server.max_body_bytes)
+            .challenge(self.inner.guard.challenge())
+    }
+
+    /// Returns the middleware that answers browsers of the origins in `server.cors_origins`. It goes inside
+    /// [`envelope`](Self::envelope).
+    pub fn cors(&self) -> Condition<Cors> {
+        let origins = &self.inner.settings.server.cors_origins;
+        let mut cors = Cors::default()
+            .allowed_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+            .allowed_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID, X_HALLPASS])
+            .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, DATE])
+            .max_age(CORS_MAX_AGE_SECS);
+        // Any origin, or cookies; never both.
+        if origins == &["*"] {
+            cors = cors.allow_any_origin().send_wildcard();
+        } else {
+            cors =
+                origins.iter().fold(cors.supports_credentials(), |cors, origin| cors.allowed_origin(origin));
+        }
+        Condition::new(!origins.is_empty(), cors)
+    }
+
+    /// Returns the guard that accepts this server's tokens, for an app's own handlers.
+    pub fn guard(&self) -> &Guard {
+        &self.inner.guard
+    }
+
+    /// Returns the settings it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Returns the database.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Returns the accounts, as the operator sees them.
+    pub fn users(&self) -> UserAdmin {
+        UserAdmin::new(self.inner.store.clone(), self.inner.clock.clone())
+    }
+
+    /// Returns the password-hashing service.
+    pub fn hasher(&self) -> &Hasher {
+        &self.inner.hasher
+    }
+
+    /// Returns the rate limiter.
+    pub fn limiter(&self) -> &RateLimiter {
+        &self.inner.limiter
+    }
+
+    /// Returns its clock.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Returns the public keys that verify its tokens (RFC 7517); none under HS256.
+    pub fn jwks(&self) -> JwkSet {
+        self.inner.keys.jwks()
+    }
+
+    /// Returns the `iss` of its tokens.
+    pub fn issuer(&self) -> &str {
+        &self.inner.issuer
+    }
+
+    /// Returns the algorithm that it signs with now.
+    pub fn signing_algorithm(&self) -> Option<Algorithm> {
+        self.inner.keys.signer(self.inner.clock.now()).map(|key| key.algorithm())
+    }
+
+    /// Applies all changes committed before this call.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub async fn sync_changes(&self) -> Result<(), StoreError> {
+        self.inner.state.sync_changes().await
+    }
+
+    /// Deletes what has expired, in memory and in the database, and writes the last uses of sessions.
+    ///
+    /// # Errors
+    /// [`KeysError`] when the database cannot be used or a key does not unseal.
+    pub async fn delete_expired(&self) -> Result<(), KeysError> {
+        let Inner { state, store, vault, settings, lifetimes, clock, .. } = &*self.inner;
+        state.forget_expired();
+        state.write_last_seen().await?;
+        let retention = Retention {
+            sessions: *lifetimes,
+            leeway: seconds(settings.token.leeway),
+            events: seconds(settings.events.keep),
+        };
+        let now = clock.now();
+        store.delete_expired(now, &retention).await?;
+        rotation::remove_expired(store, vault, now, retention.leeway).await
+    }
+
+    /// Writes the last uses of sessions to the database.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written.
+    pub async fn write_last_seen(&self) -> Result<(), StoreError> {
+        self.inner.state.write_last_seen().await
+    }
+
+    /// Makes a new signing key when the newest is as old as `key.rotate_every_days` says. Of several servers, one does.
+    ///
+    /// # Errors
+    /// [`KeysError`]; see [`rotation::plan`].
+    pub async fn rotate_by_age(&self) -> Result<(), KeysError> {
+        let Inner { settings, store, vault, clock, .. } = &*self.inner;
+        rotation::rotate_by_age(store, vault, settings, clock).await
+    }
+}
+
+impl std::fmt::Debug for AuthServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthServer").field("vault", &self.inner.vault.id()).finish_non_exhaustive()
+    }
+}

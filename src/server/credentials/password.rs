@@ -1,0 +1,178 @@
+//! A password and its stored hash.
+//!
+//! A stored hash of ours is `$hallpass$1` followed by bcrypt's own string, computed over
+//! base64(HMAC-SHA-384(domain, password)): 64 characters, so that every byte of a password of any length counts, NUL bytes
+//! too, although bcrypt itself reads at most 72 bytes and stops at NUL. The prefix tells such a hash apart from a plain
+//! `$2b$` one.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
+
+use super::HashError;
+use super::foreign::Foreign;
+
+/// The longest password, in characters.
+pub const MAX_CHARS: usize = 256;
+
+/// Keeps this use of HMAC apart from every other. It is public.
+const DOMAIN: &[u8] = b"hallpass password v1";
+
+const PREFIX: &str = "$hallpass$1";
+
+/// A bcrypt hash of a higher cost is not computed: at 31 one takes days.
+const MAX_COST: u32 = 18;
+
+/// A password as typed. It is wiped when dropped, and no `Debug` shows it.
+#[derive(Clone)]
+pub struct Password(SecretString);
+
+impl Password {
+    /// Returns the characters, for the rules and the hash alone.
+    pub(super) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<SecretString> for Password {
+    fn from(typed: SecretString) -> Self {
+        Self(typed)
+    }
+}
+
+/// The empty password, which nobody has.
+impl Default for Password {
+    fn default() -> Self {
+        Self::from("")
+    }
+}
+
+impl From<&str> for Password {
+    fn from(typed: &str) -> Self {
+        Self(SecretString::from(typed))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Typed;
+
+        impl Visitor<'_> for Typed {
+            type Value = Password;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            // Copied once, into a block of exactly its size.
+            fn visit_str<E: serde::de::Error>(self, typed: &str) -> Result<Password, E> {
+                Ok(typed.into())
+            }
+        }
+
+        deserializer.deserialize_str(Typed)
+    }
+}
+
+/// Returns the text that bcrypt gets instead of the password.
+fn digest(password: &Password) -> Zeroizing<String> {
+    let key = hmac::Key::new(hmac::HMAC_SHA384, DOMAIN);
+    let tag = hmac::sign(&key, password.expose().as_bytes());
+    Zeroizing::new(STANDARD_NO_PAD.encode(tag.as_ref()))
+}
+
+/// Computes the string to store for `password`.
+pub(super) fn hash(password: &Password, cost: u32) -> Result<String, HashError> {
+    bcrypt::hash(&**digest(password), cost)
+        .map(|hash| format!("{PREFIX}{hash}"))
+        .map_err(|error| HashError::Failed(error.to_string()))
+}
+
+/// Tells whether `password` is the one behind `stored`.
+pub(super) fn verify(password: &Password, stored: &str) -> Result<bool, HashError> {
+    match stored.strip_prefix(PREFIX) {
+        Some(_) if cost_of(stored).is_none_or(|cost| cost > MAX_COST) => Err(HashError::UnknownHash),
+        Some(ours) => bcrypt::verify(&**digest(password), ours).map_err(|_| HashError::UnknownHash),
+        None => Foreign::parse(stored)
+            .map(|foreign| foreign.verify(password.expose()))
+            .map_err(|_| HashError::UnknownHash),
+    }
+}
+
+/// Checks that `stored` is a hash that this binary takes: one of ours, or of a known kind from elsewhere, at a
+/// cost that may be obeyed.
+///
+/// # Errors
+/// The reason.
+pub fn check_stored(stored: &str) -> Result<(), &'static str> {
+    match cost_of(stored) {
+        Some(4..=MAX_COST) => Ok(()),
+        Some(_) => Err("asks for more work than is accepted"),
+        None => Foreign::parse(stored).map(|_| ()),
+    }
+}
+
+/// Returns the cost of a hash of ours.
+pub(super) fn cost_of(stored: &str) -> Option<u32> {
+    let parts: bcrypt::HashParts = stored.strip_prefix(PREFIX)?.parse().ok()?;
+    Some(parts.get_cost())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_a_password_counts() {
+        let long = "x".repeat(72);
+        let pairs = [
+            (format!("{long}one"), format!("{long}two")),
+            ("a".to_owned(), "a\0a".to_owned()),
+            ("a\0b".to_owned(), "a\0c".to_owned()),
+            ("pässwörd".to_owned(), "password".to_owned()),
+            ("é".to_owned(), "e\u{301}".to_owned()),
+            ("word ".to_owned(), "word".to_owned()),
+            ("Word".to_owned(), "word".to_owned()),
+        ];
+        for (one, other) in pairs {
+            let stored = hash(&one.as_str().into(), 4).unwrap();
+            assert_eq!(verify(&one.as_str().into(), &stored), Ok(true), "{one:?}");
+            assert_eq!(verify(&other.as_str().into(), &stored), Ok(false), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_hash_is_recognisable_as_ours_and_salted() {
+        let (one, two) = (hash(&"same".into(), 4).unwrap(), hash(&"same".into(), 4).unwrap());
+        assert!(one.starts_with("$hallpass$1$2b$04$"), "{one}");
+        assert_ne!(one, two);
+        assert_eq!(cost_of(&one), Some(4));
+    }
+
+    #[test]
+    fn a_hash_that_is_not_ours_or_too_dear_is_refused_without_being_computed() {
+        let dear = hash(&"x".into(), 4).unwrap().replace("$04$", "$31$");
+        for stored in ["", "plain", "$hallpass$1", "$hallpass$1$2b$é", &dear] {
+            assert_eq!(verify(&"x".into(), stored), Err(HashError::UnknownHash), "{stored}");
+        }
+    }
+
+    #[test]
+    fn a_password_never_shows_itself() {
+        let password: Password = serde_json::from_str("\"open sesame\"").unwrap();
+        assert_eq!(format!("{password:?}"), "Password(…)");
+        assert_eq!(password.expose(), "open sesame");
+    }
+}

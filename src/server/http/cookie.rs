@@ -1,0 +1,33 @@
+//! The cookie in which a browser keeps its refresh token, out of reach of every script (RFC 6265).
+
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header::HeaderValue;
+
+use crate::server::sessions::Refresh;
+
+/// Its name. Browsers take a cookie of this prefix only with `Secure`, and only over HTTPS or on the loopback.
+pub const NAME: &str = "__Secure-hallpass";
+
+/// The value of the `Set-Cookie` that brings `refresh` to the browser.
+pub fn carrying(refresh: &Refresh) -> HeaderValue {
+    value(refresh.token.to_text().as_str(), refresh.expires_in.num_seconds())
+}
+
+/// The value of the `Set-Cookie` that takes the cookie away.
+pub fn cleared() -> HeaderValue {
+    value("", 0)
+}
+
+fn value(token: &str, max_age_secs: i64) -> HeaderValue {
+    let cookie = Cookie::build(NAME, token)
+        .http_only(true)
+        .secure(true)
+        .same_site(SameSite::Strict)
+        .path("/auth")
+        .max_age(Duration::seconds(max_age_secs))
+        .finish();
+    let mut value = HeaderValue::from_str(&cookie.to_string()).expect("a refresh token is header characters");
+    value.set_sensitive(true);
+    value
+}

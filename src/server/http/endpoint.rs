@@ -1,0 +1,32 @@
+//! A path and its methods.
+
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
+
+/// Registers a path, with and without its trailing slash, and its methods. HEAD works where GET does, OPTIONS answers 204,
+/// every other method 405, both with `Allow` (RFC 9110 §9.3.7, §15.5.6).
+pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Route)>) -> Resource {
+    let path = path.trim_end_matches('/');
+    let mut resource = web::resource([path.to_owned(), format!("{path}/")]);
+    let mut allow = Vec::new();
+    for (method, route) in methods {
+        allow.push(method.to_string());
+        resource = resource.route(if method == Method::GET {
+            allow.push(Method::HEAD.to_string());
+            route.guard(guard::Any(guard::Get()).or(guard::Head()))
+        } else {
+            route.guard(guard::Method(method))
+        });
+    }
+    allow.push(Method::OPTIONS.to_string());
+    let allow = HeaderValue::from_str(&allow.join(", ")).expect("method names are header characters");
+    resource.default_service(web::to(move |request: HttpRequest| {
+        let mut response = match *request.method() {
+            Method::OPTIONS => HttpResponse::NoContent().finish(),
+            _ => HttpResponse::MethodNotAllowed().finish(),
+        };
+        response.headers_mut().insert(ALLOW, allow.clone());
+        std::future::ready(response)
+    }))
+}

@@ -1,0 +1,145 @@
+//! Every failure of the server's routes, as the contract's JSON. The one error type of all handlers, and the only mapping
+//! from errors to answers.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+
+use super::cookie;
+use crate::guard::{Guard, Refusal};
+use crate::http::{Failure, UNAUTHORIZED_MESSAGE};
+use crate::server::error::Error;
+use crate::server::store::StoreError;
+
+/// The reason why a route did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The body is not the JSON object that the route takes; the text says what is wrong with it.
+    #[error("malformed JSON: {0}")]
+    JsonMalformed(String),
+    /// The body is not sent as `application/json`.
+    #[error("unsupported media type")]
+    UnsupportedMediaType,
+    /// The body is over `server.max_body_bytes`.
+    #[error("body too large")]
+    BodyTooLarge,
+    /// The cookie came without the header that only a page of ours sends.
+    #[error("the cookie came without its proof header")]
+    CsrfRejected,
+    /// The request contradicts itself; the text says how.
+    #[error("request invalid: {0}")]
+    RequestInvalid(&'static str),
+    /// The user of a token that was valid a moment ago is gone; with the challenge of a revoked token.
+    #[error("the user is gone")]
+    UserGone(HeaderValue),
+    /// A rule refused the request.
+    #[error(transparent)]
+    Rule(#[from] Error),
+}
+
+/// A hash takes a fraction of a second, so a full queue has moved on by then.
+const OVERLOADED_RETRY_SECS: u64 = 2;
+
+impl ApiError {
+    /// Returns the answer to `error` for a caller whom `guard` let in: a user who is gone by now gets the guard's own
+    /// answer to a revoked token.
+    pub(super) fn behind(guard: &Guard) -> impl FnOnce(Error) -> Self + use<'_> {
+        |error| match error {
+            Error::UserGone => {
+                Self::UserGone(guard.challenge_of(Refusal::TokenRevoked).unwrap_or_else(|| guard.challenge()))
+            }
+            other => Self::Rule(other),
+        }
+    }
+
+    /// Returns the failure as the client sees it. The envelope adds the challenge to a 401 that has none.
+    pub(crate) fn failure(&self) -> Failure {
+        match self {
+            Self::JsonMalformed(reason) => Failure::new(
+                StatusCode::BAD_REQUEST,
+                "json_malformed",
+                format!("the body is not acceptable: {reason}"),
+            ),
+            Self::UnsupportedMediaType => Failure::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::BodyTooLarge => Failure::of_status(StatusCode::PAYLOAD_TOO_LARGE),
+            Self::CsrfRejected => Failure::new(
+                StatusCode::FORBIDDEN,
+                "csrf_rejected",
+                "a request by cookie must carry the header X-Hallpass: 1",
+            ),
+            Self::RequestInvalid(reason) => Failure::new(StatusCode::BAD_REQUEST, "request_invalid", *reason),
+            Self::UserGone(challenge) => {
+                unauthorized("token_revoked").with_header(WWW_AUTHENTICATE, challenge.clone())
+            }
+            Self::Rule(error) => rule(error),
+        }
+    }
+}
+
+fn unauthorized(error: &'static str) -> Failure {
+    Failure::new(StatusCode::UNAUTHORIZED, error, UNAUTHORIZED_MESSAGE)
+}
+
+fn rule(error: &Error) -> Failure {
+    match error {
+        Error::ValidationFailed(fields) => Failure::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "validation_failed",
+            "a field is missing or not acceptable; fields says which",
+        )
+        .with_fields(fields.clone()),
+        Error::CredentialsInvalid => unauthorized("credentials_invalid"),
+        Error::UserGone => unauthorized("token_revoked"),
+        Error::RefreshInvalid { session_ended: false } => unauthorized("refresh_invalid"),
+        Error::RefreshInvalid { session_ended: true } => {
+            unauthorized("refresh_invalid").with_header(SET_COOKIE, cookie::cleared())
+        }
+        Error::NotFound => Failure::of_status(StatusCode::NOT_FOUND),
+        Error::PasswordWrong => {
+            Failure::new(StatusCode::FORBIDDEN, "password_wrong", "the password is wrong")
+        }
+        Error::RegistrationClosed => Failure::new(
+            StatusCode::FORBIDDEN,
+            "registration_closed",
+            "this server takes no registrations; ask its operator for an account",
+        ),
+        Error::EmailTaken => Failure::new(
+            StatusCode::CONFLICT,
+            "email_taken",
+            "the e-mail address belongs to an account already",
+        ),
+        Error::TooManyAttempts { retry_after_secs } => {
+            Failure::of_status(StatusCode::TOO_MANY_REQUESTS).with_retry_after(*retry_after_secs)
+        }
+        Error::Overloaded => Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too many sign-ins at once; try again after the seconds in Retry-After",
+        )
+        .with_retry_after(OVERLOADED_RETRY_SECS),
+        Error::Unavailable(_) => Failure::of_status(StatusCode::SERVICE_UNAVAILABLE),
+        Error::Internal(_) => Failure::of_status(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.failure().status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Rule(Error::Unavailable(_) | Error::Internal(_)) => log::error!("{self}"),
+            Self::Rule(Error::Overloaded) => log::warn!("{self}"),
+            _ => log::debug!("request refused: {self}"),
+        }
+        self.failure().response()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Rule(error.into())
+    }
+}

@@ -1,0 +1,54 @@
+//! The fields of a request.
+
+use crate::server::accounts;
+use crate::server::credentials::{Password, check_presented, check_shape};
+use crate::server::error::{Error, FieldErrors};
+
+/// Checks the fields of a request one by one and collects what is wrong with them, so that it is told all at once.
+#[derive(Default)]
+pub(crate) struct Checked(FieldErrors);
+
+impl Checked {
+    /// Takes a field's value. An error is collected, and the value is empty until [`verdict`](Self::verdict) refuses the
+    /// request.
+    fn take<T: Default>(&mut self, field: &'static str, check: Result<T, String>) -> T {
+        check.unwrap_or_else(|reason| {
+            self.0.entry(field).or_default().push(reason);
+            T::default()
+        })
+    }
+
+    pub(crate) fn email(&mut self, given: Option<String>) -> String {
+        self.take("email", accounts::parse_email(given.as_deref().unwrap_or_default()))
+    }
+
+    pub(crate) fn name(&mut self, given: Option<String>) -> String {
+        let name = given.ok_or_else(|| "is required".to_owned());
+        self.take("name", name.and_then(|name| accounts::parse_name(&name)))
+    }
+
+    /// Takes a password that somebody claims to have.
+    pub(crate) fn presented(&mut self, field: &'static str, given: Option<Password>) -> Password {
+        let password = given.unwrap_or_default();
+        self.take(field, check_presented(&password).map(|()| password))
+    }
+
+    /// Takes a new password for the user with this `email`. Whether it is common is checked later, since that takes time.
+    pub(crate) fn new_password(
+        &mut self,
+        field: &'static str,
+        given: Option<Password>,
+        email: &str,
+        min_chars: usize,
+    ) -> Password {
+        let password = given.unwrap_or_default();
+        let verdict = check_shape(&password, email, min_chars);
+        self.take(field, verdict.map(|()| password))
+    }
+
+    /// # Errors
+    /// [`Error::ValidationFailed`] with every field that was not acceptable.
+    pub(crate) fn verdict(self) -> Result<(), Error> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::ValidationFailed(self.0)) }
+    }
+}

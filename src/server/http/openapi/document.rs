@@ -1,0 +1,84 @@
+//! The OpenAPI 3.1 document, put together from the operations of all routes.
+
+use std::sync::LazyLock;
+
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths};
+
+use super::operation::{COOKIE_SCHEME, Named, TAGS};
+use crate::guard::openapi::SECURITY_SCHEME;
+use crate::http::Failure;
+use crate::server::http::{cookie, routes};
+
+const ABOUT: &str = "\
+Stateless token authentication: sign in, and show the token with every request.
+
+- JSON in, JSON out. Success is `{\"data\": …}`; failure is `{\"code\", \"message\", \"error\"}`, where `code` is the status, \
+`message` is for a person and `error` is the stable name for a program. A 422 adds `fields`. Times are RFC 3339 in UTC, \
+durations are seconds. Unknown fields of a request are ignored.
+- The token goes into `Authorization: Bearer <token>`, never into a URL. Every 401 has a `WWW-Authenticate` (RFC 6750).
+- Every answer has an `X-Request-Id`: the request's own, when it is 1 to 128 of `A-Z a-z 0-9 - _ .`.
+- A path works with and without a slash at its end. HEAD works where GET does. OPTIONS answers 204 with `Allow`, or is a CORS \
+preflight. Any other method is a 405 `method_not_allowed` with `Allow`, an unknown path a 404 `not_found`; under \
+`/user` a stranger gets the 401 first.";
+
+/// The whole document, for an app that shows it beside its own.
+///
+/// # Example
+/// ```
+/// let document = hallpass::server::http::openapi::document();
+/// assert!(document.paths.get_path_item("/auth/login").is_some());
+/// ```
+pub fn document() -> OpenApi {
+    let mut paths = Paths::new();
+    let mut components = Components::new();
+    Failure::name_in(&mut components);
+    components.add_security_scheme(
+        SECURITY_SCHEME,
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .bearer_format("JWT")
+                .description(Some("The `token` of a sign-in."))
+                .build(),
+        ),
+    );
+    components.add_security_scheme(
+        COOKIE_SCHEME,
+        SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+            cookie::NAME,
+            "The refresh token of a session that began with `\"cookie\": true`; needs `X-Hallpass: 1` beside it.",
+        ))),
+    );
+    for operation in routes::operations() {
+        operation.write(&mut paths, &mut components);
+    }
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Hallpass")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(ABOUT))
+                .license(Some(
+                    LicenseBuilder::new()
+                        .name("MIT OR Apache-2.0")
+                        .identifier(Some("MIT OR Apache-2.0"))
+                        .build(),
+                ))
+                .build(),
+        )
+        .tags(Some(
+            TAGS.iter().map(|(name, text)| TagBuilder::new().name(*name).description(Some(*text)).build()),
+        ))
+        .paths(paths)
+        .components(Some(components))
+        .build()
+}
+
+/// The document as it is served and printed: JSON, indented.
+pub fn json() -> &'static str {
+    static JSON: LazyLock<String> =
+        LazyLock::new(|| document().to_pretty_json().expect("a document of texts and numbers is JSON"));
+    &JSON
+}

@@ -1,0 +1,305 @@
+//! One operation of the OpenAPI document, as a file of routes describes it. Schemas are derived from the types that are read
+//! and written, and every failure is written as the server writes it, so that neither can drift.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::WWW_AUTHENTICATE;
+use actix_web::http::{Method, StatusCode};
+use serde_json::{Value, json};
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{
+    Components, Content, ContentBuilder, HeaderBuilder, HttpMethod, Paths, Ref, RefOr, Required,
+    ResponseBuilder, Schema,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::samples::SESSION;
+use crate::guard::openapi::SECURITY_SCHEME;
+use crate::guard::{Refusal, answer};
+use crate::http::Failure;
+use crate::server::error::{Error, FieldErrors};
+use crate::server::http::ApiError;
+use crate::token::TokenError;
+
+/// The security scheme of the cookie that carries a refresh token.
+pub(super) const COOKIE_SCHEME: &str = "cookie";
+
+/// The document's chapters, in reading order.
+pub(super) const TAGS: &[(&str, &str)] = &[
+    ("Sign-in", "Where accounts are made, and tokens issued, renewed and ended."),
+    ("Account", "What users see and change of themselves."),
+    ("Sessions", "Where a user is signed in."),
+    ("Service", "Keys, health, and this document."),
+];
+
+/// One operation, as a file of routes describes it.
+pub(crate) struct Operation {
+    method: HttpMethod,
+    path: &'static str,
+    builder: OperationBuilder,
+    /// By status: how each success looks.
+    successes: BTreeMap<u16, ResponseBuilder>,
+    failures: Vec<Failure>,
+    /// Schemas that were named on the way.
+    named: Vec<fn(&mut Components)>,
+}
+
+impl Operation {
+    /// The operation `id`, of the chapter `tag`, by `method` at `path`.
+    pub fn new(
+        tag: &'static str,
+        method: Method,
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        debug_assert!(TAGS.iter().any(|(name, _)| *name == tag), "{tag} is no chapter");
+        let method = match method.as_str() {
+            "GET" => HttpMethod::Get,
+            "POST" => HttpMethod::Post,
+            "PATCH" => HttpMethod::Patch,
+            "DELETE" => HttpMethod::Delete,
+            other => unreachable!("no route of ours takes {other}"),
+        };
+        let mut builder = OperationBuilder::new().tag(tag).operation_id(Some(id)).summary(Some(summary));
+        for name in path.split(['{', '}']).skip(1).step_by(2) {
+            let text = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .format(Some(SchemaFormat::Custom("uuid".into())));
+            builder = builder.parameter(
+                ParameterBuilder::new()
+                    .name(name)
+                    .parameter_in(ParameterIn::Path)
+                    .required(Required::True)
+                    .schema(Some(text.build()))
+                    .example(Some(json!(SESSION))),
+            );
+        }
+        Self { method, path, builder, successes: BTreeMap::new(), failures: vec![], named: vec![] }
+    }
+
+    /// More to be said, in Markdown.
+    pub fn text(mut self, text: &'static str) -> Self {
+        self.builder = self.builder.description(Some(text));
+        self
+    }
+
+    /// Goes by an access token.
+    pub fn guarded(mut self) -> Self {
+        self.builder = self.builder.security(requirement(SECURITY_SCHEME));
+        let challenge = answer::Challenge::bearer();
+        let refusals = [
+            Refusal::TokenMissing,
+            Refusal::TokenInvalid(TokenError::Malformed),
+            Refusal::TokenExpired,
+            Refusal::TokenRevoked,
+        ];
+        self.failures.extend(refusals.map(|refusal| answer::failure(refusal, &challenge)));
+        self.asks_database()
+    }
+
+    /// Works with the cookie too, which is of use only with the header that comes with it.
+    pub fn with_cookie_too(mut self) -> Self {
+        let proof = ParameterBuilder::new()
+            .name("X-Hallpass")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some("`1`, where the refresh token comes in the cookie"))
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()));
+        self.builder = self
+            .builder
+            .security(SecurityRequirement::default())
+            .security(requirement(COOKIE_SCHEME))
+            .parameter(proof);
+        self.fails([
+            ApiError::RequestInvalid("a refresh token came in the cookie and another in the body; send one"),
+            ApiError::CsrfRejected,
+        ])
+    }
+
+    /// Takes a body like this `example`.
+    pub fn takes<T: ToSchema>(self, example: Value) -> Self {
+        self.body::<T>(example, Required::True)
+    }
+
+    /// Takes a body like this `example`, or none.
+    pub fn may_take<T: ToSchema>(self, example: Value) -> Self {
+        self.body::<T>(example, Required::False)
+    }
+
+    fn body<T: ToSchema>(mut self, example: Value, required: Required) -> Self {
+        self.named.push(T::name_in);
+        let content = ContentBuilder::new().schema(Some(reference::<T>())).example(Some(example)).build();
+        self.builder = self.builder.request_body(Some(
+            RequestBodyBuilder::new().content("application/json", content).required(Some(required)).build(),
+        ));
+        self.fails([
+            ApiError::JsonMalformed("it is not JSON, at line 1 column 1".into()),
+            ApiError::BodyTooLarge,
+            ApiError::UnsupportedMediaType,
+        ])
+    }
+
+    /// Refuses a field of the body, for a reason such as this.
+    pub fn checks(self, field: &'static str, reason: &str) -> Self {
+        self.fails([Error::ValidationFailed(FieldErrors::from([(field, vec![reason.to_owned()])])).into()])
+    }
+
+    /// Answers `{"data": …}`, and `data` is like this `example`.
+    pub fn gives<T: ToSchema>(self, status: u16, description: &'static str, example: Value) -> Self {
+        self.gives_data::<T>(status, description, reference::<T>(), example)
+    }
+
+    /// The same with a list.
+    pub fn gives_list<T: ToSchema>(self, status: u16, description: &'static str, example: Value) -> Self {
+        let list = Schema::Array(utoipa::openapi::schema::Array::new(reference::<T>()));
+        self.gives_data::<T>(status, description, list.into(), example)
+    }
+
+    fn gives_data<T: ToSchema>(
+        mut self,
+        status: u16,
+        description: &'static str,
+        data: RefOr<Schema>,
+        example: Value,
+    ) -> Self {
+        self.named.push(T::name_in);
+        let envelope = ObjectBuilder::new().property("data", data).required("data").build();
+        let content =
+            ContentBuilder::new().schema(Some(envelope)).example(Some(json!({"data": example}))).build();
+        self.gives_content(status, description, "application/json", content)
+    }
+
+    /// Answers something else than data.
+    pub fn gives_content(
+        mut self,
+        status: u16,
+        description: &'static str,
+        media_type: &str,
+        content: Content,
+    ) -> Self {
+        let response = ResponseBuilder::new().description(description).content(media_type, content);
+        self.successes.insert(status, response);
+        self
+    }
+
+    /// Answers without a body.
+    pub fn gives_nothing(mut self, description: &'static str) -> Self {
+        self.successes.insert(204, ResponseBuilder::new().description(description));
+        self
+    }
+
+    /// The success has this header.
+    pub fn header(mut self, name: &'static str, description: &'static str, example: &str) -> Self {
+        let header = header(description, example);
+        self.successes = self
+            .successes
+            .into_iter()
+            .map(|(status, it)| (status, it.header(name, header.clone())))
+            .collect();
+        self
+    }
+
+    /// Fails in these ways.
+    pub fn fails(mut self, errors: impl IntoIterator<Item = ApiError>) -> Self {
+        self.failures.extend(errors.into_iter().map(|error| {
+            let failure = error.failure();
+            // The envelope adds it to every 401 that has none.
+            let is_challenged = failure.headers().iter().any(|(name, _)| name == WWW_AUTHENTICATE);
+            if failure.status() == StatusCode::UNAUTHORIZED && !is_challenged {
+                return failure.with_header(WWW_AUTHENTICATE, answer::Challenge::bearer().plain());
+            }
+            failure
+        }));
+        self
+    }
+
+    /// Fails where the database does not answer, or we are at fault.
+    pub fn asks_database(self) -> Self {
+        self.fails([Error::Unavailable(String::new()).into(), Error::Internal(String::new()).into()])
+    }
+
+    /// Has a password hashed.
+    pub fn hashes(self) -> Self {
+        self.fails([Error::TooManyAttempts { retry_after_secs: 4 }.into(), Error::Overloaded.into()])
+            .asks_database()
+    }
+
+    pub(super) fn write(self, paths: &mut Paths, components: &mut Components) {
+        for name in self.named {
+            name(components);
+        }
+        let mut builder = self.builder;
+        for (status, response) in self.successes {
+            builder = builder.response(status.to_string(), response);
+        }
+        let mut by_status = BTreeMap::<u16, Vec<Failure>>::new();
+        for failure in self.failures {
+            let alike = by_status.entry(failure.status().as_u16()).or_default();
+            if alike.iter().all(|known| known.error() != failure.error()) {
+                alike.push(failure);
+            }
+        }
+        for (status, failures) in by_status {
+            builder = builder.response(status.to_string(), failed(&failures));
+        }
+        paths.add_path_operation(self.path, vec![self.method], builder.build());
+    }
+}
+
+/// The answer to failures of one status, each with its example.
+fn failed(failures: &[Failure]) -> ResponseBuilder {
+    let slugs: Vec<_> = failures.iter().map(|failure| format!("`{}`", failure.error())).collect();
+    let mut content = ContentBuilder::new().schema(Some(reference::<Failure>()));
+    let mut response = ResponseBuilder::new().description(slugs.join(", "));
+    for failure in failures {
+        let body = serde_json::to_value(failure).expect("a failure is JSON");
+        let example = utoipa::openapi::example::ExampleBuilder::new()
+            .summary(failure.error())
+            .value(Some(body))
+            .build();
+        content = content.examples_from_iter([(failure.error(), example)]);
+        for (name, value) in failure.headers() {
+            let value = value.to_str().expect("our own headers are text");
+            let (name, text) = match name.as_str() {
+                "www-authenticate" => ("WWW-Authenticate", "The challenge (RFC 6750 §3)"),
+                "retry-after" => ("Retry-After", "The seconds to wait"),
+                other => unreachable!("no failure of ours carries {other}"),
+            };
+            response = response.header(name, header(text, value));
+        }
+    }
+    response.content("application/json", content.build())
+}
+
+fn header(description: &str, example: &str) -> utoipa::openapi::Header {
+    HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
+        .description(Some(description))
+        .example(Some(json!(example)))
+        .build()
+}
+
+fn requirement(scheme: &str) -> SecurityRequirement {
+    SecurityRequirement::new(scheme, Vec::<String>::new())
+}
+
+fn reference<T: ToSchema>() -> RefOr<Schema> {
+    RefOr::Ref(Ref::from_schema_name(T::name()))
+}
+
+/// A type that stands among the document's schemas by its name.
+pub(super) trait Named {
+    fn name_in(components: &mut Components);
+}
+
+impl<T: ToSchema> Named for T {
+    fn name_in(components: &mut Components) {
+        let mut schemas = vec![(T::name().into_owned(), <T as PartialSchema>::schema())];
+        T::schemas(&mut schemas);
+        components.schemas.extend(schemas);
+    }
+}

@@ -1,0 +1,83 @@
+//! Answers of routes that succeed.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::cookie;
+use crate::guard::{AuthUser, User};
+use crate::server::error::Error;
+use crate::server::sessions::Tokens;
+
+/// Returns the id of the user of this request.
+pub(crate) fn user_id(user: &AuthUser) -> Result<Uuid, Error> {
+    Uuid::try_parse(&user.id).map_err(|_| Error::Internal("the id of a stored user is no UUID".into()))
+}
+
+/// Answers `{"data": …}`. No cache may keep it, since our routes answer about one user.
+pub(crate) fn data(value: impl Serialize) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Data<T> {
+        data: T,
+    }
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .json(Data { data: value })
+}
+
+/// Answers 201 with `{"data": …}`.
+pub(crate) fn created(value: impl Serialize) -> HttpResponse {
+    let mut response = data(value);
+    *response.status_mut() = StatusCode::CREATED;
+    response
+}
+
+/// The tokens of a session.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tokens)]
+pub(crate) struct TokenResponse<'a> {
+    message: &'static str,
+    /// The access token.
+    token: &'a str,
+    token_type: &'static str,
+    /// Seconds that the access token lives.
+    expires_in: i64,
+    /// Good once. Absent where it travels in the cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    refresh_token: Option<&'a str>,
+    /// Seconds that the refresh token lives.
+    refresh_expires_in: i64,
+    user: &'a User,
+}
+
+/// Answers with the tokens of a session (RFC 6749 §5.1). The refresh token is in the body or in the cookie, never in both.
+pub(crate) fn tokens(message: &'static str, tokens: Tokens) -> HttpResponse {
+    let Tokens { access_token, expires_in, refresh, user } = tokens;
+    let refresh_token = refresh.token.to_text();
+    let mut response = data(TokenResponse {
+        message,
+        token: &access_token,
+        token_type: "Bearer",
+        expires_in: expires_in.num_seconds(),
+        refresh_token: Some(refresh_token.as_str()).filter(|_| !refresh.by_cookie),
+        refresh_expires_in: refresh.expires_in.num_seconds(),
+        user: &user,
+    });
+    if refresh.by_cookie {
+        response.headers_mut().append(SET_COOKIE, cookie::carrying(&refresh));
+    }
+    response
+}
+
+/// Answers 204, and clears the cookie where the session that ended was by cookie.
+pub(crate) fn ended(by_cookie: bool) -> HttpResponse {
+    let mut response = HttpResponse::NoContent().finish();
+    if by_cookie {
+        response.headers_mut().append(SET_COOKIE, cookie::cleared());
+    }
+    response
+}

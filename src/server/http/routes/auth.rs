@@ -1,0 +1,309 @@
+//! `/auth`: where accounts are made and tokens are issued.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Scope, web};
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
+use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES};
+use crate::server::credentials::{Password, Strength};
+use crate::server::error::Error;
+use crate::server::http::body::{Body, OptionalBody};
+use crate::server::http::endpoint::endpoint;
+use crate::server::http::fields::Checked;
+use crate::server::http::openapi::{EMAIL, Operation, PASSWORD, a_user, some_tokens};
+use crate::server::http::responses::{TokenResponse, created, data, ended, tokens, user_id};
+use crate::server::http::{ApiError, Context, X_HALLPASS, cookie};
+use crate::server::model::Client;
+use crate::server::sessions::{RefreshCredential, Sessions};
+use crate::server::state::ServerKeys;
+use crate::token::{Claims, TokenError};
+
+/// Returns the scope `/auth`.
+pub(in crate::server::http) fn scope(context: &Context) -> Scope {
+    let guard = &context.guard;
+    web::scope("/auth")
+        .app_data(guard.clone())
+        .app_data(web::Data::new(context.accounts.clone()))
+        .app_data(web::Data::new(context.sessions.clone()))
+        .app_data(web::Data::from(Arc::clone(&context.server_keys)))
+        .app_data(web::Data::new(context.settings.clone()))
+        .service(endpoint("/login", [(Method::POST, web::to(login))]))
+        .service(endpoint("/register", [(Method::POST, web::to(register))]))
+        .service(endpoint("/password-strength", [(Method::POST, web::to(password_strength))]))
+        .service(endpoint("/refresh", [(Method::POST, web::to(refresh))]))
+        .service(endpoint("/logout", [(Method::POST, web::to(logout))]))
+        .service(endpoint("/verify", [(Method::GET, web::to(verify))]).wrap(guard.protect()))
+        .service(endpoint("/logout-all", [(Method::POST, web::to(logout_all))]).wrap(guard.protect()))
+}
+
+/// What these routes take and answer.
+pub(crate) fn operations() -> Vec<Operation> {
+    let post = |path, id, summary| Operation::new("Sign-in", Method::POST, path, id, summary);
+    let refresh_token = || json!({"refresh_token": "aHAx-an-opaque-text-good-once"});
+    vec![
+        post("/auth/login", "login", "Sign in")
+            .text(
+                "One answer to every failure: an unknown address, a wrong password, a disabled user. With `\"cookie\": \
+                 true` the refresh token travels in an `HttpOnly` cookie and in no body. Failed tries are delayed by \
+                 account and address.",
+            )
+            .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
+            .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
+            .fails([Error::CredentialsInvalid.into()])
+            .checks("password", "is required")
+            .hashes(),
+        post("/auth/register", "register", "Make an account")
+            .takes::<RegisterRequest>(json!({"email": EMAIL, "password": PASSWORD, "name": "Ada Lovelace"}))
+            .gives::<User>(201, "The user that was made", {
+                let mut user = a_user();
+                user["roles"] = json!([]);
+                user["last_login_at"] = json!(null);
+                user
+            })
+            .header("Location", "Where the user is", "/user/")
+            .fails([Error::RegistrationClosed.into(), Error::EmailTaken.into()])
+            .checks("email", "is not an e-mail address like ada@example.com, in plain ASCII")
+            .hashes(),
+        post("/auth/password-strength", "passwordStrength", "How good is a password")
+            .text("For a form, while a new password is being typed. Nothing is looked up, counted or kept.")
+            .takes::<StrengthRequest>(json!({"email": EMAIL, "password": PASSWORD}))
+            .gives::<Strength>(
+                200,
+                "What is to be said of it",
+                json!({"score": 4, "reason": null, "advice": []}),
+            )
+            .hashes(),
+        post("/auth/refresh", "refresh", "Renew the tokens")
+            .text(
+                "The refresh token is good once; the same one again within ten seconds (`session.reuse_grace_s`) gets the same \
+                 successor. Later it is theft, and the session ends. By cookie, without a body, it needs `X-Hallpass: 1`.",
+            )
+            .may_take::<RefreshRequest>(refresh_token())
+            .with_cookie_too()
+            .gives::<TokenResponse<'_>>(200, "The next tokens", some_tokens("Refresh successfully"))
+            .fails([Error::RefreshInvalid { session_ended: false }.into(), Error::TooManyAttempts { retry_after_secs: 60 }.into()])
+            .asks_database(),
+        post("/auth/logout", "logout", "Sign out")
+            .text(
+                "Either token will do: the access token in `Authorization`, or the refresh token in the body or the cookie. The \
+                 session's tokens are dead from then on.",
+            )
+            .may_take::<RefreshRequest>(refresh_token())
+            .guarded()
+            .with_cookie_too()
+            .gives_nothing("The session has ended")
+            .fails([Error::RefreshInvalid { session_ended: false }.into()]),
+        post("/auth/logout-all", "logoutAll", "Sign out everywhere")
+            .guarded()
+            .gives_nothing("Every session of the user has ended"),
+        Operation::new("Sign-in", Method::GET, "/auth/verify", "verify", "Who is it, for a reverse proxy")
+            .text("For nginx's `auth_request`, Traefik's `ForwardAuth`, Caddy's `forward_auth`.")
+            .guarded()
+            .gives_nothing("The token is good")
+            .header("X-Auth-User-Id", "The user's id", "01a20856-390a-7613-b291-9f86fb9e0787")
+            .header("X-Auth-User-Email", "The user's address", EMAIL)
+            .header("X-Auth-User-Roles", "The user's roles, with commas between", "admin,editor"),
+    ]
+}
+
+#[derive(Deserialize, ToSchema)]
+struct LoginRequest {
+    #[schema(value_type = String)]
+    email: Option<String>,
+    #[schema(value_type = String, format = Password)]
+    password: Option<Password>,
+    /// Whether the refresh token shall travel in a cookie that no script can read. Defaults to false.
+    #[schema(value_type = bool, required = false)]
+    cookie: Option<bool>,
+}
+
+async fn login(
+    sessions: web::Data<Sessions>,
+    client: Client,
+    Body(request): Body<LoginRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let mut checked = Checked::default();
+    let email = checked.email(request.email);
+    let password = checked.presented("password", request.password);
+    checked.verdict()?;
+    let by_cookie = request.cookie.unwrap_or(false);
+    Ok(tokens("Login successfully", sessions.sign_in(&email, &password, &client, by_cookie).await?))
+}
+
+#[derive(Deserialize, ToSchema)]
+struct RegisterRequest {
+    /// A plausible address of printable ASCII; trimmed, and kept in lower case.
+    #[schema(value_type = String, max_length = 254)]
+    email: Option<String>,
+    /// `password.min_length` to 256 characters, none of the common ones.
+    #[schema(value_type = String, format = Password, max_length = 256)]
+    password: Option<Password>,
+    /// No control characters.
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    name: Option<String>,
+}
+
+async fn register(
+    accounts: web::Data<Accounts>,
+    client: Client,
+    Body(request): Body<RegisterRequest>,
+) -> Result<HttpResponse, ApiError> {
+    // First: without registration no advice on passwords is needed.
+    accounts.check_registration_is_open()?;
+    let mut checked = Checked::default();
+    let email = checked.email(request.email);
+    let password = checked.new_password("password", request.password, &email, accounts.min_password_chars());
+    let name = request.name.map(|name| checked.name(Some(name)));
+    checked.verdict()?;
+    let user = accounts.register(email, &password, name, &client).await?;
+    let mut response = created(user);
+    response.headers_mut().insert(LOCATION, HeaderValue::from_static("/user/"));
+    Ok(response)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PasswordStrengthRequest)]
+struct StrengthRequest {
+    #[schema(value_type = String, format = Password)]
+    password: Option<Password>,
+    /// Whose it is to be: what stands in it is easily guessed.
+    #[schema(value_type = String, required = false)]
+    email: Option<String>,
+}
+
+async fn password_strength(
+    accounts: web::Data<Accounts>,
+    client: Client,
+    Body(request): Body<StrengthRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let password = request.password.unwrap_or_default();
+    // What is longer is nobody's address.
+    let email = request.email.filter(|email| email.len() <= MAX_EMAIL_BYTES).unwrap_or_default();
+    Ok(data(accounts.estimate_strength(&password, email.trim(), &client).await?))
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+struct RefreshRequest {
+    #[schema(value_type = String, required = false)]
+    refresh_token: Option<Zeroizing<String>>,
+}
+
+impl RefreshRequest {
+    /// The refresh token of the body or of the cookie, if there is one.
+    fn credential(self, request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
+        match (self.refresh_token, request.cookie(cookie::NAME)) {
+            (None, None) => Ok(None),
+            (Some(text), None) => Ok(Some(RefreshCredential { text, by_cookie: false })),
+            (Some(_), Some(_)) => Err(ApiError::RequestInvalid(
+                "a refresh token came in the cookie and another in the body; send one",
+            )),
+            // A page of another origin sets no such header without having asked, and was told no then.
+            (None, Some(_)) if request.headers().get(X_HALLPASS).is_none_or(|value| value != "1") => {
+                Err(ApiError::CsrfRejected)
+            }
+            (None, Some(cookie)) => {
+                Ok(Some(RefreshCredential { text: cookie.value().to_owned().into(), by_cookie: true }))
+            }
+        }
+    }
+}
+
+async fn refresh(
+    request: HttpRequest,
+    sessions: web::Data<Sessions>,
+    client: Client,
+    OptionalBody(body): OptionalBody<RefreshRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let credential = body.credential(&request)?.ok_or(Error::RefreshInvalid { session_ended: false })?;
+    Ok(tokens("Refresh successfully", sessions.refresh(&credential, client).await?))
+}
+
+/// Either token will do: a page whose access token has expired signs out with the other.
+async fn logout(
+    claims: Result<Claims, Refused>,
+    request: HttpRequest,
+    sessions: web::Data<Sessions>,
+    keys: web::Data<ServerKeys>,
+    client: Client,
+    OptionalBody(body): OptionalBody<RefreshRequest>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let claims = match claims {
+        // As the guard does for the other routes: this server may not know a key yet.
+        Err(refused) if refused.reason() == Refusal::TokenInvalid(TokenError::KeyUnknown) => {
+            keys.sync().await.map_err(|Unavailable| {
+                ApiError::from(Error::Unavailable("a token's key cannot be looked for".into()))
+            })?;
+            Claims::extract(&request).await
+        }
+        told => told,
+    };
+    let credential = match body.credential(&request) {
+        // The access token alone is proof enough.
+        Err(ApiError::CsrfRejected) if claims.is_ok() => None,
+        other => other?,
+    };
+    if credential.is_none()
+        && let Err(refused) = claims
+    {
+        return Err(refused.into());
+    }
+    let signed_out = sessions.sign_out(claims.as_ref().ok(), credential.as_ref(), &client).await;
+    Ok(ended(signed_out.map_err(ApiError::from)?))
+}
+
+async fn logout_all(
+    user: AuthUser,
+    sessions: web::Data<Sessions>,
+    client: Client,
+) -> Result<HttpResponse, ApiError> {
+    Ok(ended(sessions.sign_out_everywhere(user_id(&user)?, user.claims(), &client).await?))
+}
+
+/// For a reverse proxy that asks before it lets a request through (nginx's `auth_request` and its like).
+async fn verify(user: AuthUser) -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header(("X-Auth-User-Id", plain(&user.id)))
+        .insert_header(("X-Auth-User-Email", plain(&user.email)))
+        .insert_header(("X-Auth-User-Roles", plain(&user.roles.join(","))))
+        .finish()
+}
+
+/// `text` as a header's value: whatever is not visible ASCII is percent-encoded, so that nothing in the database
+/// can break out of its line.
+fn plain(text: &str) -> HeaderValue {
+    let mut value = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_graphic() {
+            true => value.push(char::from(byte)),
+            false => write!(value, "%{byte:02X}").expect("a String takes all that is written"),
+        }
+    }
+    HeaderValue::from_str(&value).expect("visible ASCII is a header's value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_database_holds_is_one_line_of_visible_ascii() {
+        let table = [
+            ("ada@example.com", "ada@example.com"),
+            ("a b\r\nX-Auth-User-Roles: admin", "a%20b%0D%0AX-Auth-User-Roles:%20admin"),
+            ("ä\u{0}\u{7f}", "%C3%A4%00%7F"),
+            ("", ""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(plain(text), expected, "{text:?}");
+        }
+    }
+}

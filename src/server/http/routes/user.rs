@@ -1,0 +1,184 @@
+//! `/user`: what users see and change of themselves. The whole scope is under the guard.
+
+use actix_web::dev::HttpServiceFactory;
+use actix_web::http::Method;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::guard::{AuthUser, Guard, User};
+use crate::server::accounts::Accounts;
+use crate::server::credentials::Password;
+use crate::server::error::Error;
+use crate::server::http::body::Body;
+use crate::server::http::endpoint::endpoint;
+use crate::server::http::fields::Checked;
+use crate::server::http::openapi::{Operation, PASSWORD, SESSION, TIME, a_user, some_tokens};
+use crate::server::http::responses::{TokenResponse, data, ended, tokens, user_id};
+use crate::server::http::{ApiError, Context};
+use crate::server::model::Client;
+use crate::server::sessions::{ListedSession, Sessions};
+
+/// Returns the scope `/user`.
+pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFactory + use<> {
+    web::scope("/user")
+        .wrap(context.guard.protect())
+        .app_data(web::Data::new(context.guard.clone()))
+        .app_data(web::Data::new(context.accounts.clone()))
+        .app_data(web::Data::new(context.sessions.clone()))
+        .app_data(web::Data::new(context.settings.clone()))
+        .service(endpoint(
+            "",
+            [
+                (Method::GET, web::to(show)),
+                (Method::PATCH, web::to(rename)),
+                (Method::DELETE, web::to(delete)),
+            ],
+        ))
+        .service(endpoint("/password", [(Method::POST, web::to(change_password))]))
+        .service(endpoint("/sessions", [(Method::GET, web::to(list_sessions))]))
+        .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
+}
+
+/// What these routes take and answer.
+pub(crate) fn operations() -> Vec<Operation> {
+    let account = |method, path, id, summary| Operation::new("Account", method, path, id, summary).guarded();
+    let session = |method, path, id, summary| Operation::new("Sessions", method, path, id, summary).guarded();
+    vec![
+        account(Method::GET, "/user/", "showUser", "Show the user").gives::<User>(200, "The user", a_user()),
+        account(Method::PATCH, "/user/", "renameUser", "Change the name")
+            .takes::<RenameRequest>(json!({"name": "Ada Lovelace"}))
+            .gives::<User>(200, "The user as changed", a_user())
+            .checks("name", "is required"),
+        account(Method::DELETE, "/user/", "deleteUser", "Delete the account")
+            .takes::<DeleteRequest>(json!({"password": PASSWORD}))
+            .gives_nothing("The user and every session are gone")
+            .checks("password", "is required")
+            .fails([Error::PasswordWrong.into()])
+            .hashes(),
+        account(Method::POST, "/user/password", "changePassword", "Change the password")
+            .text("Every earlier token of the user is dead; the answer brings the tokens of a new session.")
+            .takes::<PasswordRequest>(json!({
+                "current_password": PASSWORD,
+                "new_password": "seventeen blue lanterns",
+            }))
+            .gives::<TokenResponse<'_>>(
+                200,
+                "The tokens of a new session",
+                some_tokens("Password changed successfully"),
+            )
+            .checks("new_password", "is required")
+            .fails([Error::PasswordWrong.into()])
+            .hashes(),
+        session(Method::GET, "/user/sessions", "listSessions", "List the sessions")
+            .gives_list::<ListedSession>(
+                200,
+                "The sessions, the latest first",
+                json!([{
+                    "id": SESSION,
+                    "created_at": TIME,
+                    "last_seen_at": TIME,
+                    "expires_at": "2026-03-02T09:30:00Z",
+                    "user_agent": "curl/8.14.1",
+                    "ip": "192.0.2.7",
+                    "current": true,
+                }]),
+            ),
+        session(Method::DELETE, "/user/sessions/{id}", "endSession", "End a session")
+            .gives_nothing("The session has ended")
+            .fails([Error::NotFound.into()]),
+    ]
+}
+
+async fn show(user: AuthUser) -> HttpResponse {
+    data(&*user)
+}
+
+#[derive(Deserialize, ToSchema)]
+struct RenameRequest {
+    /// No control characters.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    name: Option<String>,
+}
+
+async fn rename(
+    user: AuthUser,
+    guard: web::Data<Guard>,
+    accounts: web::Data<Accounts>,
+    client: Client,
+    Body(request): Body<RenameRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let mut checked = Checked::default();
+    let name = checked.name(request.name);
+    checked.verdict()?;
+    let renamed = accounts.rename(user_id(&user)?, &name, &client).await;
+    Ok(data(renamed.map_err(ApiError::behind(&guard))?))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChangePasswordRequest)]
+struct PasswordRequest {
+    #[schema(value_type = String, format = Password)]
+    current_password: Option<Password>,
+    /// `password.min_length` to 256 characters, none of the common ones.
+    #[schema(value_type = String, format = Password, max_length = 256)]
+    new_password: Option<Password>,
+}
+
+async fn change_password(
+    user: AuthUser,
+    guard: web::Data<Guard>,
+    accounts: web::Data<Accounts>,
+    client: Client,
+    Body(request): Body<PasswordRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let mut checked = Checked::default();
+    let current = checked.presented("current_password", request.current_password);
+    let new = checked.new_password(
+        "new_password",
+        request.new_password,
+        &user.email,
+        accounts.min_password_chars(),
+    );
+    checked.verdict()?;
+    let changed = accounts.change_password(user_id(&user)?, user.claims(), &current, &new, &client).await;
+    Ok(tokens("Password changed successfully", changed.map_err(ApiError::behind(&guard))?))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = DeleteUserRequest)]
+struct DeleteRequest {
+    #[schema(value_type = String, format = Password)]
+    password: Option<Password>,
+}
+
+async fn delete(
+    user: AuthUser,
+    guard: web::Data<Guard>,
+    accounts: web::Data<Accounts>,
+    client: Client,
+    Body(request): Body<DeleteRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let mut checked = Checked::default();
+    let password = checked.presented("password", request.password);
+    checked.verdict()?;
+    let deleted = accounts.delete(user_id(&user)?, user.claims(), &password, &client).await;
+    Ok(ended(deleted.map_err(ApiError::behind(&guard))?))
+}
+
+async fn list_sessions(user: AuthUser, sessions: web::Data<Sessions>) -> Result<HttpResponse, ApiError> {
+    Ok(data(sessions.list(user_id(&user)?, user.claims()).await?))
+}
+
+async fn end_session(
+    user: AuthUser,
+    sessions: web::Data<Sessions>,
+    client: Client,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    // What is no id names no session.
+    let session = Uuid::try_parse(&path).map_err(|_| Error::NotFound)?;
+    Ok(ended(sessions.end(user_id(&user)?, session, user.claims(), &client).await?))
+}

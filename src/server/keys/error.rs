@@ -1,0 +1,55 @@
+//! Errors of keys.
+
+use chrono::{DateTime, Utc};
+
+use super::vault::VaultError;
+use crate::clock::rfc3339;
+use crate::server::store::StoreError;
+use crate::token::MAX_SET_KEYS;
+
+/// An error that keeps the signing keys from being used or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key cannot be sealed or unsealed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// An unsealed key cannot be used.
+    #[error("the signing key {kid} cannot be used: {reason}; restore the database from a backup")]
+    Unusable {
+        /// The key id.
+        kid: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The newest key is dated in the future.
+    #[error(
+        "the clock says {now}, but the key {kid} was made at {created_at}: either the clock is behind now, or it was ahead \
+         then; set it right, or, if it is right, run hallpass key rotate --trust-clock",
+        now = rfc3339(*now), created_at = rfc3339(*created_at)
+    )]
+    ClockBehindKey {
+        /// The key id.
+        kid: String,
+        /// The date in its row.
+        created_at: DateTime<Utc>,
+        /// The time by the clock.
+        now: DateTime<Utc>,
+    },
+    /// No more keys can be published.
+    #[error(
+        "there are {max} signing keys, and no verifier reads more; the oldest are removed as their last tokens expire, or by \
+         hallpass key revoke KID",
+        max = MAX_SET_KEYS
+    )]
+    TooManyKeys,
+    /// There is no key to sign with.
+    #[error("the database holds no signing key; restore it from a backup")]
+    NoSigningKey,
+    /// The installation changed while this was decided.
+    #[error("the passphrase was changed by another process meanwhile; nothing was done")]
+    ChangedMeanwhile,
+}

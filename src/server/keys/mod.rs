@@ -1,0 +1,17 @@
+//! Keys: the vault that seals them, the signing keys in memory, and rotation.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `vault` | from a passphrase to sealed and unsealed keys; no SQL, no prompts |
+//! | `installation` | the first start on a database, and a change of the passphrase |
+//! | `signing` | the unsealed signing keys of a running server |
+//! | `rotation` | when a key is made, signs, is retired and is removed |
+
+mod error;
+pub mod installation;
+pub mod rotation;
+mod signing;
+pub mod vault;
+
+pub use error::KeysError;
+pub use signing::{SigningKeys, new_signing_key};

@@ -1,0 +1,120 @@
+//! The signing keys of a running server, unsealed in memory.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+
+use super::KeysError;
+use super::rotation::current_signer;
+use super::vault::Vault;
+use crate::server::model::{SealedKey, StoredKey};
+use crate::token::{Algorithm, JwkSet, KeyMaterial, Keyring, SigningKey};
+
+/// The purpose of a sealed signing key, as its seal names it.
+const ACCESS_TOKEN: &str = "access-token";
+
+/// The signing keys of a running server. They are replaced while requests go on.
+pub struct SigningKeys {
+    vault: Arc<Vault>,
+    unsealed: ArcSwap<Unsealed>,
+}
+
+/// Unsealed keys.
+struct Unsealed {
+    /// The keys that verify; `None` where there are none.
+    keyring: Option<Arc<Keyring>>,
+    /// The keys that sign, each with the time from which it does, in that order.
+    signers: Vec<(DateTime<Utc>, Arc<SigningKey>)>,
+}
+
+impl SigningKeys {
+    /// Unseals `keys`, all or none.
+    ///
+    /// # Errors
+    /// [`KeysError`] for the first key that does not unseal; [`KeysError::NoSigningKey`] where there is none.
+    pub fn open(vault: Arc<Vault>, keys: &[StoredKey]) -> Result<Self, KeysError> {
+        let unsealed = Unsealed::all(keys, &vault)?;
+        if unsealed.keyring.is_none() {
+            return Err(KeysError::NoSigningKey);
+        }
+        Ok(Self { vault, unsealed: ArcSwap::from_pointee(unsealed) })
+    }
+
+    /// Replaces the keys by those that the database has now.
+    pub fn replace(&self, keys: &[StoredKey]) {
+        let unsealed = Unsealed::all(keys, &self.vault).unwrap_or_else(|error| {
+            // A damaged row must not keep a revoked key in use.
+            log::error!("{error}; the keys that were known before are used, without those that were removed");
+            let is_there = |key: &SigningKey| keys.iter().any(|row| row.sealed.kid == key.kid());
+            let known = &self.unsealed.load().signers;
+            Unsealed::of(known.iter().filter(|(_, key)| is_there(key)).cloned().collect())
+        });
+        if unsealed.keyring.is_none() {
+            log::error!("no key is left to sign or verify with; hallpass key list shows the keys");
+        }
+        self.unsealed.store(Arc::new(unsealed));
+    }
+
+    /// Returns the keys that verify; `None` where there are none.
+    pub fn keyring(&self) -> Option<Arc<Keyring>> {
+        self.unsealed.load().keyring.clone()
+    }
+
+    /// Returns the public keys (RFC 7517 §5); none under HS256.
+    pub fn jwks(&self) -> JwkSet {
+        self.unsealed.load().keyring.as_ref().map(|keyring| keyring.jwks()).unwrap_or_default()
+    }
+
+    /// Returns the key that signs at `now`.
+    pub fn signer(&self, now: DateTime<Utc>) -> Option<Arc<SigningKey>> {
+        let unsealed = self.unsealed.load();
+        let times: Vec<_> = unsealed.signers.iter().map(|(from, _)| *from).collect();
+        unsealed.signers.get(current_signer(&times, now)).map(|(_, key)| Arc::clone(key))
+    }
+}
+
+impl Unsealed {
+    /// Unseals every key, all or none.
+    fn all(keys: &[StoredKey], vault: &Vault) -> Result<Self, KeysError> {
+        let open = |key: &StoredKey| Ok((key.sealed.signs_from, Arc::new(unseal(&key.sealed, vault)?)));
+        Ok(Self::of(keys.iter().map(open).collect::<Result<_, KeysError>>()?))
+    }
+
+    fn of(signers: Vec<(DateTime<Utc>, Arc<SigningKey>)>) -> Self {
+        // The database holds each name once, so a keyring fails only for want of a key.
+        let keyring = Keyring::new(signers.iter().map(|(_, key)| key.verifying_key().clone())).ok();
+        Self { keyring: keyring.map(Arc::new), signers }
+    }
+}
+
+/// Unseals one key.
+pub(super) fn unseal(sealed: &SealedKey, vault: &Vault) -> Result<SigningKey, KeysError> {
+    let unusable = |reason: String| KeysError::Unusable { kid: sealed.kid.clone(), reason };
+    let algorithm: Algorithm =
+        sealed.algorithm.parse().map_err(|_| unusable("its algorithm is unknown".into()))?;
+    let material = KeyMaterial::from_bytes(vault.open_key(sealed)?);
+    SigningKey::with_kid(&sealed.kid, algorithm, &material).map_err(|error| unusable(error.to_string()))
+}
+
+/// Makes a signing key for `algorithm` and seals it; it signs from `signs_from` on.
+///
+/// # Errors
+/// [`KeysError`] when the key cannot be made or sealed.
+pub fn new_signing_key(
+    vault: &Vault,
+    algorithm: Algorithm,
+    now: DateTime<Utc>,
+    signs_from: DateTime<Utc>,
+) -> Result<SealedKey, KeysError> {
+    let unusable = |reason: String| KeysError::Unusable { kid: "just made".into(), reason };
+    let material = KeyMaterial::generate(algorithm).map_err(|error| unusable(error.to_string()))?;
+    let kid = SigningKey::fresh_kid(algorithm, &material).map_err(|error| unusable(error.to_string()))?;
+    Ok(vault.seal_key(&kid, &algorithm.to_string(), ACCESS_TOKEN, now, signs_from, material.as_bytes())?)
+}
+
+impl std::fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKeys").field("vault", &self.vault).finish_non_exhaustive()
+    }
+}

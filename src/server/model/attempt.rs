@@ -1,0 +1,31 @@
+//! Counters of the rate limits.
+
+use chrono::{DateTime, Utc};
+
+/// The place of a counter in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterKey(pub(in crate::server) i64);
+
+/// An account together with a client address from which somebody has signed in to it, as one HMAC.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KnownAddress(pub(in crate::server) [u8; 32]);
+
+/// The attempts that were counted under one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptCounter {
+    /// Failed attempts not yet cleared by a success.
+    pub failures: u32,
+    /// The time of the last attempt.
+    pub last_at: DateTime<Utc>,
+    /// The start of the window that `in_window` counts.
+    pub window_began: DateTime<Utc>,
+    /// The attempts since then.
+    pub in_window: u32,
+}
+
+impl Default for AttemptCounter {
+    fn default() -> Self {
+        let never = DateTime::UNIX_EPOCH;
+        Self { failures: 0, last_at: never, window_began: never, in_window: 0 }
+    }
+}

@@ -1,0 +1,21 @@
+//! The client that sent a request.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The client that sent a request: its address, its program and the id of the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The IP address; see `server.trusted_proxies`.
+    pub address: Option<IpAddr>,
+    /// `User-Agent`, at most 256 characters of it.
+    pub user_agent: Option<String>,
+    /// `X-Request-Id`.
+    pub request_id: Option<String>,
+}
+
+impl Client {
+    /// Returns the address that rate limits count by. Only a test has no socket.
+    pub fn counted_address(&self) -> IpAddr {
+        self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+}

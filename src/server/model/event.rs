@@ -1,0 +1,184 @@
+//! The events that are recorded: sign-ins, failures, refreshes, sign-outs and changes, with the client's address. Each is
+//! one row and one line of the log. Typed text is never recorded, because people type passwords into the e-mail field.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use log::{Level, Record};
+use uuid::Uuid;
+
+use super::Client;
+
+/// A recorded event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The time.
+    pub at: DateTime<Utc>,
+    /// The kind.
+    pub kind: EventKind,
+    /// The user it is about; none where the typed address has no account.
+    pub user: Option<Uuid>,
+    /// The session it is about.
+    pub session: Option<Uuid>,
+    /// The client's address; none for the command line.
+    pub address: Option<IpAddr>,
+    /// The request id.
+    pub request: Option<String>,
+    /// What else is to be told, by name.
+    pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// The kinds of events.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// Returns its name in the database and in the log.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A user signed in.
+    SignedIn = "signed_in",
+    /// A sign-in failed: wrong password, unknown address or disabled user.
+    SignInFailed = "sign_in_failed",
+    /// A session got new tokens.
+    Refreshed = "refreshed",
+    /// A used refresh token was presented after the grace period: the session was ended.
+    RefreshReused = "refresh_reused",
+    /// A session was ended by its own token.
+    SignedOut = "signed_out",
+    /// All sessions of a user were ended.
+    SignedOutEverywhere = "signed_out_everywhere",
+    /// A session was ended from another.
+    SessionEnded = "session_ended",
+    /// A user was added.
+    UserAdded = "user_added",
+    /// Users were imported.
+    UsersImported = "users_imported",
+    /// A user's name was changed.
+    UserRenamed = "user_renamed",
+    /// A user's password was changed and every earlier session ended.
+    PasswordChanged = "password_changed",
+    /// A user was disabled.
+    UserDisabled = "user_disabled",
+    /// A user was enabled again.
+    UserEnabled = "user_enabled",
+    /// A user was deleted.
+    UserDeleted = "user_deleted",
+    /// A new signing key was made.
+    KeyAdded = "key_added",
+    /// A signing key was revoked, and every token it signed.
+    KeyRevoked = "key_revoked",
+    /// A retired signing key was removed after its last token had expired.
+    KeyDropped = "key_dropped",
+    /// The passphrase was changed.
+    PassphraseChanged = "passphrase_changed",
+}
+
+impl Event {
+    /// An event at `at`, about nobody so far.
+    pub fn new(kind: EventKind, at: DateTime<Utc>) -> Self {
+        Self {
+            at,
+            kind,
+            user: None,
+            session: None,
+            address: None,
+            request: None,
+            details: Default::default(),
+        }
+    }
+
+    /// Sets the user.
+    #[must_use]
+    pub fn user(mut self, id: Uuid) -> Self {
+        self.user = Some(id);
+        self
+    }
+
+    /// Sets the session.
+    #[must_use]
+    pub fn session(mut self, id: Uuid) -> Self {
+        self.session = Some(id);
+        self
+    }
+
+    /// Sets the client's address and the request id.
+    #[must_use]
+    pub fn by(mut self, client: &Client) -> Self {
+        self.address = client.address;
+        self.request.clone_from(&client.request_id);
+        self
+    }
+
+    /// Adds a detail.
+    #[must_use]
+    pub fn detail(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Writes the event to the log, its fields as key-value pairs.
+    pub(in crate::server) fn log(&self) {
+        let fields = self.fields();
+        let mut record = Record::builder();
+        record.level(Level::Info).target(module_path!()).key_values(&fields);
+        log::logger().log(&record.args(format_args!("{}", self.kind)).build());
+    }
+
+    fn fields(&self) -> Vec<(&str, String)> {
+        let fields = [
+            ("user", self.user.map(|id| id.to_string())),
+            ("session", self.session.map(|id| id.to_string())),
+            ("address", self.address.map(|address| address.to_string())),
+        ];
+        let details = self.details.iter().map(|(name, value)| (name.as_str(), value.to_string()));
+        fields.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(details).collect()
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An event as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Its number; later events have higher numbers.
+    pub number: i64,
+    /// The event.
+    pub event: Event,
+    /// The user's address today; none where the user was deleted.
+    pub email: Option<String>,
+}
+
+/// The events to read.
+#[derive(Debug, Clone, Copy)]
+pub struct EventFilter {
+    /// Those about this user alone.
+    pub user: Option<Uuid>,
+    /// Those at this time or later.
+    pub since: DateTime<Utc>,
+    /// Those after this number.
+    pub after: i64,
+    /// The most to read.
+    pub limit: u32,
+}

@@ -1,0 +1,56 @@
+//! Sealed keys, as the database keeps them.
+
+use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
+
+/// The cost of stretching a passphrase (RFC 9106 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KdfParams {
+    /// Memory, KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub iterations: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+/// The installation as the database keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedInstallation {
+    /// The id of the installation; also the default issuer of its tokens.
+    pub id: Uuid,
+    /// The cost of stretching the passphrase.
+    pub kdf: KdfParams,
+    /// The random salt of the passphrase.
+    pub salt: Vec<u8>,
+    /// The nonce and the sealed installation key.
+    pub sealed_key: Vec<u8>,
+    /// The time of the first start, to the millisecond.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A signing key as the vault seals it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedKey {
+    /// The key id.
+    pub kid: String,
+    /// The name of its algorithm.
+    pub algorithm: String,
+    /// The purpose that the seal names.
+    pub purpose: String,
+    /// The time at which it was made, to the millisecond.
+    pub created_at: DateTime<Utc>,
+    /// The time from which it signs, to the millisecond.
+    pub signs_from: DateTime<Utc>,
+    /// The nonce and the sealed private key.
+    pub sealed: Vec<u8>,
+}
+
+/// A signing key as stored, with the longest lifetime of its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The sealed key.
+    pub sealed: SealedKey,
+    /// The longest lifetime of a token that it may have signed.
+    pub token_lifetime: Duration,
+}

@@ -1,0 +1,94 @@
+//! Sessions and their refresh tokens, as the database keeps them.
+
+use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
+
+use super::Client;
+
+/// SHA-256 of a refresh token.
+pub type Digest = [u8; 32];
+
+/// A session about to begin.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The `sid` of its tokens.
+    pub id: Uuid,
+    /// The user's id.
+    pub user_id: Uuid,
+    /// The time of the sign-in.
+    pub at: DateTime<Utc>,
+    /// The expiry of its first access token.
+    pub token_until: DateTime<Utc>,
+    /// The digest of its first refresh token.
+    pub refresh_digest: Digest,
+    /// The refresh tokens travel in the cookie alone.
+    pub by_cookie: bool,
+    /// The client that signed in.
+    pub client: Client,
+}
+
+/// A session as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The `sid` of its tokens.
+    pub id: Uuid,
+    /// The user's id; none where the user was deleted.
+    pub user_id: Option<Uuid>,
+    /// The time of the sign-in.
+    pub created_at: DateTime<Utc>,
+    /// The time of the last refresh.
+    pub refreshed_at: DateTime<Utc>,
+    /// The time of the last use that the database knows.
+    pub last_seen_at: DateTime<Utc>,
+    /// The refresh tokens travel in the cookie alone.
+    pub by_cookie: bool,
+    /// The digest of the refresh token that is valid now.
+    pub refresh_digest: Digest,
+    /// The client that signed in or refreshed last.
+    pub client: Client,
+    /// The time at which it was ended, if it was.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl Session {
+    /// Returns the time after which it can no longer be refreshed.
+    pub fn expires_at(&self, lifetimes: &Lifetimes) -> DateTime<Utc> {
+        (self.created_at + lifetimes.absolute).min(self.refreshed_at + lifetimes.idle)
+    }
+
+    /// Tells whether it can be refreshed at `now`.
+    pub fn is_alive(&self, lifetimes: &Lifetimes, now: DateTime<Utc>) -> bool {
+        self.ended_at.is_none() && self.user_id.is_some() && now < self.expires_at(lifetimes)
+    }
+}
+
+/// The first use of a refresh token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// The salt from which its successor is made.
+    pub salt: [u8; 32],
+    /// The time of the first use.
+    pub at: DateTime<Utc>,
+}
+
+/// The lifetimes of sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// Without a refresh.
+    pub idle: Duration,
+    /// In all.
+    pub absolute: Duration,
+    /// How long after its first use a refresh token still gets the same successor.
+    pub grace: Duration,
+}
+
+/// How long rows are kept after they have become useless.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Sessions: a session that is over stays until its last access token has expired.
+    pub sessions: Lifetimes,
+    /// How long after its expiry an access token may still be accepted.
+    pub leeway: Duration,
+    /// Events.
+    pub events: Duration,
+}

@@ -1,0 +1,48 @@
+//! Users, as the database keeps them.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::guard::User;
+
+/// A user as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The stable id.
+    pub id: Uuid,
+    /// Trimmed and in lower case.
+    pub email: String,
+    /// The name to show.
+    pub name: Option<String>,
+    /// Sorted.
+    pub roles: Vec<String>,
+    /// The stored hash; a user without one cannot sign in by password.
+    pub password_hash: Option<String>,
+    /// The time at which the user was disabled, if so.
+    pub disabled_at: Option<DateTime<Utc>>,
+    /// The time at which the user was added.
+    pub created_at: DateTime<Utc>,
+    /// The last successful sign-in.
+    pub last_login_at: Option<DateTime<Utc>>,
+}
+
+impl UserRecord {
+    /// Tells whether the user may sign in at all.
+    pub fn is_enabled(&self) -> bool {
+        self.disabled_at.is_none()
+    }
+}
+
+/// The user as handlers and clients see it: without the hash.
+impl From<UserRecord> for User {
+    fn from(record: UserRecord) -> Self {
+        Self {
+            id: record.id.to_string(),
+            email: record.email,
+            name: record.name,
+            roles: record.roles,
+            created_at: Some(record.created_at),
+            last_login_at: record.last_login_at,
+        }
+    }
+}

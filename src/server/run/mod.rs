@@ -1,0 +1,176 @@
+//! Bind, run, stop: a server on its own sockets, with its background tasks.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer};
+
+use super::AuthServer;
+use super::http::routes::metrics;
+use super::state::SYNC_EVERY;
+
+/// How long requests in flight have to finish after a stop was asked for.
+const SHUTDOWN_SECS: u64 = 30;
+
+/// How often the length of the hashing queue is checked.
+const WATCH_EVERY: Duration = Duration::from_secs(10);
+
+/// How often expired rows are deleted.
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
+
+/// A server that has its socket and accepts connections once it is polled.
+pub struct Running {
+    /// The address it listens on.
+    pub address: SocketAddr,
+    /// The address of the metrics, if they are on.
+    pub metrics_address: Option<SocketAddr>,
+    server: actix_web::dev::Server,
+    metrics: Option<actix_web::dev::Server>,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} cannot be listened on: {cause}; choose another with {setting}")]
+pub struct BindError {
+    address: SocketAddr,
+    setting: &'static str,
+    cause: std::io::Error,
+}
+
+/// Binds the sockets that the settings name and readies the server.
+///
+/// # Errors
+/// [`BindError`] names the address and the setting.
+pub fn bind(server: &AuthServer) -> Result<Running, BindError> {
+    let settings = &server.settings().server;
+    let factory = {
+        let server = server.clone();
+        move || {
+            let app = App::new().wrap(server.cors()).wrap(server.envelope());
+            app.configure(server.configure()).configure(server.console())
+        }
+    };
+    let http = HttpServer::new(factory)
+        .workers(settings.workers)
+        .shutdown_timeout(SHUTDOWN_SECS)
+        .tcp_nodelay(true)
+        // The signals are the caller's: see `Running::until`.
+        .disable_signals()
+        .bind(settings.bind)
+        .map_err(|cause| BindError { address: settings.bind, setting: "--bind ADDR:PORT", cause })?;
+    let address = http.addrs().first().copied().unwrap_or(settings.bind);
+    let metrics = settings.metrics_bind.map(|bind| bind_metrics(server, bind)).transpose()?;
+    let (metrics_address, metrics) = metrics.unzip();
+    Ok(Running { address, metrics_address, server: http.run(), metrics })
+}
+
+/// Binds a socket of its own, so that a firewall can limit who reads the metrics.
+fn bind_metrics(
+    server: &AuthServer,
+    bind: SocketAddr,
+) -> Result<(SocketAddr, actix_web::dev::Server), BindError> {
+    let factory = {
+        let server = server.clone();
+        move || App::new().wrap(server.envelope()).service(metrics::resource(server.hasher()))
+    };
+    let http = HttpServer::new(factory)
+        .workers(1)
+        .disable_signals()
+        .bind(bind)
+        .map_err(|cause| BindError { address: bind, setting: "server.metrics_bind", cause })?;
+    let address = http.addrs().first().copied().unwrap_or(bind);
+    Ok((address, http.run()))
+}
+
+impl Running {
+    /// Serves until `stop` is done; then finishes the requests in flight.
+    ///
+    /// # Errors
+    /// The system's error when the server fails while running.
+    pub async fn until(
+        self,
+        server: AuthServer,
+        stop: impl Future<Output = ()> + 'static,
+    ) -> std::io::Result<()> {
+        let handle: ServerHandle = self.server.handle();
+        let follower = actix_rt::spawn(follow(server.clone()));
+        let watcher = actix_rt::spawn(watch(server.clone()));
+        let cleaner = actix_rt::spawn(clean_up(server.clone()));
+        let metrics = self.metrics.map(|server| (server.handle(), actix_rt::spawn(server)));
+        actix_rt::spawn(async move {
+            stop.await;
+            handle.stop(true).await;
+        });
+        let result = self.server.await;
+        follower.abort();
+        watcher.abort();
+        cleaner.abort();
+        if let Some((handle, serving)) = metrics {
+            handle.stop(false).await;
+            serving.abort();
+        }
+        // A failure to write is no reason to fail now.
+        if let Err(error) = server.write_last_seen().await {
+            log::warn!("the last uses of sessions were not written: {error}");
+        }
+        server.store().close().await;
+        result
+    }
+}
+
+/// Applies what other processes change in the same database: twice a second, and at once where the database tells of it.
+async fn follow(server: AuthServer) {
+    let mut is_disconnected = false;
+    loop {
+        // Without a notification the time runs out, which is the rule.
+        let _ = tokio::time::timeout(SYNC_EVERY, server.store().notified()).await;
+        match server.sync_changes().await {
+            Ok(()) if is_disconnected => {
+                log::info!("the database answers again");
+                is_disconnected = false;
+            }
+            Ok(()) => {}
+            // Logged once, not twice a second.
+            Err(error) if !is_disconnected => {
+                log::error!("changes cannot be read: {error}");
+                is_disconnected = true;
+            }
+            // A database that refuses at once would otherwise be asked without a pause.
+            Err(_) => tokio::time::sleep(SYNC_EVERY).await,
+        }
+    }
+}
+
+/// Logs when passwords wait long for their hash.
+async fn watch(server: AuthServer) {
+    loop {
+        actix_rt::time::sleep(WATCH_EVERY).await;
+        let load = server.hasher().load();
+        if load.longest_wait > std::time::Duration::from_secs(1) {
+            log::warn!(
+                "{} passwords wait for their hash, the first for {} ms",
+                load.waiting,
+                load.longest_wait.as_millis()
+            );
+        }
+    }
+}
+
+async fn clean_up(server: AuthServer) {
+    loop {
+        actix_rt::time::sleep(CLEAN_UP_EVERY).await;
+        if let Err(error) = server.delete_expired().await {
+            log::warn!("expired rows are not deleted: {error}");
+        }
+        if let Err(error) = server.rotate_by_age().await {
+            log::error!("the signing key is not rotated: {error}");
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}

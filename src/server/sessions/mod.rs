@@ -1,0 +1,153 @@
+//! Sessions: they begin with a proof of identity, are refreshed, and end.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `sign_in` | from a password to a session |
+//! | `begin` | a session begins, from whatever proof |
+//! | `refresh` | the next tokens of a session; reuse of a refresh token |
+//! | `end` | sign-out, of one session or of all |
+//! | `refresh_token` | the format of a refresh token |
+//! | `access_token` | the access tokens of this server |
+
+mod access_token;
+mod begin;
+mod end;
+mod refresh;
+mod refresh_token;
+mod sign_in;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+pub use access_token::AccessTokens;
+pub use begin::Proof;
+pub use refresh::RefreshCredential;
+pub use refresh_token::{NoRandomness, RefreshToken, RefreshTokens};
+
+use super::abuse::RateLimiter;
+use super::credentials::Hasher;
+use super::error::Error;
+use super::model::{Lifetimes, Session};
+use super::state::{State, session_of};
+use super::store::Store;
+use crate::clock::{Clock, serialize_rfc3339};
+use crate::guard::User;
+use crate::token::Claims;
+
+/// The sessions of an installation. Clones share one.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    pub(super) inner: Arc<Parts>,
+}
+
+/// The parts that sessions need.
+#[derive(Debug)]
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// The memory of this server, which learns of each change before the answer.
+    pub state: Arc<State>,
+    /// The access tokens.
+    pub access_tokens: AccessTokens,
+    /// The refresh tokens.
+    pub refresh_tokens: RefreshTokens,
+    /// The lifetimes of sessions.
+    pub lifetimes: Lifetimes,
+    /// The rate limits.
+    pub limiter: RateLimiter,
+    /// The threads that hash passwords.
+    pub hasher: Hasher,
+}
+
+/// The tokens of a session that has just begun or was refreshed.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The access token.
+    pub access_token: String,
+    /// The lifetime of the access token.
+    pub expires_in: Duration,
+    /// The refresh token.
+    pub refresh: Refresh,
+    /// The user.
+    pub user: User,
+}
+
+/// A refresh token for the client.
+#[derive(Debug)]
+pub struct Refresh {
+    /// The token.
+    pub token: RefreshToken,
+    /// Its lifetime.
+    pub expires_in: Duration,
+    /// It travels in the cookie alone.
+    pub by_cookie: bool,
+}
+
+/// A session as its user sees it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Session)]
+pub struct ListedSession {
+    #[schema(value_type = String, format = "uuid")]
+    id: Uuid,
+    #[serde(serialize_with = "serialize_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "serialize_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    last_seen_at: DateTime<Utc>,
+    #[serde(serialize_with = "serialize_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: DateTime<Utc>,
+    #[schema(required)]
+    user_agent: Option<String>,
+    #[schema(required)]
+    ip: Option<String>,
+    /// Whether it is the session of this request.
+    current: bool,
+}
+
+impl Sessions {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self { inner: Arc::new(parts) }
+    }
+
+    /// Lists the user's sessions, the latest first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn list(&self, user: Uuid, claims: &Claims) -> Result<Vec<ListedSession>, Error> {
+        let Parts { store, clock, state, lifetimes, .. } = &*self.inner;
+        let current = session_of(claims);
+        let now = clock.now();
+        let sessions =
+            store.read(async |connection| connection.sessions_of(user, now, lifetimes).await).await?;
+        let list = |session: Session| ListedSession {
+            id: session.id,
+            created_at: session.created_at,
+            last_seen_at: state
+                .last_seen(session.id)
+                .map_or(session.last_seen_at, |seen| seen.max(session.last_seen_at)),
+            expires_at: session.expires_at(lifetimes),
+            current: current == Some(session.id),
+            user_agent: session.client.user_agent,
+            ip: session.client.address.map(|address| address.to_string()),
+        };
+        Ok(sessions.into_iter().map(list).collect())
+    }
+
+    /// Tells whether the refresh tokens of the session that the claims name travel in the cookie.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn is_by_cookie(&self, claims: &Claims) -> Result<bool, Error> {
+        let Some(id) = session_of(claims) else { return Ok(false) };
+        let session = self.inner.store.read(async |connection| connection.session(id).await).await?;
+        Ok(session.is_some_and(|session| session.by_cookie))
+    }
+}

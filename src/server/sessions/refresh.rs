@@ -1,0 +1,153 @@
+//! Refresh: each refresh token is good once and gets a successor. The same token again within the grace period gets the
+//! same successor; later it is theft, and the session is revoked.
+
+use chrono::{DateTime, Utc};
+
+use super::{Parts, Refresh, RefreshToken, Sessions, Tokens};
+use crate::server::error::Error;
+use crate::server::model::{CLOCK_STEP, Client, Event, EventKind, Lifetimes, Rotation, Session, UserRecord};
+use crate::server::store::{StoreError, Transaction};
+
+/// A refresh token as the client sent it.
+#[derive(Debug)]
+pub struct RefreshCredential {
+    /// The text.
+    pub text: zeroize::Zeroizing<String>,
+    /// It came in the cookie.
+    pub by_cookie: bool,
+}
+
+/// The outcome of presenting a refresh token.
+enum Outcome {
+    /// It has a successor, made with `salt`.
+    Successor { user: Box<UserRecord>, salt: [u8; 32], expires_at: DateTime<Utc> },
+    /// It was used before, and too long ago. The session has been revoked.
+    Reused,
+    /// The session is over or never existed, or its tokens travel another way. Nothing was changed.
+    Refused,
+    /// Too many refreshes. Nothing was changed.
+    Delayed(Error),
+}
+
+/// A refresh token that this server issued, presented by a client.
+struct Presented<'a> {
+    token: &'a RefreshToken,
+    by_cookie: bool,
+    at: DateTime<Utc>,
+    /// The expiry of the access token that is handed out.
+    token_until: DateTime<Utc>,
+    /// The first use: the salt of its successor, and the successor's digest.
+    rotation: Rotation,
+    successor: [u8; 32],
+    client: Client,
+}
+
+impl Sessions {
+    /// Hands out the next tokens of a session.
+    ///
+    /// # Errors
+    /// [`Error::RefreshInvalid`] for a token that is unknown or expired, or that came in the wrong way; and for one that
+    /// was used before, whose session then ends; [`Error::TooManyAttempts`], [`Error::Unavailable`].
+    pub async fn refresh(&self, credential: &RefreshCredential, client: Client) -> Result<Tokens, Error> {
+        let Parts { store, clock, state, access_tokens, refresh_tokens, lifetimes, limiter, .. } =
+            &*self.inner;
+        let now = clock.now();
+        // A token that was never issued is refused without a look at the database.
+        let invalid = |session_ended| Error::RefreshInvalid { session_ended };
+        let token = refresh_tokens.read(&credential.text).ok_or_else(|| invalid(false))?;
+        let salt = refresh_tokens.salt().map_err(|error| Error::Internal(error.to_string()))?;
+        let presented = Presented {
+            token: &token,
+            by_cookie: credential.by_cookie,
+            at: now,
+            token_until: now + access_tokens.lifetime(),
+            rotation: Rotation { salt, at: now },
+            successor: refresh_tokens.successor(&token, &salt).digest(),
+            client,
+        };
+        let address = presented.client.counted_address();
+        let outcome = store
+            .write(async |tx| {
+                let counters = match limiter.lock_refresh(tx, token.session(), address, now).await? {
+                    Ok(counters) => counters,
+                    Err(delayed) => return Ok(Outcome::Delayed(delayed)),
+                };
+                let outcome = rotate(tx, &presented, lifetimes).await?;
+                match outcome {
+                    Outcome::Successor { .. } => counters.succeed(tx).await?,
+                    _ => counters.fail(tx).await?,
+                }
+                Ok::<_, Error>(outcome)
+            })
+            .await?;
+        match outcome {
+            Outcome::Successor { user, salt, expires_at } => {
+                // Synced so that the token is not signed by a key that was revoked meanwhile. The old refresh token is used
+                // up, so a failure must not cost the client the new one.
+                if let Err(error) = state.sync_changes().await {
+                    log::warn!("a refreshed session's token is signed by the last known key: {error}");
+                }
+                Ok(Tokens {
+                    access_token: access_tokens.issue(&user, token.session(), now)?,
+                    expires_in: access_tokens.lifetime(),
+                    refresh: Refresh {
+                        token: refresh_tokens.successor(&token, &salt),
+                        expires_in: expires_at - now,
+                        by_cookie: credential.by_cookie,
+                    },
+                    user: (*user).into(),
+                })
+            }
+            Outcome::Reused => {
+                state.sync_changes().await?;
+                Err(invalid(true))
+            }
+            Outcome::Refused => Err(invalid(false)),
+            Outcome::Delayed(error) => Err(error),
+        }
+    }
+}
+
+/// Decides about a refresh token and stores the decision.
+async fn rotate(
+    tx: &mut Transaction,
+    presented: &Presented<'_>,
+    lifetimes: &Lifetimes,
+) -> Result<Outcome, StoreError> {
+    let Presented { token, at, rotation, client, .. } = presented;
+    let session = tx.lock_session(token.session()).await?;
+    let is_accepted =
+        |session: &Session| session.is_alive(lifetimes, *at) && session.by_cookie == presented.by_cookie;
+    let Some(session) = session.filter(is_accepted) else { return Ok(Outcome::Refused) };
+    let Some(user_id) = session.user_id else { return Ok(Outcome::Refused) };
+    let Some(user) = tx.user(user_id).await? else { return Ok(Outcome::Refused) };
+    let user = Box::new(user);
+    let event = |kind| Event::new(kind, *at).user(user_id).session(session.id).by(client);
+
+    if session.refresh_digest == token.digest() {
+        tx.insert_rotation(session.id, &token.digest(), rotation).await?;
+        tx.set_refresh_digest(session.id, &presented.successor, *at, client).await?;
+        tx.extend_tokens(session.id, presented.token_until).await?;
+        tx.record(event(EventKind::Refreshed)).await?;
+        let expires_at = Session { refreshed_at: *at, ..session }.expires_at(lifetimes);
+        return Ok(Outcome::Successor { user, salt: rotation.salt, expires_at });
+    }
+    match tx.rotation(session.id, &token.digest()).await? {
+        Some(first_use) if is_repeat(&first_use, *at, lifetimes) => {
+            tx.extend_tokens(session.id, presented.token_until).await?;
+            let expires_at = session.expires_at(lifetimes);
+            Ok(Outcome::Successor { user, salt: first_use.salt, expires_at })
+        }
+        _ => {
+            tx.end_session(session.id, *at).await?;
+            tx.record(event(EventKind::RefreshReused)).await?;
+            Ok(Outcome::Reused)
+        }
+    }
+}
+
+/// Tells whether a use at `at` is within the grace period. A clock that stepped back may lengthen it, but by no more than
+/// a step.
+fn is_repeat(first_use: &Rotation, at: DateTime<Utc>, lifetimes: &Lifetimes) -> bool {
+    (first_use.at - CLOCK_STEP..first_use.at + lifetimes.grace).contains(&at)
+}

@@ -1,0 +1,223 @@
+//! Refresh tokens: what stands in one, and who its successor is.
+//!
+//! A token is `hpr_` and, in base64url, 64 bytes: the session's id, 256 random bits, and a MAC over both, which
+//! proves that this installation issued it. So a token that was never issued is told without the database,
+//! and one that was is known for good, though only digests are kept, and of used ones only those of the
+//! last moments.
+//!
+//! The successor's 256 bits are an HMAC over the token and a random salt. The refresh that wins stores the
+//! salt; whoever comes with the same token a moment later makes the same successor from it. The key is derived
+//! from the installation's, so the database alone makes none.
+
+use aws_lc_rs::{digest, hmac, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::server::keys::vault::Vault;
+use crate::server::model::Digest;
+
+/// So that a scanner for leaked secrets knows one when it sees it.
+const PREFIX: &str = "hpr_";
+
+const ID: usize = 16;
+const SECRET: usize = 32;
+const MAC: usize = 16;
+const LENGTH: usize = ID + SECRET + MAC;
+
+/// A refresh token that this installation issued. It is wiped when dropped.
+pub struct RefreshToken(Zeroizing<[u8; LENGTH]>);
+
+/// What issues them and knows them again. It shows no key in `Debug`.
+#[derive(Debug)]
+pub struct RefreshTokens {
+    issued: hmac::Key,
+    successor: hmac::Key,
+}
+
+/// The system gives no random numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no random numbers")]
+pub struct NoRandomness;
+
+impl RefreshToken {
+    /// The session that it belongs to.
+    pub fn session(&self) -> Uuid {
+        let mut id = [0; ID];
+        id.copy_from_slice(&self.0[..ID]);
+        Uuid::from_bytes(id)
+    }
+
+    /// What is kept of it.
+    pub fn digest(&self) -> Digest {
+        let mut kept = [0; 32];
+        kept.copy_from_slice(digest::digest(&digest::SHA256, &*self.0).as_ref());
+        kept
+    }
+
+    /// What its holder gets.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + LENGTH.div_ceil(3) * 4));
+        text.push_str(PREFIX);
+        URL_SAFE_NO_PAD.encode_string(*self.0, &mut text);
+        text
+    }
+}
+
+impl RefreshTokens {
+    /// Those of the installation of `vault`.
+    pub fn new(vault: &Vault) -> Self {
+        let key = |label| hmac::Key::new(hmac::HMAC_SHA256, &*vault.derive(label));
+        Self { issued: key("refresh token: issued"), successor: key("refresh token: successor") }
+    }
+
+    /// The first of a session.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn first(&self, session: Uuid) -> Result<RefreshToken, NoRandomness> {
+        let mut secret = Zeroizing::new([0; SECRET]);
+        rand::fill(&mut *secret).map_err(|_| NoRandomness)?;
+        Ok(self.issue(session, &secret))
+    }
+
+    /// The next one after `token`, by `salt`: always the same.
+    pub fn successor(&self, token: &RefreshToken, salt: &[u8; 32]) -> RefreshToken {
+        let mut context = hmac::Context::with_key(&self.successor);
+        context.update(&*token.0);
+        context.update(salt);
+        let mut secret = Zeroizing::new([0; SECRET]);
+        secret.copy_from_slice(context.sign().as_ref());
+        self.issue(token.session(), &secret)
+    }
+
+    /// A fresh salt.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn salt(&self) -> Result<[u8; 32], NoRandomness> {
+        let mut salt = [0; 32];
+        rand::fill(&mut salt).map_err(|_| NoRandomness).map(|()| salt)
+    }
+
+    /// The token behind `text`, if this installation issued it.
+    pub fn read(&self, text: &str) -> Option<RefreshToken> {
+        let encoded = text.strip_prefix(PREFIX)?;
+        let mut token = RefreshToken(Zeroizing::new([0; LENGTH]));
+        // Of a decoder that is told to hold no more; so a long text costs nothing.
+        let length = URL_SAFE_NO_PAD.decode_slice(encoded, &mut *token.0).ok()?;
+        let (named, mac) = token.0.split_at(ID + SECRET);
+        let is_ours = length == LENGTH
+            && aws_lc_rs::constant_time::verify_slices_are_equal(&self.mac(named), mac).is_ok();
+        is_ours.then_some(token)
+    }
+
+    fn issue(&self, session: Uuid, secret: &[u8; SECRET]) -> RefreshToken {
+        let mut token = RefreshToken(Zeroizing::new([0; LENGTH]));
+        token.0[..ID].copy_from_slice(session.as_bytes());
+        token.0[ID..ID + SECRET].copy_from_slice(secret);
+        let mut mac = self.mac(&token.0[..ID + SECRET]);
+        token.0[ID + SECRET..].copy_from_slice(&mac);
+        mac.zeroize();
+        token
+    }
+
+    fn mac(&self, named: &[u8]) -> [u8; MAC] {
+        let mut mac = [0; MAC];
+        mac.copy_from_slice(&hmac::sign(&self.issued, named).as_ref()[..MAC]);
+        mac
+    }
+}
+
+impl std::fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RefreshToken(session {})", self.session())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::server::model::KdfParams;
+
+    fn tokens() -> RefreshTokens {
+        let (vault, _) = Vault::create_with(
+            &"a river of lanterns".into(),
+            KdfParams::for_tests(),
+            DateTime::<Utc>::UNIX_EPOCH,
+        )
+        .unwrap();
+        RefreshTokens::new(&vault)
+    }
+
+    #[test]
+    fn a_token_is_known_again_and_names_its_session() {
+        let tokens = tokens();
+        let session = Uuid::now_v7();
+        let token = tokens.first(session).unwrap();
+        let read = tokens.read(&token.to_text()).expect("our own token");
+        assert_eq!((read.session(), read.digest()), (session, token.digest()));
+        assert_ne!(tokens.first(session).unwrap().digest(), token.digest(), "256 random bits");
+    }
+
+    #[test]
+    fn the_successor_follows_from_the_token_and_the_salt_alone() {
+        let tokens = tokens();
+        let token = tokens.first(Uuid::now_v7()).unwrap();
+        let successor = tokens.successor(&token, &[1; 32]);
+        assert_eq!(*successor.to_text(), *tokens.successor(&token, &[1; 32]).to_text());
+        assert_ne!(successor.digest(), tokens.successor(&token, &[2; 32]).digest());
+        assert_ne!(successor.digest(), token.digest());
+        assert_eq!(successor.session(), token.session());
+        assert!(tokens.read(&successor.to_text()).is_some());
+    }
+
+    #[test]
+    fn another_installations_token_and_one_with_another_secret_are_not_ours() {
+        let (tokens, others) = (tokens(), self::tokens());
+        let token = tokens.first(Uuid::now_v7()).unwrap();
+        assert!(others.read(&token.to_text()).is_none());
+        let mut forged = token.0.clone();
+        forged[ID] ^= 1;
+        assert!(tokens.read(&RefreshToken(forged).to_text()).is_none());
+    }
+
+    #[test]
+    fn a_token_has_one_spelling() {
+        let tokens = tokens();
+        let text = tokens.first(Uuid::now_v7()).unwrap().to_text();
+        assert_eq!(text.len(), 90);
+        let bare = text.strip_prefix(PREFIX).unwrap();
+        for other in [
+            format!("{}=", *text),
+            format!(" {}", *text),
+            bare.to_owned(),
+            format!("{}A", *text),
+            text[..89].to_owned(),
+        ] {
+            assert!(tokens.read(&other).is_none(), "{other}");
+        }
+        // The last character carries four bits that must be zero.
+        let last = text.chars().last().unwrap();
+        for alternative in ('A'..='Z').chain('a'..='z').chain('0'..='9').filter(|other| *other != last) {
+            assert!(tokens.read(&format!("{}{alternative}", &text[..89])).is_none(), "{alternative}");
+        }
+    }
+
+    #[test]
+    fn it_shows_its_session_in_debug_and_nothing_else() {
+        let token = tokens().first(Uuid::nil()).unwrap();
+        assert_eq!(format!("{token:?}"), format!("RefreshToken(session {})", Uuid::nil()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_other_text_is_a_token(text in "(hpr_)?[A-Za-z0-9_-]{0,100}") {
+            prop_assert!(tokens().read(&text).is_none());
+        }
+    }
+}

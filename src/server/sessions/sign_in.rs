@@ -1,0 +1,83 @@
+//! Sign-in with a password. Every failure has the same answer after the same work.
+
+use uuid::Uuid;
+
+use super::begin::store_session;
+use super::{Parts, Proof, Sessions, Tokens};
+use crate::server::credentials::Password;
+use crate::server::error::Error;
+use crate::server::model::{Client, Event, EventKind};
+
+impl Sessions {
+    /// Signs in the user with this `email` (trimmed, in lower case).
+    ///
+    /// # Errors
+    /// [`Error::CredentialsInvalid`] for an unknown address, a wrong password, a disabled user and a user without a
+    /// password, each after one bcrypt; [`Error::TooManyAttempts`] before it, by the address typed and the client's
+    /// address; [`Error::Overloaded`], [`Error::Unavailable`].
+    pub async fn sign_in(
+        &self,
+        email: &str,
+        password: &Password,
+        client: &Client,
+        by_cookie: bool,
+    ) -> Result<Tokens, Error> {
+        let Parts { store, clock, limiter, hasher, .. } = &*self.inner;
+        let attempt = limiter.begin_attempt(email, client.counted_address(), clock.now()).await?;
+        let mut failed = Event::new(EventKind::SignInFailed, clock.now()).by(client);
+        // A second round is for the rare case that the user was changed while the hash was computed.
+        for _ in 0..2 {
+            let user = store.read(async |connection| connection.user_by_email(email).await).await?;
+            failed.user = user.as_ref().map(|user| user.id);
+            let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+            let is_right = hasher.verify(password, stored.as_deref()).await?;
+            let (Some(user), Some(hash)) = (user, stored) else { break };
+            if !is_right || !user.is_enabled() {
+                break;
+            }
+            let prepared = self.prepare(user.id, client, by_cookie)?;
+            let proof = Proof::Password { hash: hash.clone() };
+            let begun = store
+                .write(async |tx| {
+                    let user = store_session(tx, &prepared.session, &proof).await?;
+                    if user.is_some() {
+                        attempt.succeed(tx, prepared.session.at).await?;
+                    }
+                    Ok::<_, Error>(user)
+                })
+                .await?;
+            if let Some(user) = begun {
+                let id = user.id;
+                let tokens = self.tokens(user, prepared).await?;
+                self.renew_hash(id, password, &hash).await;
+                return Ok(tokens);
+            }
+        }
+        store.write(async |tx| tx.record(failed.clone()).await).await?;
+        Err(Error::CredentialsInvalid)
+    }
+
+    /// Replaces a hash of a lower cost by one at the policy's. The sign-in has succeeded and does not fail because of it.
+    async fn renew_hash(&self, user: Uuid, password: &Password, stored: &str) {
+        let Parts { store, hasher, .. } = &*self.inner;
+        if !hasher.is_outdated(stored) {
+            return;
+        }
+        let renewed = async {
+            let hash = hasher.hash(password).await?;
+            store
+                .write(async |tx| {
+                    // Otherwise the password was changed meanwhile.
+                    let is_same = |hash: Option<String>| hash.as_deref() == Some(stored);
+                    if tx.lock_user(user).await?.is_some_and(|user| is_same(user.password_hash)) {
+                        tx.set_password_hash(user, &hash).await?;
+                    }
+                    Ok::<_, Error>(())
+                })
+                .await
+        };
+        if let Err(error) = renewed.await {
+            log::warn!("the password hash of user {user} keeps its lower cost: {error}");
+        }
+    }
+}

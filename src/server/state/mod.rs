@@ -1,0 +1,207 @@
+//! What a running server holds in memory: users, ended sessions, signing keys. Every write leaves its changes in the
+//! database; [`State::sync_changes`] reads them and applies each to the part that it concerns. The server that wrote calls
+//! it before it answers, so its next request sees the change. Every server calls it twice a second as well, so that the
+//! others see it within 2 s.
+
+mod key_source;
+mod last_seen;
+mod revocations;
+mod users;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use chrono::{DateTime, Duration, Utc};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+pub use key_source::ServerKeys;
+pub use users::UserCache;
+
+use super::keys::SigningKeys;
+use super::model::{CLOCK_STEP, Change};
+use super::store::{PATIENCE, Position, Store, StoreError};
+use crate::clock::Clock;
+use crate::guard::Refusal;
+use crate::token::Claims;
+use last_seen::LastSeen;
+use revocations::Revocations;
+
+/// How often a server asks for changes.
+pub const SYNC_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// A running server's memory.
+pub struct State {
+    store: Store,
+    clock: Clock,
+    keys: Arc<SigningKeys>,
+    users: Arc<UserCache>,
+    revocations: Revocations,
+    last_seen: LastSeen,
+    stale_after: Duration,
+    leeway: Duration,
+    feed: Mutex<Feed>,
+    /// The number of syncs that have begun.
+    begun: AtomicU64,
+    /// The time of the last sync, in the clock's ticks.
+    synced_at: AtomicI64,
+}
+
+/// The place in the feed of changes; locked while changes are read and applied.
+struct Feed {
+    position: Position,
+    /// The number of the last sync that succeeded.
+    succeeded: u64,
+}
+
+impl State {
+    /// Reads what must be known before the first request. `keys` must have been read after the call began, or be read
+    /// anew by a change.
+    ///
+    /// `stale_after` is how long this knowledge serves while the database cannot be asked, and `leeway` how long after
+    /// its expiry a token may still be accepted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub async fn load(
+        store: Store,
+        clock: Clock,
+        position: Position,
+        keys: Arc<SigningKeys>,
+        stale_after: Duration,
+        leeway: Duration,
+    ) -> Result<Self, StoreError> {
+        let state = Self {
+            users: Arc::new(UserCache::new(store.clone())),
+            revocations: Revocations::default(),
+            last_seen: LastSeen::new(),
+            feed: Mutex::new(Feed { position, succeeded: 0 }),
+            begun: AtomicU64::new(0),
+            synced_at: AtomicI64::new(clock.ticks()),
+            store,
+            clock,
+            keys,
+            stale_after,
+            leeway,
+        };
+        state.load_revocations().await?;
+        Ok(state)
+    }
+
+    /// Applies all changes committed before this call.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read within [`PATIENCE`]; what was known stays known.
+    pub async fn sync_changes(&self) -> Result<(), StoreError> {
+        // The wait for another sync counts too.
+        tokio::time::timeout(PATIENCE, self.sync())
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("changes cannot be read within 5 s".into())))
+    }
+
+    async fn sync(&self) -> Result<(), StoreError> {
+        let begun = self.begun.load(Ordering::SeqCst);
+        let mut feed = self.feed.lock().await;
+        if feed.succeeded > begun {
+            // Another sync began after this call and has read everything that this one would.
+            return Ok(());
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let asked_at = self.clock.ticks();
+        let position = feed.position.clone();
+        let new = self.store.read(async |connection| connection.changes_since(&position).await).await?;
+        match new.changes {
+            Some(changes) => {
+                if changes.contains(&Change::Keys) {
+                    self.load_keys().await?;
+                }
+                for change in changes {
+                    match change {
+                        // A read that is under way is dropped with it: its result is not kept.
+                        Change::User(id) => self.users.forget(id),
+                        Change::Session(id) => self.revocations.add(id, self.clock.now() + self.leeway),
+                        Change::Keys => {}
+                    }
+                }
+            }
+            None => {
+                self.load_keys().await?;
+                self.load_revocations().await?;
+                self.users.forget_all();
+            }
+        }
+        feed.position = new.position;
+        feed.succeeded = number;
+        self.synced_at.store(asked_at, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn load_keys(&self) -> Result<(), StoreError> {
+        let keys = self.store.read(async |connection| connection.signing_keys().await).await?;
+        self.keys.replace(&keys);
+        Ok(())
+    }
+
+    async fn load_revocations(&self) -> Result<(), StoreError> {
+        let since = self.clock.now() - self.leeway - CLOCK_STEP;
+        let ended = self.store.read(async |connection| connection.ended_sessions(since).await).await?;
+        self.revocations.replace(ended);
+        Ok(())
+    }
+
+    /// Checks that the session of verified claims has not ended, and notes its use. Never waits.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenRevoked`] when the session has ended; [`Refusal::Unavailable`] when that has not been known for
+    /// `stale_after`.
+    pub fn check_claims(&self, claims: &Claims) -> Result<(), Refusal> {
+        if self.clock.ticks() - self.synced_at.load(Ordering::SeqCst) > self.stale_after.num_milliseconds() {
+            return Err(Refusal::Unavailable);
+        }
+        // Every token of ours names its session; one that does not could never be revoked.
+        let session = session_of(claims).ok_or(Refusal::TokenRevoked)?;
+        if self.revocations.contains(session) {
+            return Err(Refusal::TokenRevoked);
+        }
+        self.last_seen.note(session, self.clock.now());
+        Ok(())
+    }
+
+    /// Returns the users in memory.
+    pub fn users(&self) -> &Arc<UserCache> {
+        &self.users
+    }
+
+    /// Returns the time of the session's last use that this server knows of.
+    pub fn last_seen(&self, session: Uuid) -> Option<DateTime<Utc>> {
+        self.last_seen.get(session)
+    }
+
+    /// Writes the last uses of sessions to the database.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written. The uses are dropped then, since the next use is noted again.
+    pub async fn write_last_seen(&self) -> Result<(), StoreError> {
+        let uses = self.last_seen.take_unwritten();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.store.write(async |tx| tx.set_last_seen(&uses).await).await
+    }
+
+    /// Forgets ended sessions whose tokens have expired.
+    pub fn forget_expired(&self) {
+        self.revocations.forget_expired(self.clock.now());
+    }
+}
+
+/// Returns the session that the claims name.
+pub fn session_of(claims: &Claims) -> Option<Uuid> {
+    claims.sid.as_deref().and_then(|sid| Uuid::try_parse(sid).ok())
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("stale_after", &self.stale_after).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! Users in memory.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use uuid::Uuid;
+
+use crate::guard::{Recall, Unavailable, User, UserSource};
+use crate::server::store::{Store, StoreError};
+use crate::token::Claims;
+
+/// The most users in memory; the least used are dropped first.
+const MAX_USERS: usize = 100_000;
+
+/// A cached lookup: the user, or `None` if they are gone or disabled.
+type Cached = Option<Arc<User>>;
+
+/// The users that were asked for lately.
+pub struct UserCache {
+    store: Store,
+    users: Cache<Uuid, Cached>,
+}
+
+impl UserCache {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, users: Cache::new(MAX_USERS) }
+    }
+
+    pub(super) fn forget(&self, id: Uuid) {
+        self.users.remove(&id);
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.users.clear();
+    }
+
+    async fn read(&self, id: Uuid) -> Result<Cached, StoreError> {
+        let user = self.store.read(async |connection| connection.user(id).await).await?;
+        Ok(user.filter(|user| user.is_enabled()).map(|user| Arc::new(user.into())))
+    }
+}
+
+/// The users of the database, from memory where they were asked for lately.
+impl UserSource for Arc<UserCache> {
+    type User = User;
+
+    fn recall(&self, claims: &Claims) -> Recall<User> {
+        let Ok(id) = Uuid::try_parse(&claims.sub) else {
+            return Recall::Gone;
+        };
+        match self.users.get(&id) {
+            Some(Some(user)) => Recall::Known(user),
+            Some(None) => Recall::Gone,
+            None => Recall::Ask,
+        }
+    }
+
+    async fn find(&self, claims: &Claims) -> Result<Option<Arc<User>>, Unavailable> {
+        let Ok(id) = Uuid::try_parse(&claims.sub) else {
+            return Ok(None);
+        };
+        self.users.get_or_insert_async(&id, self.read(id)).await.map_err(|error| {
+            log::error!("user {id} cannot be read: {error}");
+            Unavailable
+        })
+    }
+}
+
+impl std::fmt::Debug for UserCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserCache").field("users", &self.users.len()).finish_non_exhaustive()
+    }
+}

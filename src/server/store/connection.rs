@@ -1,0 +1,277 @@
+//! One connection to either database, and a transaction on it. A statement's text is written once where SQLite and
+//! PostgreSQL agree; [`Connection::dialect`] tells them apart where they do not.
+
+use sqlx::Arguments;
+#[cfg(feature = "postgres")]
+use sqlx::{Postgres, postgres::PgArguments};
+#[cfg(feature = "sqlite")]
+use sqlx::{Sqlite, sqlite::SqliteArguments};
+
+use super::StoreError;
+use crate::server::model::Event;
+
+/// The database behind a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// A connection, taken from the pool for one read. The operations on it are listed in [`store`](super).
+pub struct Connection {
+    pub(super) inner: Inner,
+    /// The worst that has happened to it.
+    pub(super) fault: Fault,
+}
+
+pub(super) enum Inner {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::pool::PoolConnection<Sqlite>),
+    #[cfg(feature = "sqlite")]
+    SqliteTransaction(sqlx::Transaction<'static, Sqlite>),
+    #[cfg(feature = "postgres")]
+    Postgres(super::postgres::Checkout),
+    #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+    Never(std::convert::Infallible),
+}
+
+/// How a statement failed, as far as trying again is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It did not, or trying again would not help.
+    None,
+    /// The database gave the transaction up for the sake of another (SQLSTATE 40001, 40P01). It can be run again.
+    Conflict,
+    /// The connection is lost, or leads to a server that is going away or is read-only. The transaction can be run
+    /// again on another connection, unless it was being committed.
+    ConnectionLost,
+}
+
+/// A transaction that writes. Dropped without a commit, it is rolled back.
+pub struct Transaction {
+    pub(super) connection: Connection,
+    /// Recorded events; written to the log once they are committed.
+    pub(super) events: Vec<Event>,
+    /// PostgreSQL's number of this transaction, once it has recorded something that must not be written twice.
+    pub(super) xid: Option<String>,
+    /// Other servers have something to learn of.
+    pub(super) has_changes: bool,
+}
+
+impl std::ops::Deref for Transaction {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl std::ops::DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+impl Transaction {
+    pub(super) fn on(inner: Inner) -> Self {
+        Self { connection: Connection::on(inner), events: Vec::new(), xid: None, has_changes: false }
+    }
+}
+
+impl Connection {
+    pub(super) fn on(inner: Inner) -> Self {
+        Self { inner, fault: Fault::None }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        match &self.inner {
+            #[cfg(feature = "sqlite")]
+            Inner::Sqlite(_) | Inner::SqliteTransaction(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(_) => Dialect::Postgres,
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Inner::Never(never) => match *never {},
+        }
+    }
+
+    /// Begins a statement whose text both databases understand.
+    pub(super) fn query(&mut self, sql: &'static str) -> Query<'_> {
+        let arguments = match &self.inner {
+            #[cfg(feature = "sqlite")]
+            Inner::Sqlite(_) | Inner::SqliteTransaction(_) => Bound::Sqlite(SqliteArguments::default()),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(_) => Bound::Postgres(PgArguments::default()),
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Inner::Never(never) => match *never {},
+        };
+        Query { connection: self, sql, arguments, failed: None }
+    }
+
+    /// Begins a statement that the two databases write differently.
+    pub(super) fn query_by_dialect(&mut self, sqlite: &'static str, postgres: &'static str) -> Query<'_> {
+        match self.dialect() {
+            Dialect::Sqlite => self.query(sqlite),
+            Dialect::Postgres => self.query(postgres),
+        }
+    }
+
+    fn failed(&mut self, error: sqlx::Error) -> StoreError {
+        let (error, fault) = super::classify(error);
+        if fault != Fault::None {
+            self.fault = fault;
+        }
+        error
+    }
+}
+
+/// Begins a `select` whose rows stay locked until the transaction ends. SQLite has one writer at a time, so its rows
+/// need no lock.
+macro_rules! select_for_update {
+    ($connection:expr, $($sql:expr),+) => {
+        $connection.query_by_dialect(concat!($($sql),+), concat!($($sql),+, " for update"))
+    };
+}
+
+pub(super) use select_for_update;
+
+/// A statement with its arguments.
+pub(super) struct Query<'c> {
+    connection: &'c mut Connection,
+    sql: &'static str,
+    arguments: Bound,
+    failed: Option<sqlx::error::BoxDynError>,
+}
+
+enum Bound {
+    #[cfg(feature = "sqlite")]
+    Sqlite(SqliteArguments),
+    #[cfg(feature = "postgres")]
+    Postgres(PgArguments),
+}
+
+impl Query<'_> {
+    /// Binds the next argument.
+    pub(super) fn bind<'v>(mut self, value: impl Value<'v>) -> Self {
+        let bound = match &mut self.arguments {
+            #[cfg(feature = "sqlite")]
+            Bound::Sqlite(arguments) => arguments.add(value),
+            #[cfg(feature = "postgres")]
+            Bound::Postgres(arguments) => arguments.add(value),
+        };
+        if let Err(error) = bound {
+            self.failed = Some(error);
+        }
+        self
+    }
+
+    /// Runs the statement and returns the number of rows that it changed.
+    pub(super) async fn execute(mut self) -> Result<u64, StoreError> {
+        self.check()?;
+        let Self { connection, sql, arguments, .. } = self;
+        let done = match (&mut connection.inner, arguments) {
+            #[cfg(feature = "sqlite")]
+            (Inner::Sqlite(to), Bound::Sqlite(arguments)) => {
+                sqlx::query_with(sql, arguments).execute(&mut **to).await.map(|done| done.rows_affected())
+            }
+            #[cfg(feature = "sqlite")]
+            (Inner::SqliteTransaction(to), Bound::Sqlite(arguments)) => {
+                sqlx::query_with(sql, arguments).execute(&mut **to).await.map(|done| done.rows_affected())
+            }
+            #[cfg(feature = "postgres")]
+            (Inner::Postgres(to), Bound::Postgres(arguments)) => {
+                sqlx::query_with(sql, arguments).execute(&mut **to).await.map(|done| done.rows_affected())
+            }
+            #[allow(
+                unreachable_patterns,
+                reason = "a query is bound for the connection that it was begun on"
+            )]
+            _ => unreachable!("a query is bound for the connection that it was begun on"),
+        };
+        done.map_err(|error| connection.failed(error))
+    }
+
+    /// Runs the statement and returns its first row, if there is one.
+    pub(super) async fn fetch_optional<R: Row>(self) -> Result<Option<R>, StoreError> {
+        Ok(self.fetch_all().await?.into_iter().next())
+    }
+
+    /// Runs the statement and returns its rows.
+    pub(super) async fn fetch_all<R: Row>(mut self) -> Result<Vec<R>, StoreError> {
+        self.check()?;
+        let Self { connection, sql, arguments, .. } = self;
+        let rows = match (&mut connection.inner, arguments) {
+            #[cfg(feature = "sqlite")]
+            (Inner::Sqlite(to), Bound::Sqlite(arguments)) => {
+                sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await
+            }
+            #[cfg(feature = "sqlite")]
+            (Inner::SqliteTransaction(to), Bound::Sqlite(arguments)) => {
+                sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await
+            }
+            #[cfg(feature = "postgres")]
+            (Inner::Postgres(to), Bound::Postgres(arguments)) => {
+                sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await
+            }
+            #[allow(
+                unreachable_patterns,
+                reason = "a query is bound for the connection that it was begun on"
+            )]
+            _ => unreachable!("a query is bound for the connection that it was begun on"),
+        };
+        rows.map_err(|error| connection.failed(error))
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        match self.failed.take() {
+            None => Ok(()),
+            Some(error) => Err(StoreError::Failed(format!("an argument cannot be bound: {error}"))),
+        }
+    }
+}
+
+macro_rules! for_each_database {
+    ($feature:literal, $database:ty, $row:ty, $value:ident, $from_row:ident) => {
+        #[cfg(feature = $feature)]
+        pub(super) trait $value<'v>: sqlx::Encode<'v, $database> + sqlx::Type<$database> {}
+        #[cfg(feature = $feature)]
+        impl<'v, T: sqlx::Encode<'v, $database> + sqlx::Type<$database>> $value<'v> for T {}
+        #[cfg(not(feature = $feature))]
+        pub(super) trait $value<'v> {}
+        #[cfg(not(feature = $feature))]
+        impl<'v, T> $value<'v> for T {}
+
+        #[cfg(feature = $feature)]
+        pub(super) trait $from_row: for<'r> sqlx::FromRow<'r, $row> {}
+        #[cfg(feature = $feature)]
+        impl<T: for<'r> sqlx::FromRow<'r, $row>> $from_row for T {}
+        #[cfg(not(feature = $feature))]
+        pub(super) trait $from_row {}
+        #[cfg(not(feature = $feature))]
+        impl<T> $from_row for T {}
+    };
+}
+
+for_each_database!("sqlite", Sqlite, sqlx::sqlite::SqliteRow, SqliteValue, SqliteFromRow);
+for_each_database!("postgres", Postgres, sqlx::postgres::PgRow, PostgresValue, PostgresFromRow);
+
+/// A value that both databases store alike.
+pub(super) trait Value<'v>: SqliteValue<'v> + PostgresValue<'v> {}
+
+impl<'v, T: SqliteValue<'v> + PostgresValue<'v>> Value<'v> for T {}
+
+/// A row that is read from both databases alike: a tuple of values.
+pub(super) trait Row: SqliteFromRow + PostgresFromRow + Send + Unpin {}
+
+impl<T: SqliteFromRow + PostgresFromRow + Send + Unpin> Row for T {}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("fault", &self.fault).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction").field("xid", &self.xid).finish_non_exhaustive()
+    }
+}

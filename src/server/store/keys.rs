@@ -1,0 +1,176 @@
+//! The installation and its sealed signing keys.
+
+use chrono::{DateTime, Datelike, Duration, Utc};
+use uuid::Uuid;
+
+use super::connection::{Connection, Dialect, Transaction};
+use super::{StoreError, time};
+use crate::server::model::{Change, KdfParams, SealedInstallation, SealedKey, StoredKey};
+
+/// The longest lifetime of a token that the settings accept, seconds.
+const MAX_TOKEN_LIFETIME_S: i64 = 86_400;
+
+type InstallationColumns = (Uuid, i64, i64, i64, Vec<u8>, Vec<u8>, i64);
+type KeyColumns = (String, String, String, i64, i64, i64, Vec<u8>);
+
+impl Connection {
+    /// Returns the installation, once the first server has started on the database.
+    pub async fn installation(&mut self) -> Result<Option<SealedInstallation>, StoreError> {
+        let row: Option<InstallationColumns> = self
+            .query(
+                "select id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at from installation",
+            )
+            .fetch_optional()
+            .await?;
+        row.map(|(id, memory_kib, iterations, lanes, salt, sealed_key, created_at)| {
+            // A number that no server wrote is beyond every accepted cost.
+            let cost = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+            Ok(SealedInstallation {
+                id,
+                kdf: KdfParams {
+                    memory_kib: cost(memory_kib),
+                    iterations: cost(iterations),
+                    lanes: cost(lanes),
+                },
+                salt,
+                sealed_key,
+                created_at: time(created_at)?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Returns the sealed signing keys, in the order in which they sign.
+    pub async fn signing_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
+        let rows: Vec<KeyColumns> = self
+            .query(
+                "select kid, algorithm, purpose, created_at, signs_from, token_lifetime, sealed from signing_keys \
+                 order by signs_from, created_at, kid",
+            )
+            .fetch_all()
+            .await?;
+        let row =
+            |(kid, algorithm, purpose, created_at, signs_from, lifetime, sealed): KeyColumns| StoredKey {
+                sealed: SealedKey {
+                    kid,
+                    algorithm,
+                    purpose,
+                    created_at: sealed_time(created_at),
+                    signs_from: sealed_time(signs_from),
+                    sealed,
+                },
+                // No seal covers this column, so it is brought into the range that the settings accept.
+                token_lifetime: Duration::seconds(lifetime.clamp(1, MAX_TOKEN_LIFETIME_S)),
+            };
+        Ok(rows.into_iter().map(row).collect())
+    }
+}
+
+impl Transaction {
+    /// Makes the database an installation. Returns the number of rows added: 0 where another process was first.
+    pub async fn insert_installation(
+        &mut self,
+        installation: &SealedInstallation,
+    ) -> Result<u64, StoreError> {
+        self.query(
+            "insert into installation \
+             (singleton, id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at) \
+             values (1, $1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        )
+        .bind(installation.id)
+        .bind(i64::from(installation.kdf.memory_kib))
+        .bind(i64::from(installation.kdf.iterations))
+        .bind(i64::from(installation.kdf.lanes))
+        .bind(&installation.salt)
+        .bind(&installation.sealed_key)
+        .bind(installation.created_at.timestamp_millis())
+        .execute()
+        .await
+    }
+
+    /// Replaces the seal `old` of the installation by `new`. Returns the number of rows changed: 0 where it is no longer
+    /// `old`.
+    pub async fn replace_seal(
+        &mut self,
+        old: &SealedInstallation,
+        new: &SealedInstallation,
+    ) -> Result<u64, StoreError> {
+        self.query(
+            "update installation set kdf_memory_kib = $1, kdf_iterations = $2, kdf_lanes = $3, salt = $4, \
+             sealed_key = $5 where id = $6 and sealed_key = $7",
+        )
+        .bind(i64::from(new.kdf.memory_kib))
+        .bind(i64::from(new.kdf.iterations))
+        .bind(i64::from(new.kdf.lanes))
+        .bind(&new.salt)
+        .bind(&new.sealed_key)
+        .bind(new.id)
+        .bind(&old.sealed_key)
+        .execute()
+        .await
+    }
+
+    /// Returns the sealed signing keys, and keeps everybody else from adding or removing one until the transaction
+    /// ends.
+    pub async fn lock_signing_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
+        if self.dialect() == Dialect::Postgres {
+            self.query("lock table signing_keys in share row exclusive mode").execute().await?;
+        }
+        self.signing_keys().await
+    }
+
+    /// Adds a signing key whose tokens live for `token_lifetime`, or as long as those of a key that is there already,
+    /// if that is longer: the servers that will sign with it may have a longer lifetime than the process that made it.
+    pub async fn insert_key(&mut self, key: &SealedKey, token_lifetime: Duration) -> Result<(), StoreError> {
+        self.query_by_dialect(
+            "insert into signing_keys (kid, algorithm, purpose, created_at, signs_from, token_lifetime, sealed) \
+             values ($1, $2, $3, $4, $5, max($6, coalesce((select max(token_lifetime) from signing_keys), 0)), $7)",
+            "insert into signing_keys (kid, algorithm, purpose, created_at, signs_from, token_lifetime, sealed) \
+             values ($1, $2, $3, $4, $5, greatest($6, (select max(token_lifetime) from signing_keys)), $7)",
+        )
+        .bind(&key.kid)
+        .bind(&key.algorithm)
+        .bind(&key.purpose)
+        .bind(key.created_at.timestamp_millis())
+        .bind(key.signs_from.timestamp_millis())
+        .bind(token_lifetime.num_seconds())
+        .bind(&key.sealed)
+        .execute()
+        .await?;
+        self.note_change(Change::Keys, key.created_at).await
+    }
+
+    /// Replaces the dates and the seal of a signing key.
+    pub async fn replace_key(&mut self, key: &SealedKey) -> Result<(), StoreError> {
+        self.query("update signing_keys set created_at = $1, signs_from = $2, sealed = $3 where kid = $4")
+            .bind(key.created_at.timestamp_millis())
+            .bind(key.signs_from.timestamp_millis())
+            .bind(&key.sealed)
+            .bind(&key.kid)
+            .execute()
+            .await?;
+        Ok(())
+    }
+
+    /// Removes a signing key.
+    pub async fn delete_key(&mut self, kid: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+        self.query("delete from signing_keys where kid = $1").bind(kid).execute().await?;
+        self.note_change(Change::Keys, at).await
+    }
+
+    /// Notes that a server is about to sign tokens that live for `lifetime`, if that is longer than for any other.
+    pub async fn raise_token_lifetime(&mut self, lifetime: Duration) -> Result<(), StoreError> {
+        self.query("update signing_keys set token_lifetime = $1 where token_lifetime < $1")
+            .bind(lifetime.num_seconds())
+            .execute()
+            .await?;
+        Ok(())
+    }
+}
+
+/// Reads a time that a seal covers. A time that no clock has shown becomes another, to which the seal does not fit; so the
+/// row is refused as altered, and no sum with it leaves the calendar.
+fn sealed_time(millis: i64) -> DateTime<Utc> {
+    let is_sane = |time: &DateTime<Utc>| (1970..=9999).contains(&time.year());
+    DateTime::from_timestamp_millis(millis).filter(is_sane).unwrap_or(DateTime::UNIX_EPOCH)
+}

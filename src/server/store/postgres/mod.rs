@@ -1,0 +1,359 @@
+//! PostgreSQL: one pool for the process, for any number of servers on one database.
+//!
+//! A socket belongs to the runtime that opened it: that runtime's thread is told when the socket can be read. Each of actix's
+//! workers is a runtime of its own and may be busy, so connections are opened by a thread that does nothing else, and the
+//! workers only send and receive on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection as _, Executor, Postgres, SqlSafeStr};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+
+use super::connection::{Connection, Fault, Inner, Transaction};
+use super::{CommitError, PATIENCE, StoreError, classify as classify_error};
+use crate::server::config;
+
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql"))];
+
+/// The oldest PostgreSQL that is supported, as `server_version_num` writes it.
+const OLDEST_SERVER: u32 = 150_000;
+
+/// The channel on which servers tell each other that there are changes to read.
+const CHANNEL: &str = "hallpass_changes";
+
+/// How long to wait before a lost connection that listens is opened again.
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How often to ask for the outcome of a commit whose answer was lost.
+const ASK_OUTCOME_EVERY: Duration = Duration::from_millis(100);
+
+/// The pool of the process. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    pool: PgPool,
+    runtime: Handle,
+    changed: Arc<Notify>,
+    _thread: Arc<RuntimeThread>,
+}
+
+/// A connection taken from the pool. One that was given up in the middle of a transaction, as when a request's client went
+/// away, is closed, which rolls the transaction back.
+pub(super) struct Checkout {
+    connection: PoolConnection<Postgres>,
+    in_transaction: bool,
+}
+
+impl Checkout {
+    /// Closes the connection instead of giving it back.
+    pub(super) fn close_on_drop(&mut self) {
+        self.connection.close_on_drop();
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        if self.in_transaction {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl std::ops::Deref for Checkout {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl std::ops::DerefMut for Checkout {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+/// Ends the thread that opens connections when the last clone of the pool goes.
+#[derive(Debug)]
+struct RuntimeThread {
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Drop for RuntimeThread {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+impl RuntimeThread {
+    fn start() -> std::io::Result<(Handle, Self)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        std::thread::Builder::new().name("database".into()).spawn(move || {
+            let _ = runtime.block_on(stopped);
+        })?;
+        Ok((handle, Self { stop: Some(stop) }))
+    }
+}
+
+impl Pool {
+    pub(super) async fn open(url: &str, settings: &config::Database) -> Result<Self, StoreError> {
+        let options = options(url, settings)?;
+        migrate(&options, &settings.schema).await?;
+        let (runtime, thread) = RuntimeThread::start().map_err(|error| {
+            StoreError::Unavailable(format!("the thread of the connections cannot be started: {error}"))
+        })?;
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.pool)
+            .acquire_timeout(PATIENCE)
+            // A connection that was lost shows at its first statement, which is then run on another.
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone());
+        let changed = Arc::new(Notify::new());
+        runtime.spawn(listen(options, Arc::downgrade(&changed)));
+        Ok(Self { pool, runtime, changed, _thread: Arc::new(thread) })
+    }
+
+    pub(super) async fn close(&self) {
+        let pool = self.pool.clone();
+        let _ = self.runtime.spawn(async move { pool.close().await }).await;
+    }
+
+    pub(super) async fn notified(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
+        // An idle connection is open already; a new one is opened by the thread that will watch its socket.
+        let connection = match self.pool.try_acquire() {
+            Some(idle) => idle,
+            None => {
+                let pool = self.pool.clone();
+                let opened = self.runtime.spawn(async move { pool.acquire().await });
+                opened.await.map_err(|_| sqlx::Error::PoolClosed)??
+            }
+        };
+        Ok(Connection::on(Inner::Postgres(Checkout { connection, in_transaction: false })))
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        let mut connection = self.acquire().await?;
+        if let Inner::Postgres(inner) = &mut connection.inner {
+            inner.in_transaction = true;
+            inner.execute("begin").await?;
+        }
+        Ok(Transaction::on(connection.inner))
+    }
+
+    pub(super) async fn roll_back(&self, mut tx: Transaction) {
+        // Otherwise the connection is closed, which rolls back too.
+        if tx.fault != Fault::ConnectionLost
+            && let Inner::Postgres(connection) = &mut tx.connection.inner
+            && connection.execute("rollback").await.is_ok()
+        {
+            connection.in_transaction = false;
+        }
+    }
+
+    pub(super) async fn commit(&self, mut tx: Transaction) -> Result<(), CommitError> {
+        let Inner::Postgres(connection) = &mut tx.connection.inner else {
+            unreachable!("a transaction of PostgreSQL is on a connection of PostgreSQL")
+        };
+        let (error, fault) = match connection.execute("commit").await {
+            Ok(_) => {
+                connection.in_transaction = false;
+                if tx.has_changes {
+                    self.notify(tx);
+                }
+                return Ok(());
+            }
+            Err(error) => classify_error(error),
+        };
+        match (fault, tx.xid.take()) {
+            (Fault::None, _) => Err(CommitError::Failed(error)),
+            (Fault::Conflict, _) => Err(CommitError::Conflict),
+            (Fault::ConnectionLost, None) => Err(CommitError::Failed(error)),
+            (Fault::ConnectionLost, Some(xid)) => {
+                drop(tx);
+                self.outcome(&xid).await
+            }
+        }
+    }
+
+    /// Tells the other servers that there are changes. Outside the transaction, because a commit that notifies holds a lock
+    /// of the whole database while it is written to the disk. Where this fails, they ask soon by themselves.
+    fn notify(&self, mut tx: Transaction) {
+        self.runtime.spawn(async move {
+            if let Inner::Postgres(connection) = &mut tx.connection.inner
+                && let Err(error) = connection.execute(concat!("notify ", "hallpass_changes")).await
+            {
+                log::debug!("other servers are not notified: {error}");
+                connection.close_on_drop();
+            }
+        });
+    }
+
+    /// Finds out whether the transaction `xid`, whose commit was not answered, took place.
+    async fn outcome(&self, xid: &str) -> Result<(), CommitError> {
+        loop {
+            let status = match self.acquire().await {
+                Ok(mut connection) => {
+                    let row = connection
+                        .query("select pg_xact_status($1::text::xid8)")
+                        .bind(xid)
+                        .fetch_optional::<(Option<String>,)>()
+                        .await;
+                    if connection.fault == Fault::ConnectionLost
+                        && let Inner::Postgres(inner) = &mut connection.inner
+                    {
+                        inner.close_on_drop();
+                    }
+                    row
+                }
+                Err(error) => Err(classify_error(error).0),
+            };
+            match status {
+                Ok(Some((Some(status),))) if status == "committed" => return Ok(()),
+                Ok(Some((Some(status),))) if status == "aborted" => return Err(CommitError::Conflict),
+                // Too old to be known, which within a few seconds it cannot be.
+                Ok(Some((None,)) | None) => {
+                    return Err(CommitError::Failed(StoreError::Unavailable(
+                        "the outcome of a transaction is unknown".into(),
+                    )));
+                }
+                // The number is one that this server has not given yet: it is a promoted replica that never had the
+                // transaction.
+                Err(StoreError::Failed(_)) => return Err(CommitError::Conflict),
+                // Still under way, or the database does not answer; the caller's patience ends this.
+                Ok(Some((Some(_),))) | Err(_) => tokio::time::sleep(ASK_OUTCOME_EVERY).await,
+            }
+        }
+    }
+}
+
+/// Tells what an error of the server means.
+pub(super) fn classify(code: &str, text: String) -> (StoreError, Fault) {
+    match code {
+        // serialization_failure, deadlock_detected
+        "40001" | "40P01" => (StoreError::Unavailable(text), Fault::Conflict),
+        // read_only_sql_transaction: a primary that has become a replica
+        "25006" => (StoreError::Unavailable(text), Fault::ConnectionLost),
+        // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
+        "57P01" | "57P02" | "57P03" | "53300" => (StoreError::Unavailable(text), Fault::ConnectionLost),
+        // connection exceptions
+        _ if code.starts_with("08") => (StoreError::Unavailable(text), Fault::ConnectionLost),
+        // insufficient resources (disk full, out of memory), query_canceled, lock_not_available, system errors
+        "57014" | "55P03" => (StoreError::Unavailable(text), Fault::None),
+        _ if code.starts_with("53") || code.starts_with("58") => (StoreError::Unavailable(text), Fault::None),
+        _ => (StoreError::Failed(text), Fault::None),
+    }
+}
+
+fn options(url: &str, settings: &config::Database) -> Result<PgConnectOptions, StoreError> {
+    let mut options: PgConnectOptions = url
+        .parse()
+        .map_err(|error: sqlx::Error| StoreError::Failed(format!("{url} cannot be used: {error}")))?;
+    if let Some(path) = &settings.password_file {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            StoreError::Failed(format!("database.password_file {} cannot be read: {error}", path.display()))
+        })?;
+        let text = zeroize::Zeroizing::new(text);
+        options = options.password(text.lines().next().unwrap_or_default());
+    }
+    Ok(options
+        .application_name("hallpass")
+        .options([("search_path", settings.schema.as_str())])
+        // Statements are logged by sqlx at debug; slow ones are told by the metrics.
+        .log_slow_statements(log::LevelFilter::Debug, Duration::from_secs(1)))
+}
+
+/// Brings the schema up to date. The migrator holds a lock of the database meanwhile.
+async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreError> {
+    let failed = |error: sqlx::Error| classify_error(error).0;
+    let mut connection: PgConnection = options.connect().await.map_err(failed)?;
+    if connection.server_version_num().is_some_and(|version| version < OLDEST_SERVER) {
+        return Err(StoreError::Failed("it is a PostgreSQL before version 15".into()));
+    }
+    let (exists, foreign): (bool, bool) = sqlx::query_as(
+        "select exists (select 1 from pg_namespace where nspname = $1), \
+         exists (select 1 from pg_tables where schemaname = $1) \
+         and not exists (select 1 from pg_tables where schemaname = $1 and tablename = 'hallpass_migrations')",
+    )
+    .bind(schema)
+    .fetch_one(&mut connection)
+    .await
+    .map_err(failed)?;
+    if foreign {
+        return Err(StoreError::Foreign(format!("the schema {schema}")));
+    }
+    if !exists {
+        // The settings take letters, digits and _ alone.
+        let create = sqlx::AssertSqlSafe(format!("create schema if not exists \"{schema}\""));
+        match sqlx::raw_sql(create).execute(&mut connection).await {
+            // Two servers that start at once.
+            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {}
+            done => drop(done.map_err(failed)?),
+        }
+    }
+    let (current,): (Option<String>,) =
+        sqlx::query_as("select current_schema()::text").fetch_one(&mut connection).await.map_err(failed)?;
+    if current.as_deref() != Some(schema) {
+        return Err(StoreError::Failed(format!(
+            "the connection's search_path does not lead to the schema {schema}; \
+             a pooler in between drops it: alter role … set search_path = {schema}"
+        )));
+    }
+    let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
+    let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.dangerous_set_table_name("hallpass_migrations");
+    match migrator.run(&mut connection).await {
+        Ok(()) => {}
+        Err(MigrateError::VersionMissing(found)) => return Err(StoreError::NewerSchema { found, known }),
+        Err(MigrateError::Execute(error)) => return Err(classify_error(error).0),
+        Err(error) => return Err(StoreError::Failed(error.to_string())),
+    }
+    connection.close().await.map_err(failed)
+}
+
+/// Wakes whoever waits for changes when another server has told of some, and each time the connection is opened anew,
+/// since a notification may have been lost with the last one. Ends when nobody can wait any more.
+async fn listen(options: PgConnectOptions, changed: std::sync::Weak<Notify>) {
+    // Of its own pool, so that it takes none of the connections that requests wait for.
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+    let wake = || changed.upgrade().map(|changed| changed.notify_one());
+    loop {
+        match PgListener::connect_with(&pool).await {
+            Ok(mut listener) => {
+                let listening = listener.listen(CHANNEL).await;
+                while listening.is_ok() {
+                    if wake().is_none() {
+                        return;
+                    }
+                    match listener.try_recv().await {
+                        Ok(_) => {}
+                        Err(error) => {
+                            log::debug!("the connection that listens for changes was lost: {error}");
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(error) => log::debug!("changes cannot be listened for: {error}"),
+        }
+        if changed.strong_count() == 0 {
+            return;
+        }
+        tokio::time::sleep(LISTEN_AGAIN_AFTER).await;
+    }
+}

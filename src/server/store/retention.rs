@@ -1,0 +1,91 @@
+//! Deletes rows that no server needs any more, a thousand in a transaction, so that other writers get their turn however
+//! many there are.
+
+use chrono::{DateTime, Utc};
+
+use super::{Store, StoreError};
+use crate::server::model::{CLOCK_STEP, Retention};
+
+/// Rows of one table to delete: the question whether there are any, and the statement that deletes a thousand.
+struct Expired {
+    is_any: &'static str,
+    delete: &'static str,
+    limits: Vec<i64>,
+}
+
+macro_rules! expired {
+    ($table:literal, $key:literal, $condition:literal, $limits:expr) => {
+        Expired {
+            is_any: concat!("select cast(1 as bigint) from ", $table, " where ", $condition, " limit 1"),
+            delete: concat!(
+                "delete from ",
+                $table,
+                " where ",
+                $key,
+                " in (select ",
+                $key,
+                " from ",
+                $table,
+                " where ",
+                $condition,
+                " limit 1000)"
+            ),
+            limits: Vec::from($limits),
+        }
+    };
+}
+
+impl Store {
+    /// Deletes what is expired at `now`: changes that every server has long read, attempts and events past their time,
+    /// and sessions that are over and whose last access token has expired.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn delete_expired(&self, now: DateTime<Utc>, keep: &Retention) -> Result<(), StoreError> {
+        let before = |age: chrono::Duration| (now - age).timestamp_millis();
+        let sessions = [
+            before(keep.leeway + CLOCK_STEP),
+            before(keep.sessions.absolute + CLOCK_STEP),
+            before(keep.sessions.idle + CLOCK_STEP),
+        ];
+        for Expired { is_any, delete, limits } in [
+            expired!("changes", "seq", "at < $1", [before(chrono::Duration::hours(1))]),
+            // Every limit forgets an attempt after a day.
+            expired!("attempts", "slot", "last_at < $1", [before(chrono::Duration::hours(25))]),
+            expired!("known_addresses", "pair", "until < $1", [now.timestamp_millis()]),
+            expired!("rotations", "digest", "at < $1", [before(keep.sessions.grace + CLOCK_STEP)]),
+            expired!("events", "id", "at < $1", [before(keep.events)]),
+            expired!(
+                "sessions",
+                "id",
+                "token_until < $1 and (ended_at is not null or created_at <= $2 or refreshed_at <= $3)",
+                sessions
+            ),
+        ] {
+            // Asked of a reader first, which holds nobody up.
+            while self.has_row(is_any, &limits).await? {
+                let deleted = self
+                    .write(async |tx| {
+                        let query = tx.query(delete);
+                        limits.iter().fold(query, |query, limit| query.bind(*limit)).execute().await
+                    })
+                    .await?;
+                // Another server may have been first.
+                if deleted == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn has_row(&self, question: &'static str, limits: &[i64]) -> Result<bool, StoreError> {
+        self.read(async |connection| {
+            let query = connection.query(question);
+            let row: Option<(i64,)> =
+                limits.iter().fold(query, |query, limit| query.bind(*limit)).fetch_optional().await?;
+            Ok(row.is_some())
+        })
+        .await
+    }
+}

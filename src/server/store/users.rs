@@ -1,0 +1,117 @@
+//! Users.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::connection::{Connection, Transaction, select_for_update};
+use super::{StoreError, time};
+use crate::server::model::UserRecord;
+
+pub(super) type UserColumns =
+    (Uuid, String, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>);
+
+macro_rules! select_user {
+    ($rest:literal) => {
+        concat!(
+            "select id, email, name, roles, password_hash, disabled_at, created_at, last_login_at from users ",
+            $rest
+        )
+    };
+}
+
+const INSERT: &str = "insert into users (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) \
+                      values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (email) do nothing";
+
+impl Connection {
+    /// Returns the user with this id.
+    pub async fn user(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
+        let row = self.query(select_user!("where id = $1")).bind(id).fetch_optional().await?;
+        row.map(user).transpose()
+    }
+
+    /// Returns the user with this address, which must be trimmed and in lower case.
+    pub async fn user_by_email(&mut self, email: &str) -> Result<Option<UserRecord>, StoreError> {
+        let row = self.query(select_user!("where email = $1")).bind(email).fetch_optional().await?;
+        row.map(user).transpose()
+    }
+
+    /// Returns at most `limit` users, sorted by address, from the one after `after`.
+    pub async fn users_after(&mut self, after: &str, limit: u32) -> Result<Vec<UserRecord>, StoreError> {
+        let query = self.query(select_user!("where email > $1 order by email limit $2"));
+        let rows = query.bind(after).bind(i64::from(limit)).fetch_all().await?;
+        rows.into_iter().map(user).collect()
+    }
+}
+
+impl Transaction {
+    /// Returns the user with this id, and keeps everybody else from changing it, or beginning or ending a session of
+    /// it, until the transaction ends.
+    pub async fn lock_user(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
+        let row = select_for_update!(self, select_user!("where id = $1")).bind(id).fetch_optional().await?;
+        row.map(user).transpose()
+    }
+
+    /// Adds a user, unless the address belongs to somebody. Returns the number of users added.
+    pub async fn insert_user(&mut self, user: &UserRecord) -> Result<u64, StoreError> {
+        self.query(INSERT)
+            .bind(user.id)
+            .bind(&user.email)
+            .bind(&user.name)
+            .bind(user.roles.join(" "))
+            .bind(&user.password_hash)
+            .bind(user.disabled_at.map(|at| at.timestamp_millis()))
+            .bind(user.created_at.timestamp_millis())
+            .bind(user.last_login_at.map(|at| at.timestamp_millis()))
+            .execute()
+            .await
+    }
+
+    /// Sets the user's name.
+    pub async fn set_name(&mut self, id: Uuid, name: Option<&str>) -> Result<(), StoreError> {
+        self.query("update users set name = $2 where id = $1").bind(id).bind(name).execute().await?;
+        Ok(())
+    }
+
+    /// Sets the hash of the user's password.
+    pub async fn set_password_hash(&mut self, id: Uuid, hash: &str) -> Result<(), StoreError> {
+        let query = self.query("update users set password_hash = $2 where id = $1");
+        query.bind(id).bind(hash).execute().await?;
+        Ok(())
+    }
+
+    /// Sets the time at which the user was disabled; `None` enables the user.
+    pub async fn set_disabled(&mut self, id: Uuid, at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
+        let query = self.query("update users set disabled_at = $2 where id = $1");
+        query.bind(id).bind(at.map(|at| at.timestamp_millis())).execute().await?;
+        Ok(())
+    }
+
+    /// Sets the time of the user's last sign-in.
+    pub async fn set_last_login(&mut self, id: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
+        let query = self.query("update users set last_login_at = $2 where id = $1");
+        query.bind(id).bind(at.timestamp_millis()).execute().await?;
+        Ok(())
+    }
+
+    /// Deletes the user. The ids of the sessions stay, without an owner and a client, until their tokens have expired.
+    pub async fn delete_user(&mut self, id: Uuid) -> Result<(), StoreError> {
+        let query = self.query("update sessions set user_agent = null, address = null where user_id = $1");
+        query.bind(id).execute().await?;
+        self.query("delete from users where id = $1").bind(id).execute().await?;
+        Ok(())
+    }
+}
+
+fn user(columns: UserColumns) -> Result<UserRecord, StoreError> {
+    let (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) = columns;
+    Ok(UserRecord {
+        id,
+        email,
+        name,
+        roles: roles.split_whitespace().map(str::to_owned).collect(),
+        password_hash,
+        disabled_at: disabled_at.map(time).transpose()?,
+        created_at: time(created_at)?,
+        last_login_at: last_login_at.map(time).transpose()?,
+    })
+}
