@@ -4,16 +4,16 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
-use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::verify::TokenError;
+use super::error::TokenError;
+use super::json_object::JsonObject;
 
 /// The last second of the year 9999, the latest that RFC 3339 can write.
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -164,7 +164,7 @@ impl Claims {
 
     /// Reads a payload. Nothing of it is to be believed before its signature was checked.
     pub(super) fn read(payload: String) -> Result<Self, TokenError> {
-        let Members(members) = serde_json::from_str(&payload).map_err(|_| TokenError::Malformed)?;
+        let JsonObject(members) = serde_json::from_str(&payload).map_err(|_| TokenError::Malformed)?;
         let mut claims = Reader(members).claims()?;
         claims.payload = Some(payload.into());
         Ok(claims)
@@ -197,7 +197,7 @@ impl fmt::Debug for Claims {
 /// let several = Audience::Many(vec!["api".to_owned(), "billing".to_owned()]);
 /// assert!(several.contains("billing"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, DeriveDeserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
     /// A single name.
@@ -332,42 +332,6 @@ fn numeric_date(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
     is_numeric_date(seconds).then_some(seconds)
 }
 
-/// A JSON object whose members have each a name of their own, as RFC 7515 §4 and RFC 7519 §4 require.
-///
-/// Derived code would take an array for an object, and a map would let the last of two members win.
-pub(super) struct Members<'a>(pub(super) BTreeMap<Cow<'a, str>, Value>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    match members.entry(name) {
-                        Entry::Vacant(place) => place.insert(value),
-                        Entry::Occupied(_) => return Err(A::Error::custom("a member occurs twice")),
-                    };
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// A name that is borrowed from the text wherever it has no escapes.
-#[derive(DeriveDeserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -484,7 +448,7 @@ mod tests {
 
     #[test]
     fn the_apps_own_claims_are_read_from_the_tokens_text() {
-        #[derive(Debug, PartialEq, DeriveDeserialize)]
+        #[derive(Debug, PartialEq, Deserialize)]
         struct Tenancy {
             tenant: u32,
         }

@@ -6,8 +6,9 @@ use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::claims::{Claims, is_numeric_date};
-use super::key::{KeyError, SigningKey};
-use super::verify::MAX_TOKEN_BYTES;
+use super::error::KeyError;
+use super::limits::MAX_TOKEN_BYTES;
+use super::signing_key::SigningKey;
 
 /// Issues access tokens in one name, for one audience, with one lifetime.
 ///
@@ -176,14 +177,8 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
-    use super::super::key::{Algorithm, KeyMaterial};
+    use super::super::algorithm::Algorithm;
     use super::*;
-
-    fn key(algorithm: Algorithm) -> SigningKey {
-        let material = KeyMaterial::generate(algorithm).unwrap();
-        let kid = SigningKey::fresh_kid(algorithm, &material).unwrap();
-        SigningKey::with_kid(kid, algorithm, &material).unwrap()
-    }
 
     fn issuer(lifetime: Duration) -> Issuer {
         Issuer::new("https://id.example", "https://api.example", lifetime)
@@ -207,7 +202,7 @@ mod tests {
     fn a_token_has_the_header_and_claims_of_the_contract_and_no_others() {
         let now = DateTime::from_timestamp(1_800_000_000, 999_999_999).unwrap();
         for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
-            let key = key(algorithm);
+            let key = SigningKey::random(algorithm);
             let issued = issuer(Duration::milliseconds(3_600_999)).issue(&key, &grant(), now).unwrap();
             let header = json!({"alg": algorithm.name(), "typ": "at+jwt", "kid": key.kid()});
             assert_eq!(part(&issued.token, 0), header);
@@ -224,7 +219,7 @@ mod tests {
 
     #[test]
     fn two_tokens_of_one_second_have_different_ids() {
-        let key = key(Algorithm::EdDsa);
+        let key = SigningKey::random(Algorithm::EdDsa);
         let [a, b] = [(); 2].map(|()| {
             issuer(Duration::hours(1)).issue(&key, &grant(), DateTime::UNIX_EPOCH).unwrap().claims.jti
         });
@@ -248,7 +243,7 @@ mod tests {
             ("after the calendar", hour, grant(), DateTime::<Utc>::MAX_UTC, IssueError::LifetimeOutOfRange),
             ("too long", hour, many_roles, epoch, IssueError::TooLong),
         ];
-        let key = key(Algorithm::Hs256);
+        let key = SigningKey::random(Algorithm::Hs256);
         for (name, lifetime, grant, now, expected) in cases {
             assert_eq!(issuer(lifetime).issue(&key, &grant, now), Err(expected), "{name}");
         }
@@ -256,7 +251,11 @@ mod tests {
 
     #[test]
     fn an_issued_token_is_not_printed() {
-        let issued = issuer(Duration::hours(1)).issue(&key(Algorithm::EdDsa), &grant(), DateTime::UNIX_EPOCH);
+        let issued = issuer(Duration::hours(1)).issue(
+            &SigningKey::random(Algorithm::EdDsa),
+            &grant(),
+            DateTime::UNIX_EPOCH,
+        );
         let issued = issued.unwrap();
         let signature = issued.token.rsplit('.').next().unwrap();
         assert!(!format!("{issued:?}").contains(signature));

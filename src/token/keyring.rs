@@ -5,8 +5,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::jwks::{self, Jwk, JwkSet, Secrets};
-use super::key::{KeyError, SigningKey, VerifyingKey};
+use super::error::KeyError;
+use super::jwk::{Jwk, SymmetricKeys};
+use super::jwk_set::{self, JwkSet};
+use super::signing_key::SigningKey;
+use super::verifying_key::VerifyingKey;
 
 /// Verifying keys by their `kid`, and at most one signing key. Clones are cheap enough for a rotation.
 ///
@@ -71,7 +74,7 @@ impl Keyring {
     ///
     /// Source: RFC 7517 §5, RFC 8725 §3.4.
     pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        Self::new(jwks::read_set(json.as_ref(), Secrets::Refused)?)
+        Self::new(jwk_set::read(json.as_ref(), SymmetricKeys::Refused)?)
     }
 
     /// As [`from_jwks`](Self::from_jwks), and symmetric keys for HS256 too: for a file of the operator's own,
@@ -89,7 +92,7 @@ impl Keyring {
     /// assert!(Keyring::from_jwks(file).is_err(), "in a fetched set it is refused");
     /// ```
     pub fn from_secret_jwks(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        Self::new(jwks::read_set(json.as_ref(), Secrets::Accepted)?)
+        Self::new(jwk_set::read(json.as_ref(), SymmetricKeys::Accepted)?)
     }
 
     /// The same ring with `key` to sign, whose tokens it then also verifies.
@@ -173,61 +176,4 @@ impl From<Arc<SigningKey>> for Keyring {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::key::{Algorithm, KeyMaterial};
-    use super::*;
-
-    type Kid = Option<&'static str>;
-
-    fn key(secret: u8, kid: Option<&str>) -> VerifyingKey {
-        let key = VerifyingKey::hs256(&[secret; 32]).unwrap();
-        match kid {
-            Some(kid) => key.with_kid(kid),
-            None => key,
-        }
-    }
-
-    #[test]
-    fn a_token_finds_its_key_by_name_and_without_a_name_only_where_there_is_no_choice() {
-        let cases: [(&[Kid], Kid, Option<usize>); 10] = [
-            (&[Some("a"), Some("b")], Some("b"), Some(1)),
-            (&[Some("a"), Some("b")], Some("c"), None),
-            (&[Some("a"), Some("b")], None, None),
-            (&[Some("a")], None, Some(0)),
-            (&[Some("a")], Some("b"), None),
-            (&[None], None, Some(0)),
-            (&[None], Some("a"), Some(0)),
-            (&[Some("a"), None], None, Some(1)),
-            (&[Some("a"), None], Some("a"), Some(0)),
-            (&[Some("a"), None], Some("b"), None),
-        ];
-        for (kids, asked, expected) in cases {
-            let ring = Keyring::new(kids.iter().map(|kid| key(1, *kid))).unwrap();
-            let found = ring.find(asked).map(VerifyingKey::kid);
-            assert_eq!(found, expected.map(|index| kids[index]), "{asked:?} among {kids:?}");
-        }
-    }
-
-    #[test]
-    fn a_ring_has_a_key_and_no_two_of_one_name() {
-        let cases: [(&[Kid], KeyError); 3] = [
-            (&[], KeyError::NoKey),
-            (&[Some("a"), None, Some("a")], KeyError::DuplicateKid("a".to_owned())),
-            (&[None, Some("a"), None], KeyError::SeveralWithoutKid),
-        ];
-        for (kids, expected) in cases {
-            assert_eq!(Keyring::new(kids.iter().map(|kid| key(1, *kid))).unwrap_err(), expected);
-        }
-    }
-
-    #[test]
-    fn a_ring_verifies_what_its_signer_signs_even_if_it_knew_the_name_for_another_key() {
-        let secret = KeyMaterial::from_bytes(vec![2; 32]);
-        let signer = Arc::new(SigningKey::with_kid("a", Algorithm::Hs256, &secret).unwrap());
-        let ring = Keyring::new([key(1, Some("a")), key(3, Some("b"))]).unwrap().with_signer(signer);
-        assert_eq!(ring.keys().len(), 2);
-        let token = ring.signer().unwrap().sign(&serde_json::json!({})).unwrap();
-        let (message, signature) = token.rsplit_once('.').unwrap();
-        assert_eq!(ring.find(Some("a")).unwrap().check(message.as_bytes(), signature), Ok(()));
-    }
-}
+mod tests;

@@ -21,22 +21,41 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod algorithm;
+mod cache;
 mod claims;
 #[cfg(test)]
 mod differential;
+mod error;
+mod expected;
+#[cfg(test)]
+mod fixtures;
+mod header;
 mod issue;
-mod jwks;
-mod key;
+mod json_object;
+mod jwk;
+mod jwk_set;
+mod key_material;
 mod keyring;
-mod verifier;
+mod limits;
+mod public_key;
+mod signing_key;
 mod verify;
+mod verifying_key;
 
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub(crate) use cache::VerifiedTokens;
 pub use claims::{Audience, Claims};
+pub use error::{KeyError, TokenError};
+pub use expected::{Expected, TokenType};
 pub use issue::{Grant, IssueError, Issued, Issuer};
-#[cfg(feature = "server")]
-pub(crate) use jwks::MAX_SET_KEYS;
-pub use jwks::{Jwk, JwkSet};
-pub use key::{Algorithm, KeyError, KeyMaterial, SigningKey, UnknownAlgorithm, VerifyingKey};
+pub use jwk::Jwk;
+pub use jwk_set::JwkSet;
+pub use key_material::KeyMaterial;
 pub use keyring::Keyring;
-pub(crate) use verifier::Verifier;
-pub use verify::{Expected, MAX_TOKEN_BYTES, TokenError, TokenType, verify};
+#[cfg(feature = "server")]
+pub(crate) use limits::MAX_SET_KEYS;
+pub use limits::MAX_TOKEN_BYTES;
+pub use signing_key::SigningKey;
+pub use verify::verify;
+pub use verifying_key::VerifyingKey;

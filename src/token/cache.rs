@@ -12,15 +12,17 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::claims::Claims;
+use super::error::TokenError;
+use super::expected::Expected;
 use super::keyring::Keyring;
-use super::verify::{Expected, TokenError, verify};
+use super::verify::verify;
 
 /// About how many tokens are remembered, and how many bytes of them at most.
 const TOKENS: usize = 16_384;
 const BYTES: u64 = 16 << 20;
 
 /// Verifies tokens of one kind, and remembers the genuine ones.
-pub(crate) struct Verifier {
+pub(crate) struct VerifiedTokens {
     expected: Expected,
     known: Cache<Box<str>, Known, ByLength>,
     /// The ring that what is remembered was verified with.
@@ -49,7 +51,7 @@ impl Weighter<Box<str>, Known> for ByLength {
     }
 }
 
-impl Verifier {
+impl VerifiedTokens {
     /// A verifier of tokens that are what is `expected`.
     pub(crate) fn new(expected: Expected) -> Self {
         Self {
@@ -98,9 +100,9 @@ impl Verifier {
     }
 }
 
-impl std::fmt::Debug for Verifier {
+impl std::fmt::Debug for VerifiedTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Verifier").field("expected", &self.expected).finish_non_exhaustive()
+        f.debug_struct("VerifiedTokens").field("expected", &self.expected).finish_non_exhaustive()
     }
 }
 
@@ -109,18 +111,13 @@ mod tests {
     use chrono::Duration;
     use proptest::prelude::*;
 
+    use super::super::algorithm::Algorithm;
     use super::super::issue::{Grant, Issuer};
-    use super::super::key::{Algorithm, KeyMaterial, SigningKey};
+    use super::super::signing_key::SigningKey;
     use super::*;
 
     fn start() -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).unwrap()
-    }
-
-    fn key(algorithm: Algorithm) -> Arc<SigningKey> {
-        let material = KeyMaterial::generate(algorithm).unwrap();
-        let kid = SigningKey::fresh_kid(algorithm, &material).unwrap();
-        Arc::new(SigningKey::with_kid(kid, algorithm, &material).unwrap())
     }
 
     fn token(key: &SigningKey, subject: &str) -> String {
@@ -129,13 +126,13 @@ mod tests {
         issuer.issue(key, &grant, start()).unwrap().token
     }
 
-    fn verifier() -> Verifier {
-        Verifier::new(Expected::new("issuer", "audience"))
+    fn verifier() -> VerifiedTokens {
+        VerifiedTokens::new(Expected::new("issuer", "audience"))
     }
 
     #[test]
     fn a_known_token_still_expires_and_is_not_good_before_its_time() {
-        let (verifier, key) = (verifier(), key(Algorithm::EdDsa));
+        let (verifier, key) = (verifier(), SigningKey::random(Algorithm::EdDsa));
         let ring = Arc::new(Keyring::from(Arc::clone(&key)));
         let token = token(&key, "ada");
         let at = |seconds| verifier.verify(&token, &ring, start() + Duration::seconds(seconds)).map(|_| ());
@@ -148,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_known_token_is_not_verified_again_and_one_that_failed_is_not_known() {
-        let (verifier, key) = (verifier(), key(Algorithm::EdDsa));
+        let (verifier, key) = (verifier(), SigningKey::random(Algorithm::EdDsa));
         let ring = Arc::new(Keyring::from(Arc::clone(&key)));
         let token = token(&key, "ada");
         let (message, signature) = token.rsplit_once('.').unwrap();
@@ -165,7 +162,8 @@ mod tests {
 
     #[test]
     fn another_ring_forgets_every_token_also_one_that_is_no_more_in_it() {
-        let (verifier, old, new) = (verifier(), key(Algorithm::EdDsa), key(Algorithm::Es256));
+        let (verifier, old, new) =
+            (verifier(), SigningKey::random(Algorithm::EdDsa), SigningKey::random(Algorithm::Es256));
         let (before, after) =
             (Arc::new(Keyring::from(Arc::clone(&old))), Arc::new(Keyring::from(Arc::clone(&new))));
         let token = token(&old, "ada");
@@ -179,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded() {
-        let (verifier, key) = (verifier(), key(Algorithm::Hs256));
+        let (verifier, key) = (verifier(), SigningKey::random(Algorithm::Hs256));
         let ring = Arc::new(Keyring::from(Arc::clone(&key)));
         let long = "x".repeat(4_000);
         for number in 0..5_000 {
@@ -195,7 +193,7 @@ mod tests {
         fn the_verdict_is_that_of_verify_whatever_came_before(
             steps in proptest::collection::vec((0_usize..4, 0_usize..3, proptest::option::of((0_usize..400, 0_u8..8)), -120_i64..120), 1..60),
         ) {
-            let keys = [key(Algorithm::EdDsa), key(Algorithm::Es256), key(Algorithm::Hs256)];
+            let keys = [SigningKey::random(Algorithm::EdDsa), SigningKey::random(Algorithm::Es256), SigningKey::random(Algorithm::Hs256)];
             let rings: Vec<_> = (0..3)
                 .map(|last| Arc::new(Keyring::new(keys[..=last].iter().map(|key| key.verifying_key().clone())).unwrap()))
                 .collect();

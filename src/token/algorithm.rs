@@ -1,0 +1,94 @@
+//! Signature algorithms and their registered names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How a token is signed (RFC 7518 §3.1, RFC 8037 §3.1). Defaults to EdDSA.
+///
+/// # Example: the names are those of a token's `alg`
+/// ```
+/// use hallpass::token::Algorithm;
+///
+/// assert_eq!("EdDSA".parse(), Ok(Algorithm::EdDsa));
+/// assert_eq!(Algorithm::Es256.to_string(), "ES256");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// Ed25519: short keys, and nothing random about a signature.
+    #[default]
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// ECDSA over P-256 with SHA-256, for verifiers that know no EdDSA.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// HMAC with SHA-256: whoever can verify can also sign.
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+impl Algorithm {
+    pub(super) const ALL: [Self; 3] = [Self::EdDsa, Self::Es256, Self::Hs256];
+
+    /// The registered name, as it stands in a token's `alg`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Hs256 => "HS256",
+        }
+    }
+
+    /// The algorithm of that registered name (case matters, RFC 7515 §4.1.1), if it is one of ours.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// The same algorithm as the library that signs and verifies calls it.
+    pub(super) fn to_jsonwebtoken(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Hs256 => jsonwebtoken::Algorithm::HS256,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::named(name).ok_or_else(|| UnknownAlgorithm(name.to_owned()))
+    }
+}
+
+/// A name that is no [`Algorithm`]'s.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no algorithm for tokens; EdDSA, ES256 and HS256 are accepted")]
+pub struct UnknownAlgorithm(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_algorithm_has_one_name_in_text_and_in_json() {
+        for algorithm in Algorithm::ALL {
+            let name = algorithm.to_string();
+            assert_eq!(name.parse(), Ok(algorithm));
+            assert_eq!(serde_json::to_value(algorithm).unwrap(), name);
+            assert_eq!(serde_json::from_value::<Algorithm>(name.into()).unwrap(), algorithm);
+        }
+        for unknown in ["none", "eddsa", "HS512", "RS256", "Ed25519", ""] {
+            let error = unknown.parse::<Algorithm>().unwrap_err().to_string();
+            assert!(error.ends_with("EdDSA, ES256 and HS256 are accepted"), "{error}");
+        }
+    }
+}
