@@ -38,6 +38,12 @@ pub enum KeyError {
          with crv P-256"
     )]
     JwkInvalid,
+    /// An Ed25519 public key is one of the points whose order divides 8, for which anybody can make signatures.
+    #[error(
+        "the Ed25519 key is a point of small order, under which anybody can sign; the public key of a generated \
+         key pair is accepted"
+    )]
+    SmallOrder,
     /// A symmetric key where anybody may have read it.
     #[error("a symmetric key (kty oct) is refused here; public keys are accepted, kty OKP or EC")]
     SymmetricKey,

@@ -25,6 +25,9 @@ pub const PX: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
 pub const PY: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
 pub const K: &str = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
 
+/// The identity of Ed25519: the point under which one signature holds for every message.
+pub const IDENTITY: &str = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 pub fn ed25519_jwk() -> Value {
     json!({"kty": "OKP", "crv": "Ed25519", "x": X, "kid": "a"})
 }

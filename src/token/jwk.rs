@@ -100,7 +100,7 @@ pub(super) fn read(
         return Ok(None);
     }
     let key = match (kty, text(jwk, "crv")) {
-        (Some("OKP"), Some("Ed25519")) => ed25519(jwk).map(VerifyingKey::from),
+        (Some("OKP"), Some("Ed25519")) => ed25519(jwk)?.map(VerifyingKey::from),
         (Some("EC"), Some("P-256")) => p256(jwk).map(VerifyingKey::from),
         // A key for HS384 may be shorter or longer than ours; it is not ours to judge.
         (Some("oct"), _) if jwk.get("alg").is_none_or(|alg| alg == Algorithm::Hs256.name()) => {
@@ -126,8 +126,8 @@ fn is_for_verifying(jwk: &Map<String, Value>) -> bool {
         })
 }
 
-fn ed25519(jwk: &Map<String, Value>) -> Option<PublicKey> {
-    PublicKey::ed25519(&bytes(jwk, "x")?)
+fn ed25519(jwk: &Map<String, Value>) -> Result<Option<PublicKey>, KeyError> {
+    bytes(jwk, "x").map_or(Ok(None), |x| PublicKey::ed25519(&x))
 }
 
 /// Each coordinate has its full 32 bytes (RFC 7518 §6.2.1.2); two wrong lengths must not add up to a right one.
@@ -186,6 +186,7 @@ mod tests {
             ("no point", without(ed25519_jwk(), "x"), invalid.clone()),
             ("half a point", without(p256_jwk(), "y"), invalid.clone()),
             ("a point too short", with(ed25519_jwk(), "x", &X[..42]), invalid.clone()),
+            ("the identity", with(ed25519_jwk(), "x", IDENTITY), Err(KeyError::SmallOrder)),
             ("a point off the curve", off_curve, invalid.clone()),
             ("coordinates of wrong lengths that add up", shifted, invalid.clone()),
             ("padded base64", with(ed25519_jwk(), "x", format!("{X}=")), invalid.clone()),

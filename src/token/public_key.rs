@@ -9,6 +9,30 @@ use serde::Serialize;
 use super::algorithm::Algorithm;
 use super::error::KeyError;
 
+/// The field's prime, 2^255 - 19, in little-endian order. A greater y is no encoding (RFC 8032 §5.1.3).
+const P: [u8; 32] = little_endian(0xed, 0xff, 0x7f);
+
+/// The y of every Ed25519 point whose order divides 8. Some libraries also read `P` and `P + 1`, as 0 and 1.
+///
+/// Source: libsodium, `ge25519_has_small_order`, which refuses the same seven.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    little_endian(0x00, 0x00, 0x00),
+    little_endian(0x01, 0x00, 0x00),
+    *b"\x26\xe8\x95\x8f\xc2\xb2\x27\xb0\x45\xc3\xf4\x89\xf2\xef\x98\xf0\xd5\xdf\xac\x05\xd3\xc6\x33\x39\xb1\x38\x02\x88\x6d\x53\xfc\x05",
+    *b"\xc7\x17\x6a\x70\x3d\x4d\xd8\x4f\xba\x3c\x0b\x76\x0d\x10\x67\x0f\x2a\x20\x53\xfa\x2c\x39\xcc\xc6\x4e\xc7\xfd\x77\x92\xac\x03\x7a",
+    little_endian(0xec, 0xff, 0x7f),
+    P,
+    little_endian(0xee, 0xff, 0x7f),
+];
+
+/// A number of 32 bytes: the first, the thirty that are all alike, the last.
+const fn little_endian(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
+
 /// What may be shown to anybody. There is no variant for a secret, so none can be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PublicKey {
@@ -32,8 +56,21 @@ impl PublicKey {
         }
     }
 
-    pub(super) fn ed25519(x: &[u8]) -> Option<Self> {
-        x.try_into().ok().map(Self::Ed25519)
+    /// `None` unless the bytes encode a point as RFC 8032 §5.1.2 says.
+    ///
+    /// # Errors
+    /// [`KeyError::SmallOrder`]. Under such a point a signature that was made without any key holds for one message
+    /// in eight or more, and under the identity for every message.
+    pub(super) fn ed25519(bytes: &[u8]) -> Result<Option<Self>, KeyError> {
+        let Ok(point) = <[u8; 32]>::try_from(bytes) else { return Ok(None) };
+        let mut y = point;
+        // The highest bit is the sign of x.
+        y[31] &= 0x7f;
+        if SMALL_ORDER.contains(&y) {
+            return Err(KeyError::SmallOrder);
+        }
+        let is_canonical = y.iter().rev().lt(P.iter().rev());
+        Ok(is_canonical.then_some(Self::Ed25519(point)))
     }
 
     /// `None` unless the point is on the curve (RFC 8725 §3.4).
@@ -52,22 +89,16 @@ impl PublicKey {
         if pem.contains("PRIVATE KEY-----") {
             return Err(KeyError::PrivateKey);
         }
-        Self::from_pem_block(pem).ok_or(KeyError::PemInvalid)
+        let der = only_block(pem).ok_or(KeyError::PemInvalid)?;
+        Self::from_der(&der)?.ok_or(KeyError::PemInvalid)
     }
 
     /// The two kinds of key have one encoding each, so comparing beats an ASN.1 parser and what it lets through.
-    fn from_pem_block(pem: &str) -> Option<Self> {
-        let (_, rest) = pem.split_once("-----BEGIN PUBLIC KEY-----")?;
-        let (body, rest) = rest.split_once("-----END PUBLIC KEY-----")?;
-        if rest.contains("-----BEGIN") {
-            return None;
-        }
-        let body: String = body.split_ascii_whitespace().collect();
-        let der = STANDARD.decode(body).ok()?;
+    fn from_der(der: &[u8]) -> Result<Option<Self>, KeyError> {
         match (der.strip_prefix(Self::ED25519_DER), der.strip_prefix(Self::P256_DER)) {
-            (Some(x), _) => Self::ed25519(x),
-            (_, Some(point)) => Self::p256(point),
-            (None, None) => None,
+            (Some(point), _) => Self::ed25519(point),
+            (_, Some(point)) => Ok(Self::p256(point)),
+            (None, None) => Ok(None),
         }
     }
 
@@ -76,6 +107,17 @@ impl PublicKey {
         let members = serde_json::to_vec(&PublicMembers::from(self)).expect("a struct of strings is JSON");
         URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &members))
     }
+}
+
+/// The bytes of the one block in a PEM text (RFC 7468 §3).
+fn only_block(pem: &str) -> Option<Vec<u8>> {
+    let (_, rest) = pem.split_once("-----BEGIN PUBLIC KEY-----")?;
+    let (body, rest) = rest.split_once("-----END PUBLIC KEY-----")?;
+    if rest.contains("-----BEGIN") {
+        return None;
+    }
+    let body: String = body.split_ascii_whitespace().collect();
+    STANDARD.decode(body).ok()
 }
 
 /// The required members alone, in lexicographic order: the text that a thumbprint is made from (RFC 7638 §3.2).
@@ -106,6 +148,8 @@ impl From<&PublicKey> for PublicMembers {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::DecodingKey;
+
     use super::super::fixtures::RFC_8037_PRIVATE;
     use super::*;
 
@@ -115,6 +159,7 @@ mod tests {
             format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
         }
         const ED25519: &str = "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+        const SMALL_ORDER: &str = "MCowBQYDK2VwAyEAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         const P256: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==";
         const P256_OFF_CURVE: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrA==";
         const P256_COMPRESSED: &str =
@@ -139,6 +184,7 @@ mod tests {
             ("a point off the curve", public(P256_OFF_CURVE), refused.clone()),
             ("a compressed point", public(P256_COMPRESSED), refused.clone()),
             ("a point in hybrid form", public(&P256.replace("AEf8", "AHf8")), refused.clone()),
+            ("a point of small order", public(SMALL_ORDER), Err(KeyError::SmallOrder)),
             ("another curve", public(P384), refused.clone()),
             ("two keys", public(ED25519) + &public(P256), refused.clone()),
             ("a certificate", pem("CERTIFICATE", ED25519), refused.clone()),
@@ -157,5 +203,49 @@ mod tests {
             assert_eq!(PublicKey::from_pem(text.as_bytes()).map(|key| key.algorithm()), expected, "{name}");
         }
         assert_eq!(PublicKey::from_pem(&[0xff]).map(|key| key.algorithm()), refused, "not text");
+    }
+
+    fn either_sign(y: [u8; 32]) -> [[u8; 32]; 2] {
+        [0, 0x80].map(|sign| {
+            let mut point = y;
+            point[31] |= sign;
+            point
+        })
+    }
+
+    #[test]
+    fn a_point_of_small_order_is_no_key_in_any_encoding() {
+        for point in SMALL_ORDER.into_iter().flat_map(either_sign) {
+            assert_eq!(PublicKey::ed25519(&point), Err(KeyError::SmallOrder), "{point:02x?}");
+        }
+    }
+
+    /// The reason for the table, and a check of its digits: a point of another order would verify none of these.
+    #[test]
+    fn under_a_point_of_small_order_a_signature_made_without_a_key_holds() {
+        jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().ok();
+        // S = 0 and R = the identity: it holds where the order of the point divides the hash.
+        let signature = URL_SAFE_NO_PAD.encode([SMALL_ORDER[1], [0; 32]].concat());
+        for y in SMALL_ORDER.into_iter().filter(|y| y.iter().rev().lt(P.iter().rev())) {
+            let key = DecodingKey::from_ed_der(&y);
+            let holds = |message: &u8| {
+                let algorithm = jsonwebtoken::Algorithm::EdDSA;
+                jsonwebtoken::crypto::verify(&signature, &[*message], &key, algorithm).unwrap()
+            };
+            let forged = (0..=u8::MAX).filter(holds).count();
+            assert!(forged >= 16, "{forged} of 256 messages under {y:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_coordinate_has_one_encoding() {
+        let greatest = little_endian(0xeb, 0xff, 0x7f);
+        for point in either_sign(greatest) {
+            assert_eq!(PublicKey::ed25519(&point), Ok(Some(PublicKey::Ed25519(point))));
+        }
+        // The numbers from P + 2 up to 2^255 - 1 would be 2 to 18 once more.
+        for point in (0xef..=0xff).flat_map(|first| either_sign(little_endian(first, 0xff, 0x7f))) {
+            assert_eq!(PublicKey::ed25519(&point), Ok(None), "{point:02x?}");
+        }
     }
 }

@@ -74,7 +74,7 @@ impl VerifyingKey {
         let public = match algorithm {
             Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(bytes)
                 .ok()
-                .and_then(|pair| PublicKey::ed25519(pair.public_key().as_ref())),
+                .and_then(|pair| PublicKey::ed25519(pair.public_key().as_ref()).ok()?),
             Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes)
                 .ok()
                 .and_then(|pair| PublicKey::p256(pair.public_key().as_ref())),

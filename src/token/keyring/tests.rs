@@ -137,6 +137,11 @@ fn a_set_is_read_for_what_is_usable_and_refused_for_what_is_dangerous() {
             set(&[unnamed(), without(p256_jwk(), "kid")]),
             Err(KeyError::SeveralWithoutKid),
         ),
+        (
+            "a key of small order among ours",
+            set(&[p256_jwk(), with(ed25519_jwk(), "x", IDENTITY)]),
+            Err(KeyError::SmallOrder),
+        ),
         ("too many", set(&vec![json!({}); MAX_SET_KEYS + 1]), Err(KeyError::SetTooLarge)),
         ("too long", " ".repeat(MAX_SET_BYTES + 1), Err(KeyError::SetTooLarge)),
         ("too deep", "[".repeat(100_000), Err(KeyError::SetInvalid)),
