@@ -40,8 +40,18 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that registered name (case matters, RFC 7515 §4.1.1), if it is one of ours.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    /// Returns the algorithm that the `alg` of a token or a JWK names. Case matters (RFC 7515 §4.1.1).
+    ///
+    /// `Ed25519` is the newer name of EdDSA with an Ed25519 key (RFC 9864 §2.2). It is read and never written:
+    /// many verifiers do not know it yet.
+    pub(super) fn from_alg(alg: &str) -> Option<Self> {
+        match alg {
+            "Ed25519" => Some(Self::EdDsa),
+            name => Self::from_name(name),
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
@@ -65,7 +75,7 @@ impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        Self::named(name).ok_or_else(|| UnknownAlgorithm(name.to_owned()))
+        Self::from_name(name).ok_or_else(|| UnknownAlgorithm(name.to_owned()))
     }
 }
 
@@ -86,6 +96,7 @@ mod tests {
             assert_eq!(serde_json::to_value(algorithm).unwrap(), name);
             assert_eq!(serde_json::from_value::<Algorithm>(name.into()).unwrap(), algorithm);
         }
+        // "Ed25519" is an `alg` to read, not an algorithm to configure.
         for unknown in ["none", "eddsa", "HS512", "RS256", "Ed25519", ""] {
             let error = unknown.parse::<Algorithm>().unwrap_err().to_string();
             assert!(error.ends_with("EdDSA, ES256 and HS256 are accepted"), "{error}");

@@ -29,7 +29,7 @@ impl Header {
         let algorithm = members
             .get("alg")
             .and_then(Value::as_str)
-            .and_then(Algorithm::named)
+            .and_then(Algorithm::from_alg)
             .ok_or(TokenError::AlgorithmRefused)?;
         let mut text = |name| match members.remove(name) {
             None => Ok(None),

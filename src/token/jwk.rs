@@ -103,12 +103,12 @@ pub(super) fn read(
         (Some("OKP"), Some("Ed25519")) => ed25519(jwk)?.map(VerifyingKey::from),
         (Some("EC"), Some("P-256")) => p256(jwk).map(VerifyingKey::from),
         // A key for HS384 may be shorter or longer than ours; it is not ours to judge.
-        (Some("oct"), _) if jwk.get("alg").is_none_or(|alg| alg == Algorithm::Hs256.name()) => {
+        (Some("oct"), _) if is_for(jwk, Algorithm::Hs256) => {
             bytes(jwk, "k").map(|secret| VerifyingKey::hs256(&secret)).transpose()?
         }
         _ => None,
     };
-    let Some(key) = key.filter(|key| jwk.get("alg").is_none_or(|alg| alg == key.algorithm().name())) else {
+    let Some(key) = key.filter(|key| is_for(jwk, key.algorithm())) else {
         return Ok(None);
     };
     Ok(match jwk.get("kid") {
@@ -124,6 +124,11 @@ fn is_for_verifying(jwk: &Map<String, Value>) -> bool {
         && jwk.get("key_ops").is_none_or(|ops| {
             ops.as_array().is_some_and(|ops| ops.iter().any(|operation| operation == "verify"))
         })
+}
+
+/// RFC 7517 §4.4: a key that names an algorithm is for that one alone.
+fn is_for(jwk: &Map<String, Value>, algorithm: Algorithm) -> bool {
+    jwk.get("alg").is_none_or(|alg| alg.as_str().and_then(Algorithm::from_alg) == Some(algorithm))
 }
 
 fn ed25519(jwk: &Map<String, Value>) -> Result<Option<PublicKey>, KeyError> {
@@ -166,6 +171,12 @@ mod tests {
             ("P-256", p256_jwk(), Ok(Algorithm::Es256)),
             ("for signatures", with(ed25519_jwk(), "use", "sig"), Ok(Algorithm::EdDsa)),
             ("of its algorithm", with(p256_jwk(), "alg", "ES256"), Ok(Algorithm::Es256)),
+            (
+                "of its algorithm's name of RFC 9864",
+                with(ed25519_jwk(), "alg", "Ed25519"),
+                Ok(Algorithm::EdDsa),
+            ),
+            ("of that name on another curve", with(p256_jwk(), "alg", "Ed25519"), invalid.clone()),
             ("to verify", with(p256_jwk(), "key_ops", json!(["verify"])), Ok(Algorithm::Es256)),
             ("without a name", without(p256_jwk(), "kid"), Ok(Algorithm::Es256)),
             ("symmetric", oct_jwk(), Err(KeyError::SymmetricKey)),

@@ -118,6 +118,7 @@ fn a_set_is_read_for_what_is_usable_and_refused_for_what_is_dangerous() {
         ("ours", set(&[ed25519_jwk(), p256_jwk()]), Ok(2)),
         ("ours among others", set(&[rsa.clone(), ed25519_jwk(), json!(7), json!({})]), Ok(1)),
         ("an unusable one of the same name", set(&[ed25519_jwk(), with(p256_jwk(), "use", "enc")]), Ok(1)),
+        ("one whose alg is that of RFC 9864", set(&[with(ed25519_jwk(), "alg", "Ed25519")]), Ok(1)),
         ("one without a name", set(&[unnamed(), p256_jwk()]), Ok(2)),
         ("nothing", set(&[]), Err(KeyError::NoKey)),
         ("nothing usable", set(&[rsa]), Err(KeyError::NoKey)),
