@@ -1,8 +1,7 @@
-//! A verdict that costs its signature's check once: tokens found genuine are remembered, whole, for as long as the
-//! keys stay what they are.
+//! A cache of verified tokens: the signature of a token is verified once, as long as the keys stay the same.
 //!
-//! Only tokens that passed are remembered, so strangers fill nothing. What may change without a new key (the
-//! time) is asked again each time; a ring of other keys empties the memory, so a revoked key leaves nothing behind.
+//! Only tokens that passed are cached, so invalid ones cannot fill it. Times are checked at every call. A new keyring
+//! clears the cache, so no token of a revoked key remains.
 
 use std::sync::Arc;
 
@@ -17,26 +16,28 @@ use super::expected::Expected;
 use super::keyring::Keyring;
 use super::verify::verify;
 
-/// About how many tokens are remembered, and how many bytes of them at most.
+/// The approximate number of tokens to plan for.
 const TOKENS: usize = 16_384;
+
+/// The maximum weight of the cache, in bytes.
 const BYTES: u64 = 16 << 20;
 
-/// Verifies tokens of one kind, and remembers the genuine ones.
+/// Verifies tokens, and caches those that passed.
 pub(crate) struct VerifiedTokens {
     expected: Expected,
-    known: Cache<Box<str>, Known, ByLength>,
-    /// The ring that what is remembered was verified with.
+    cache: Cache<Box<str>, Verified, ByLength>,
+    /// The keyring that the cached tokens were verified with.
     current: ArcSwapOption<Current>,
 }
 
 struct Current {
-    ring: Arc<Keyring>,
-    /// Tells what was remembered under this ring from what slipped in under another.
+    keys: Arc<Keyring>,
+    /// Increases with every keyring. A slow thread may still insert a token that it verified with an earlier one.
     generation: u64,
 }
 
 #[derive(Clone)]
-struct Known {
+struct Verified {
     claims: Arc<Claims>,
     generation: u64,
 }
@@ -44,58 +45,56 @@ struct Known {
 #[derive(Clone)]
 struct ByLength;
 
-impl Weighter<Box<str>, Known> for ByLength {
-    fn weight(&self, token: &Box<str>, _: &Known) -> u64 {
-        // The claims take about as much again as the text that they were read from.
+impl Weighter<Box<str>, Verified> for ByLength {
+    fn weight(&self, token: &Box<str>, _: &Verified) -> u64 {
+        // The claims take about as much memory as the token.
         2 * token.len() as u64
     }
 }
 
 impl VerifiedTokens {
-    /// A verifier of tokens that are what is `expected`.
     pub(crate) fn new(expected: Expected) -> Self {
         Self {
             expected,
-            known: Cache::with_weighter(TOKENS, BYTES, ByLength),
+            cache: Cache::with_weighter(TOKENS, BYTES, ByLength),
             current: ArcSwapOption::empty(),
         }
     }
 
-    /// What its tokens must be.
     pub(crate) fn expected(&self) -> &Expected {
         &self.expected
     }
 
-    /// As [`verify()`], by another way where the token is known.
+    /// Returns what [`verify()`] returns, faster for a cached token.
     ///
     /// # Errors
     /// As [`verify()`].
     pub(crate) fn verify(
         &self,
         token: &str,
-        ring: &Arc<Keyring>,
+        keys: &Arc<Keyring>,
         now: DateTime<Utc>,
     ) -> Result<Arc<Claims>, TokenError> {
         let current = self.current.load();
         let generation = match &*current {
-            Some(current) if Arc::ptr_eq(&current.ring, ring) => current.generation,
-            _ => self.begin(ring),
+            Some(current) if Arc::ptr_eq(&current.keys, keys) => current.generation,
+            _ => self.reset(keys),
         };
-        if let Some(known) = self.known.get(token).filter(|known| known.generation == generation) {
-            return self.expected.admit(&known.claims, now).map(|()| known.claims);
+        if let Some(cached) = self.cache.get(token).filter(|cached| cached.generation == generation) {
+            return self.expected.check(&cached.claims, now).map(|()| cached.claims);
         }
-        let claims = Arc::new(verify(token, ring, &self.expected, now)?);
-        self.known.insert(token.into(), Known { claims: Arc::clone(&claims), generation });
+        let claims = Arc::new(verify(token, keys, &self.expected, now)?);
+        self.cache.insert(token.into(), Verified { claims: Arc::clone(&claims), generation });
         Ok(claims)
     }
 
-    /// Forgets everything: from now on `ring` is the one that counts.
-    fn begin(&self, ring: &Arc<Keyring>) -> u64 {
+    /// Clears the cache and makes `keys` the current keyring. Returns its generation.
+    fn reset(&self, keys: &Arc<Keyring>) -> u64 {
         let before = self.current.rcu(|current| {
             let generation = current.as_ref().map_or(0, |current| current.generation) + 1;
-            Some(Arc::new(Current { ring: Arc::clone(ring), generation }))
+            Some(Arc::new(Current { keys: Arc::clone(keys), generation }))
         });
-        self.known.clear();
+        self.cache.clear();
         before.map_or(0, |before| before.generation) + 1
     }
 }
@@ -131,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn a_known_token_still_expires_and_is_not_good_before_its_time() {
+    fn a_cached_token_still_expires_and_is_not_accepted_before_its_time() {
         let (verifier, key) = (verifier(), SigningKey::random(Algorithm::EdDsa));
-        let ring = Arc::new(Keyring::from(Arc::clone(&key)));
+        let keys = Arc::new(Keyring::from(Arc::clone(&key)));
         let token = token(&key, "ada");
-        let at = |seconds| verifier.verify(&token, &ring, start() + Duration::seconds(seconds)).map(|_| ());
+        let at = |seconds| verifier.verify(&token, &keys, start() + Duration::seconds(seconds)).map(|_| ());
         assert_eq!(at(0), Ok(()));
         assert_eq!(at(59), Ok(()));
         assert_eq!(at(60), Err(TokenError::Expired));
@@ -144,24 +143,24 @@ mod tests {
     }
 
     #[test]
-    fn a_known_token_is_not_verified_again_and_one_that_failed_is_not_known() {
+    fn a_cached_token_is_not_verified_again_and_a_refused_token_is_not_cached() {
         let (verifier, key) = (verifier(), SigningKey::random(Algorithm::EdDsa));
-        let ring = Arc::new(Keyring::from(Arc::clone(&key)));
+        let keys = Arc::new(Keyring::from(Arc::clone(&key)));
         let token = token(&key, "ada");
         let (message, signature) = token.rsplit_once('.').unwrap();
         let other = if signature.starts_with('A') { 'B' } else { 'A' };
         let forged = format!("{message}.{other}{}", &signature[1..]);
         for _ in 0..2 {
-            assert!(verifier.verify(&forged, &ring, start()).is_err());
+            assert!(verifier.verify(&forged, &keys, start()).is_err());
         }
-        assert_eq!(verifier.known.len(), 0);
-        let first = verifier.verify(&token, &ring, start()).unwrap();
-        let second = verifier.verify(&token, &ring, start()).unwrap();
-        assert!(Arc::ptr_eq(&first, &second), "the same claims, not read again");
+        assert_eq!(verifier.cache.len(), 0);
+        let first = verifier.verify(&token, &keys, start()).unwrap();
+        let second = verifier.verify(&token, &keys, start()).unwrap();
+        assert!(Arc::ptr_eq(&first, &second), "the cached claims");
     }
 
     #[test]
-    fn another_ring_forgets_every_token_also_one_that_is_no_more_in_it() {
+    fn a_new_keyring_clears_the_cache_also_of_tokens_whose_key_is_gone() {
         let (verifier, old, new) =
             (verifier(), SigningKey::random(Algorithm::EdDsa), SigningKey::random(Algorithm::Es256));
         let (before, after) =
@@ -169,48 +168,48 @@ mod tests {
         let token = token(&old, "ada");
         assert!(verifier.verify(&token, &before, start()).is_ok());
         assert_eq!(verifier.verify(&token, &after, start()).map(|_| ()), Err(TokenError::KeyUnknown));
-        assert_eq!(verifier.known.len(), 0, "nothing is left behind");
-        // What a slow thread still verifies with the old ring is of no use under the new one.
+        assert_eq!(verifier.cache.len(), 0, "nothing is left");
+        // What a slow thread verifies with the old keyring is not used with the new one.
         assert!(verifier.verify(&token, &before, start()).is_ok());
         assert_eq!(verifier.verify(&token, &after, start()).map(|_| ()), Err(TokenError::KeyUnknown));
     }
 
     #[test]
-    fn the_memory_is_bounded() {
+    fn the_size_of_the_cache_is_bounded() {
         let (verifier, key) = (verifier(), SigningKey::random(Algorithm::Hs256));
-        let ring = Arc::new(Keyring::from(Arc::clone(&key)));
+        let keys = Arc::new(Keyring::from(Arc::clone(&key)));
         let long = "x".repeat(4_000);
         for number in 0..5_000 {
-            verifier.verify(&token(&key, &format!("{number}{long}")), &ring, start()).unwrap();
+            verifier.verify(&token(&key, &format!("{number}{long}")), &keys, start()).unwrap();
         }
-        assert!(verifier.known.weight() <= BYTES, "{}", verifier.known.weight());
-        assert!(verifier.known.len() < 5_000);
+        assert!(verifier.cache.weight() <= BYTES, "{}", verifier.cache.weight());
+        assert!(verifier.cache.len() < 5_000);
     }
 
     proptest! {
-        /// The faster path against the plain one, over tokens good and spoilt, times and rotations.
+        /// Compares the cache with `verify`, for valid and damaged tokens, several times and rotations.
         #[test]
-        fn the_verdict_is_that_of_verify_whatever_came_before(
+        fn the_result_is_that_of_verify_whatever_is_cached(
             steps in proptest::collection::vec((0_usize..4, 0_usize..3, proptest::option::of((0_usize..400, 0_u8..8)), -120_i64..120), 1..60),
         ) {
             let keys = [SigningKey::random(Algorithm::EdDsa), SigningKey::random(Algorithm::Es256), SigningKey::random(Algorithm::Hs256)];
-            let rings: Vec<_> = (0..3)
+            let keyrings: Vec<_> = (0..3)
                 .map(|last| Arc::new(Keyring::new(keys[..=last].iter().map(|key| key.verifying_key().clone())).unwrap()))
                 .collect();
             let verifier = verifier();
-            for (user, place, spoilt, seconds) in steps {
+            for (user, keyring, flipped, seconds) in steps {
                 let mut token = token(&keys[user % 3], &format!("user {user}")).into_bytes();
-                if let Some((at, bit)) = spoilt {
+                if let Some((at, bit)) = flipped {
                     let at = at % token.len();
                     token[at] ^= 1 << bit;
                 }
                 let Ok(token) = String::from_utf8(token) else { continue };
                 let now = start() + Duration::seconds(seconds);
-                // Twice, so that what is remembered is asked.
+                // Twice, so that the second call finds the token in the cache.
                 for _ in 0..2 {
                     prop_assert_eq!(
-                        verifier.verify(&token, &rings[place], now).map(|claims| (*claims).clone()),
-                        verify(&token, &rings[place], &verifier.expected, now)
+                        verifier.verify(&token, &keyrings[keyring], now).map(|claims| (*claims).clone()),
+                        verify(&token, &keyrings[keyring], &verifier.expected, now)
                     );
                 }
             }

@@ -1,6 +1,6 @@
-//! `verify` against another reader of the same tokens: whatever we accept, `jsonwebtoken::decode` accepts too.
+//! Compares `verify` with `jsonwebtoken::decode`: every token that we accept must be accepted there too.
 //!
-//! Tokens are damaged at random, or signed with the right key around a header and payload that nobody should sign.
+//! The tokens are damaged at random, or signed with the right key but with a random header and payload.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,7 +17,7 @@ use super::{Algorithm, Expected, Grant, Issuer, KeyMaterial, Keyring, SigningKey
 const ISSUER: &str = "https://id.example";
 const AUDIENCE: &str = "https://api.example";
 
-/// One key as either reader has it.
+/// One key, for us and for the reference.
 struct Pair {
     key: Arc<SigningKey>,
     reference: DecodingKey,
@@ -45,7 +45,7 @@ static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
     algorithms.into_iter().map(pair).collect()
 });
 
-/// Tokens that are good now, one for each key.
+/// One valid token for each key.
 static TOKENS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let issuer = Issuer::new(ISSUER, AUDIENCE, Duration::hours(1));
     let grant = Grant { subject: "ada".to_owned(), roles: vec!["admin".to_owned()], ..Grant::default() };
@@ -56,8 +56,8 @@ fn we_accept(token: &str, pair: &Pair) -> bool {
     verify(token, &Keyring::from(pair.key.clone()), &Expected::new(ISSUER, AUDIENCE), Utc::now()).is_ok()
 }
 
-/// The token as the reference can read it: it has no name but EdDSA for the algorithm (RFC 9864 §2.2 has another),
-/// so the same payload is signed again under that.
+/// Returns a token that the reference can read. It knows the name `EdDSA` but not `Ed25519` (RFC 9864 §2.2), so a
+/// token with the latter is signed again with the former.
 fn for_the_reference(pair: &Pair, header: &Map<String, Value>, payload: &Map<String, Value>) -> String {
     let mut header = header.clone();
     if pair.key.algorithm() == Algorithm::EdDsa && header.get("alg") == Some(&json!("Ed25519")) {
@@ -66,7 +66,7 @@ fn for_the_reference(pair: &Pair, header: &Map<String, Value>, payload: &Map<Str
     pair.key.sign_parts(&encode(&header), &encode(payload)).unwrap()
 }
 
-/// As strict as it can be. One leeway serves `exp` and `nbf` there, so it is asked twice.
+/// Configures the reference as strictly as possible. It has one leeway for `exp` and `nbf`, so it is called twice.
 fn the_reference_accepts(token: &str, pair: &Pair) -> bool {
     let mut validation = Validation::new(pair.algorithm);
     validation.set_issuer(&[ISSUER]);
@@ -87,7 +87,7 @@ enum Damage {
     Remove(Index),
     FlipCase(Index),
     Truncate(Index),
-    /// Puts in a segment of another key's token.
+    /// Replaces a segment by that of another key's token.
     Transplant {
         segment: usize,
         from: Index,
@@ -152,7 +152,8 @@ impl Damage {
     }
 }
 
-/// Some members of an object, each with one of its values; the first is a good one and comes up most often.
+/// Generates an object of some of the members, each with one of its values. The first value is valid and the most
+/// frequent.
 fn object(members: Vec<(&'static str, Vec<Value>)>) -> impl Strategy<Value = Map<String, Value>> {
     let member = |(name, mut values): (&'static str, Vec<Value>)| {
         let good = Just(Some(values.remove(0)));
@@ -213,16 +214,16 @@ fn encode(object: &Map<String, Value>) -> String {
 }
 
 #[test]
-fn both_accept_a_good_token() {
+fn both_accept_a_valid_token() {
     for (pair, token) in PAIRS.iter().zip(TOKENS.iter()) {
         assert!(we_accept(token, pair), "{:?}", pair.key);
         assert!(the_reference_accepts(token, pair), "{:?}", pair.key);
     }
 }
 
-/// The reference alone would refuse it: nothing but this exception keeps the two apart.
+/// The only difference from the reference in which we accept more.
 #[test]
-fn the_name_of_rfc_9864_is_accepted_where_the_reference_knows_only_the_older_one() {
+fn ed25519_is_accepted_as_alg_although_the_reference_knows_only_eddsa() {
     let pair = PAIRS.iter().find(|pair| pair.key.algorithm() == Algorithm::EdDsa).unwrap();
     let now = Utc::now().timestamp();
     let members = |object: Value| object.as_object().unwrap().clone();
@@ -230,7 +231,10 @@ fn the_name_of_rfc_9864_is_accepted_where_the_reference_knows_only_the_older_one
     let payload = members(json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": now + 3_600}));
     let token = pair.key.sign_parts(&encode(&header), &encode(&payload)).unwrap();
     assert!(we_accept(&token, pair));
-    assert!(!the_reference_accepts(&token, pair), "it has learned the name: for_the_reference can go");
+    assert!(
+        !the_reference_accepts(&token, pair),
+        "it knows Ed25519 now, so for_the_reference can be removed"
+    );
     assert!(the_reference_accepts(&for_the_reference(pair, &header, &payload), pair));
 }
 
@@ -238,7 +242,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn a_damaged_token_is_accepted_only_if_the_damage_left_no_trace(
+    fn a_damaged_token_is_accepted_only_if_the_damage_changed_nothing(
         token in any::<Index>(),
         key in any::<Index>(),
         damages in proptest::collection::vec(Damage::any(), 0..3),
@@ -253,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_right_key_signed_we_are_no_more_lenient_than_the_reference((index, header, payload) in signed()) {
+    fn every_signed_token_that_we_accept_is_accepted_by_the_reference((index, header, payload) in signed()) {
         let pair = &PAIRS[index];
         let token = pair.key.sign_parts(&encode(&header), &encode(&payload)).unwrap();
         if we_accept(&token, pair) {
@@ -263,7 +267,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_refused_without_a_panic(text in "\\PC{0,60}(\\.\\PC{0,60}){0,3}") {
+    fn arbitrary_text_is_refused_without_a_panic(text in "\\PC{0,60}(\\.\\PC{0,60}){0,3}") {
         let unnamed = Keyring::from(VerifyingKey::hs256(&[7; 32]).unwrap());
         let expected = Expected::new(ISSUER, AUDIENCE);
         prop_assert!(verify(&text, &unnamed, &expected, Utc::now()).is_err());

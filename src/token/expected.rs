@@ -1,13 +1,13 @@
-//! What a token must say to be accepted.
+//! The issuer, audience, type and times that a token must have.
 
 use chrono::{DateTime, Duration, Utc};
 
 use super::claims::Claims;
 use super::error::TokenError;
 
-/// Which tokens are accepted by their `typ` header (RFC 8725 §3.11). Defaults to access tokens.
+/// The expected `typ` of a token (RFC 8725 §3.11). Defaults to access tokens.
 ///
-/// Compared without regard to case, and with or without `application/` (RFC 7515 §4.1.9).
+/// Case does not matter, and neither does a leading `application/` (RFC 7515 §4.1.9).
 ///
 /// # Example
 /// ```
@@ -19,13 +19,12 @@ use super::error::TokenError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum TokenType {
-    /// `at+jwt`, the access tokens of this house and of RFC 9068 §2.1.
+    /// `at+jwt`: access tokens of this server and of RFC 9068 §2.1.
     #[default]
     AtJwt,
-    /// `JWT`, as many older issuers write.
+    /// `JWT`, which many older issuers use.
     Jwt,
-    /// Whatever it is, or none. Safe only if the issuer signs nothing but access tokens with these keys for this
-    /// audience.
+    /// Any type, or none. Safe only if the issuer signs nothing but access tokens with these keys for this audience.
     Any,
 }
 
@@ -43,7 +42,7 @@ impl TokenType {
     }
 }
 
-/// What a token must say to be ours.
+/// The issuer, audience, type and times that a token must have.
 ///
 /// # Example
 /// ```
@@ -63,7 +62,15 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Access tokens of this issuer for this audience, refused from their `exp` on.
+    /// Expects access tokens of this issuer for this audience, without leeway after `exp`.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::Expected;
+    ///
+    /// let expected = Expected::new("https://id.example", "https://api.example");
+    /// assert_eq!(expected.audience(), "https://api.example");
+    /// ```
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
             issuer: issuer.into(),
@@ -74,7 +81,7 @@ impl Expected {
         }
     }
 
-    /// Tokens of another type. Defaults to [`TokenType::AtJwt`].
+    /// Sets the expected type. Defaults to [`TokenType::AtJwt`].
     ///
     /// # Example
     /// ```
@@ -89,7 +96,7 @@ impl Expected {
         self
     }
 
-    /// How long after its `exp` a token is still accepted. Defaults to zero.
+    /// Sets how long after its `exp` a token is still accepted. Defaults to zero.
     ///
     /// # Example
     /// ```
@@ -105,7 +112,7 @@ impl Expected {
         self
     }
 
-    /// How far in the future `nbf` and `iat` may be, since clocks differ. Defaults to 60 s.
+    /// Sets how far in the future `nbf` and `iat` may be, because clocks differ. Defaults to 60 s.
     ///
     /// # Example
     /// ```
@@ -121,12 +128,26 @@ impl Expected {
         self
     }
 
-    /// The issuer that a token must name.
+    /// Returns the expected issuer.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::Expected;
+    ///
+    /// assert_eq!(Expected::new("https://id.example", "https://api.example").issuer(), "https://id.example");
+    /// ```
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The audience that a token must name.
+    /// Returns the expected audience.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::Expected;
+    ///
+    /// assert_eq!(Expected::new("https://id.example", "https://api.example").audience(), "https://api.example");
+    /// ```
     pub fn audience(&self) -> &str {
         &self.audience
     }
@@ -135,15 +156,15 @@ impl Expected {
         self.typ.accepts(typ)
     }
 
-    /// The expiry comes last, so that "expired" is said of nothing but a token that was good.
-    pub(super) fn admit(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), TokenError> {
+    /// The expiry is checked last, so that `Expired` means that everything else is right.
+    pub(super) fn check(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), TokenError> {
         if claims.iss != self.issuer {
             return Err(TokenError::IssuerWrong);
         }
         if !claims.aud.contains(&self.audience) {
             return Err(TokenError::AudienceWrong);
         }
-        // Differences of dates cannot overflow; a sum of a date and any duration could.
+        // The difference of two dates cannot overflow. The sum of a date and a duration could.
         let is_ahead = |start: DateTime<Utc>| start - now > self.not_before_tolerance;
         if claims.not_before().is_some_and(is_ahead) || claims.issued_at().is_some_and(is_ahead) {
             return Err(TokenError::NotYetValid);

@@ -1,4 +1,4 @@
-//! The header of a token (RFC 7515 §4): the three parameters that count, and those that are refused.
+//! The header of a token (RFC 7515 §4): read and written.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,11 +9,11 @@ use super::algorithm::Algorithm;
 use super::error::{KeyError, TokenError};
 use super::json_object::JsonObject;
 
-/// Header parameters that say where a key comes from, or how to read the rest: a stranger's word (RFC 8725 §3.10,
-/// RFC 7515 §4.1.11, RFC 7797 §3). No extension is understood here, so every `crit` is refused.
+/// Header parameters that say where the key is or how to read the rest. Whoever made the token chose them, so they
+/// are refused (RFC 8725 §3.10, RFC 7515 §4.1.11, RFC 7797 §3). No extension is supported, so neither is any `crit`.
 const REFUSED_PARAMETERS: [&str; 6] = ["jku", "jwk", "x5u", "x5c", "crit", "b64"];
 
-/// What is read of a token's header; the rest is not understood and has no effect (RFC 7515 §4).
+/// The header parameters that are used. All others are ignored (RFC 7515 §4) or refused.
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
     pub(super) typ: Option<String>,
@@ -31,17 +31,17 @@ impl Header {
             .and_then(Value::as_str)
             .and_then(Algorithm::from_alg)
             .ok_or(TokenError::AlgorithmRefused)?;
-        let mut text = |name| match members.remove(name) {
+        let mut string = |name| match members.remove(name) {
             None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
+            Some(Value::String(string)) => Ok(Some(string)),
             Some(_) => Err(TokenError::HeaderRefused(name)),
         };
-        Ok(Self { algorithm, typ: text("typ")?, kid: text("kid")? })
+        Ok(Self { algorithm, typ: string("typ")?, kid: string("kid")? })
     }
 }
 
-/// The header of every access token that this key signs, in base64url.
-pub(super) fn of_access_tokens(algorithm: Algorithm, kid: &str) -> Result<String, KeyError> {
+/// Returns the header of the access tokens that a key signs, in base64url.
+pub(super) fn for_access_tokens(algorithm: Algorithm, kid: &str) -> Result<String, KeyError> {
     #[derive(Serialize)]
     struct Header<'a> {
         alg: Algorithm,

@@ -1,4 +1,4 @@
-//! A JSON object in which no member occurs twice.
+//! A JSON object without duplicate members.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,9 +9,9 @@ use serde::Deserialize as DeriveDeserialize;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
-/// A JSON object whose members have each a name of their own, as RFC 7515 §4 and RFC 7519 §4 require.
+/// The members of a JSON object. Duplicate names are refused (RFC 7515 §4, RFC 7519 §4).
 ///
-/// Derived code would take an array for an object, and a map would let the last of two members win.
+/// Derived code would accept an array in place of an object, and a map would keep the last of two members.
 pub(super) struct JsonObject<'a>(pub(super) BTreeMap<Cow<'a, str>, Value>);
 
 impl<'de> Deserialize<'de> for JsonObject<'de> {
@@ -29,8 +29,8 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
                 let mut members = BTreeMap::new();
                 while let Some((Name(name), value)) = map.next_entry()? {
                     match members.entry(name) {
-                        Entry::Vacant(place) => place.insert(value),
-                        Entry::Occupied(_) => return Err(A::Error::custom("a member occurs twice")),
+                        Entry::Vacant(entry) => entry.insert(value),
+                        Entry::Occupied(_) => return Err(A::Error::custom("duplicate member")),
                     };
                 }
                 Ok(JsonObject(members))
@@ -41,6 +41,6 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
     }
 }
 
-/// A name that is borrowed from the text wherever it has no escapes.
+/// A member name, borrowed from the text unless it contains escapes.
 #[derive(DeriveDeserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

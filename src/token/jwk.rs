@@ -1,4 +1,6 @@
-//! One key as JSON (RFC 7517 §4): read from anywhere, published without its secret.
+//! JWKs (RFC 7517 §4): one key as JSON, read and published.
+//!
+//! The JSON may come from anyone. It is not fetched here.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +13,19 @@ use super::error::KeyError;
 use super::public_key::{PublicKey, PublicMembers};
 use super::verifying_key::VerifyingKey;
 
-/// A public signature key as it is published (RFC 7517 §4). Has no member for a secret.
+/// A public signature key in the form in which it is published (RFC 7517 §4). It has no member for a secret.
+///
+/// # Example
+/// ```
+/// # let key = hallpass::token::KeyMaterial::generate(hallpass::token::Algorithm::EdDsa)
+/// #     .and_then(|material| hallpass::token::SigningKey::new(hallpass::token::Algorithm::EdDsa, &material))?;
+/// use std::sync::Arc;
+/// use hallpass::token::{Jwk, Keyring};
+///
+/// let jwk: &Jwk = &Keyring::from(Arc::new(key)).jwks().keys[0];
+/// assert_eq!(serde_json::to_value(jwk).unwrap()["alg"], "EdDSA");
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Jwk {
     #[serde(flatten)]
@@ -23,59 +37,58 @@ pub struct Jwk {
 }
 
 impl Jwk {
-    /// The public half of `key`; `None` for HS256, which has none.
+    /// Returns the JWK of a public key, and `None` for an HS256 key.
     pub(super) fn publish(key: &VerifyingKey) -> Option<Self> {
         let members = PublicMembers::from(key.public()?);
         Some(Self { members, r#use: "sig", alg: key.algorithm(), kid: key.kid().map(str::to_owned) })
     }
 }
 
-/// What to do with a symmetric key.
+/// The treatment of symmetric keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SymmetricKeys {
-    /// Anybody may have read the text.
+    /// For JSON that may be public.
     Refused,
-    /// The text is the operator's own file.
+    /// For a file of the operator.
     Accepted,
 }
 
-/// The one key in `json`.
-pub(super) fn read_one(json: &[u8], secrets: SymmetricKeys) -> Result<VerifyingKey, KeyError> {
-    match serde_json::from_slice(json) {
-        Ok(Value::Object(jwk)) => read(&jwk, secrets)?.ok_or(KeyError::JwkInvalid),
-        _ => Err(KeyError::JwkInvalid),
-    }
-}
-
 impl VerifyingKey {
-    /// A public key in JSON: `kty` OKP with Ed25519 or EC with P-256, named by its `kid` if it has one.
+    /// Reads a public key from a JWK: `kty` OKP with Ed25519, or `kty` EC with P-256.
     ///
     /// # Errors
-    /// [`KeyError::PrivateKey`] and [`KeyError::SymmetricKey`] for what is not public, [`KeyError::JwkInvalid`]
-    /// for anything else that cannot verify: other curves, `use` other than `sig`, an `alg` of another key.
+    /// [`KeyError::PrivateKey`] and [`KeyError::SymmetricKey`] for a key that is not public,
+    /// [`KeyError::SmallOrder`] for an unsafe Ed25519 key, [`KeyError::JwkInvalid`] for anything else that cannot
+    /// verify: another curve, a `use` other than `sig`, an `alg` that does not fit the key.
     ///
     /// # Example
     /// ```
     /// use hallpass::token::{Algorithm, VerifyingKey};
     ///
     /// let jwk = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-    /// let key = VerifyingKey::from_jwk(jwk)?;
-    /// assert_eq!(key.algorithm(), Algorithm::EdDsa);
-    /// // The thumbprint of RFC 8037 A.3.
-    /// assert_eq!(key.thumbprint().as_deref(), Some("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"));
+    /// assert_eq!(VerifyingKey::from_jwk(jwk)?.algorithm(), Algorithm::EdDsa);
     /// # Ok::<(), hallpass::token::KeyError>(())
     /// ```
     ///
-    /// Source: RFC 7517 §4, RFC 7518 §6.2, RFC 8037 §2.
+    /// Source: RFC 7517 §4, RFC 7518 §6.2, RFC 8037 §2, RFC 9864 §2.2 (`alg` may be `EdDSA` or `Ed25519`).
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         read_one(json.as_ref(), SymmetricKeys::Refused)
     }
 
-    /// As [`from_jwk`](Self::from_jwk), and a symmetric key for HS256 too: for a file of the operator's own,
-    /// never for anything fetched.
+    /// Like [`from_jwk`](Self::from_jwk), but also accepts a symmetric key for HS256. Use it only for a file of your
+    /// own, never for JSON that was fetched.
     ///
     /// # Errors
     /// As [`from_jwk`](Self::from_jwk), and [`KeyError::SecretTooShort`].
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, VerifyingKey};
+    ///
+    /// let jwk = r#"{"kty": "oct", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#;
+    /// assert_eq!(VerifyingKey::from_secret_jwk(jwk)?.algorithm(), Algorithm::Hs256);
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     ///
     /// Source: RFC 7518 §6.4.
     pub fn from_secret_jwk(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
@@ -83,26 +96,33 @@ impl VerifyingKey {
     }
 }
 
-/// `None` for a key of a kind or purpose that is not ours.
+fn read_one(json: &[u8], symmetric: SymmetricKeys) -> Result<VerifyingKey, KeyError> {
+    match serde_json::from_slice(json) {
+        Ok(Value::Object(jwk)) => read(&jwk, symmetric)?.ok_or(KeyError::JwkInvalid),
+        _ => Err(KeyError::JwkInvalid),
+    }
+}
+
+/// Returns `None` for a key of an unsupported type or for another purpose.
 pub(super) fn read(
     jwk: &Map<String, Value>,
-    secrets: SymmetricKeys,
+    symmetric: SymmetricKeys,
 ) -> Result<Option<VerifyingKey>, KeyError> {
-    // Asked first: a secret in the wrong place is worth a refusal, whatever else the entry says.
+    // These two come first: a secret that may be public is refused whatever else the entry says.
     if jwk.contains_key("d") {
         return Err(KeyError::PrivateKey);
     }
-    let kty = text(jwk, "kty");
-    if kty == Some("oct") && secrets == SymmetricKeys::Refused {
+    let kty = string(jwk, "kty");
+    if kty == Some("oct") && symmetric == SymmetricKeys::Refused {
         return Err(KeyError::SymmetricKey);
     }
     if !is_for_verifying(jwk) {
         return Ok(None);
     }
-    let key = match (kty, text(jwk, "crv")) {
+    let key = match (kty, string(jwk, "crv")) {
         (Some("OKP"), Some("Ed25519")) => ed25519(jwk)?.map(VerifyingKey::from),
         (Some("EC"), Some("P-256")) => p256(jwk).map(VerifyingKey::from),
-        // A key for HS384 may be shorter or longer than ours; it is not ours to judge.
+        // The minimum length holds for HS256 only. A key for HS384 is skipped, not refused as too short.
         (Some("oct"), _) if is_for(jwk, Algorithm::Hs256) => {
             bytes(jwk, "k").map(|secret| VerifyingKey::hs256(&secret)).transpose()?
         }
@@ -118,7 +138,7 @@ pub(super) fn read(
     })
 }
 
-/// RFC 7517 §4.2, §4.3: what is for encryption or for signing alone is not for us.
+/// Returns false for a key that is only for encryption or only for signing (RFC 7517 §4.2, §4.3).
 fn is_for_verifying(jwk: &Map<String, Value>) -> bool {
     jwk.get("use").is_none_or(|purpose| purpose == "sig")
         && jwk.get("key_ops").is_none_or(|ops| {
@@ -126,7 +146,7 @@ fn is_for_verifying(jwk: &Map<String, Value>) -> bool {
         })
 }
 
-/// RFC 7517 §4.4: a key that names an algorithm is for that one alone.
+/// Returns false if the key names another algorithm (RFC 7517 §4.4).
 fn is_for(jwk: &Map<String, Value>, algorithm: Algorithm) -> bool {
     jwk.get("alg").is_none_or(|alg| alg.as_str().and_then(Algorithm::from_alg) == Some(algorithm))
 }
@@ -135,18 +155,18 @@ fn ed25519(jwk: &Map<String, Value>) -> Result<Option<PublicKey>, KeyError> {
     bytes(jwk, "x").map_or(Ok(None), |x| PublicKey::ed25519(&x))
 }
 
-/// Each coordinate has its full 32 bytes (RFC 7518 §6.2.1.2); two wrong lengths must not add up to a right one.
+/// Each coordinate must have 32 bytes (RFC 7518 §6.2.1.2). The total alone would also fit 31 and 33.
 fn p256(jwk: &Map<String, Value>) -> Option<PublicKey> {
     let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
     (x.len() == 32).then(|| PublicKey::p256(&[&[4], x.as_slice(), y.as_slice()].concat()))?
 }
 
-fn text<'a>(jwk: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
+fn string<'a>(jwk: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
     jwk.get(member)?.as_str()
 }
 
 fn bytes(jwk: &Map<String, Value>, member: &str) -> Option<Zeroizing<Vec<u8>>> {
-    URL_SAFE_NO_PAD.decode(text(jwk, member)?).ok().map(Zeroizing::new)
+    URL_SAFE_NO_PAD.decode(string(jwk, member)?).ok().map(Zeroizing::new)
 }
 
 #[cfg(test)]
@@ -159,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jwk_is_a_public_signature_key_of_ours_or_refused() {
+    fn a_jwk_that_is_not_a_supported_public_signature_key_is_refused() {
         let off_curve = with(p256_jwk(), "y", PX);
         // The same 64 bytes, cut one byte too early.
         let point = [PX, PY].map(|half| URL_SAFE_NO_PAD.decode(half).unwrap()).concat();
@@ -213,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signatures_of_the_rfcs_hold_and_fail_with_any_other_message_or_key() {
+    fn the_signatures_of_the_rfcs_verify_and_those_of_another_message_or_key_do_not() {
         let vectors = [
             ("RFC 8037 A.4", RFC_8037_PUBLIC, RFC_8037_TOKEN),
             ("RFC 7515 A.1", RFC_7515_SECRET, RFC_7515_HS256_TOKEN),
@@ -222,12 +242,16 @@ mod tests {
         for (name, jwk, token) in vectors {
             let key = VerifyingKey::from_secret_jwk(jwk).unwrap();
             let (message, signature) = token.rsplit_once('.').unwrap();
-            assert_eq!(key.check(message.as_bytes(), signature), Ok(()), "{name}");
+            assert_eq!(key.verify_signature(message.as_bytes(), signature), Ok(()), "{name}");
             let other = format!("{message}A");
-            assert_eq!(key.check(other.as_bytes(), signature), Err(TokenError::SignatureWrong), "{name}");
+            assert_eq!(
+                key.verify_signature(other.as_bytes(), signature),
+                Err(TokenError::SignatureWrong),
+                "{name}"
+            );
             let stranger = SigningKey::random(key.algorithm());
             assert_eq!(
-                stranger.verifying_key().check(message.as_bytes(), signature),
+                stranger.verifying_key().verify_signature(message.as_bytes(), signature),
                 Err(TokenError::SignatureWrong),
                 "{name}"
             );
@@ -235,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thumbprint_of_a_curve_key_is_that_of_another_implementation() {
+    fn the_thumbprint_of_a_p_256_key_equals_that_of_another_implementation() {
         let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_str(RFC_7515_PUBLIC).unwrap();
         let theirs = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).unwrap();
         assert_eq!(VerifyingKey::from_jwk(RFC_7515_PUBLIC).unwrap().thumbprint(), Some(theirs));

@@ -1,4 +1,4 @@
-//! Key sets as JSON (RFC 7517 §5). What is read may come from a stranger; fetching is not done here.
+//! JWK sets (RFC 7517 §5): several keys as JSON.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,9 +8,9 @@ use super::jwk::{self, Jwk, SymmetricKeys};
 use super::limits::{MAX_SET_BYTES, MAX_SET_KEYS};
 use super::verifying_key::VerifyingKey;
 
-/// A set of public keys as it is published (RFC 7517 §5). Never holds a symmetric key.
+/// A set of public keys in the form in which it is published (RFC 7517 §5). It never contains a symmetric key.
 ///
-/// # Example: what a server publishes
+/// # Example: the key set of a server
 /// ```
 /// # let key = hallpass::token::KeyMaterial::generate(hallpass::token::Algorithm::EdDsa)
 /// #     .and_then(|material| hallpass::token::SigningKey::new(hallpass::token::Algorithm::EdDsa, &material))?;
@@ -23,11 +23,11 @@ use super::verifying_key::VerifyingKey;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct JwkSet {
-    /// The keys, in the ring's order.
+    /// The keys, in the order of the keyring.
     pub keys: Vec<Jwk>,
 }
 
-/// The usable keys of the set in `json`. Those of another kind are skipped, as RFC 7517 §5 asks.
+/// Returns the usable keys of a set. Keys of other types are skipped (RFC 7517 §5).
 pub(super) fn read(json: &[u8], symmetric: SymmetricKeys) -> Result<Vec<VerifyingKey>, KeyError> {
     if json.len() > MAX_SET_BYTES {
         return Err(KeyError::SetTooLarge);

@@ -1,4 +1,4 @@
-//! The secret bytes of a key: generated, stored, wiped when dropped, never printed.
+//! The secret bytes of a key.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use super::limits::MIN_SECRET_BYTES;
 
 /// The secret bytes of a key: PKCS#8 DER for EdDSA and ES256, at least 32 random bytes for HS256.
 ///
-/// Wiped when dropped, redacted in `Debug`, and nothing to compare with `==`.
+/// The bytes are wiped when it is dropped and redacted in `Debug`. There is no `==`, which would not run in
+/// constant time.
 ///
 /// # Example
 /// ```
@@ -25,10 +26,10 @@ use super::limits::MIN_SECRET_BYTES;
 pub struct KeyMaterial(Zeroizing<Vec<u8>>);
 
 impl KeyMaterial {
-    /// Fresh random key material for `algorithm`.
+    /// Generates random key material for `algorithm`.
     ///
     /// # Errors
-    /// [`KeyError::Cryptography`] when the system has no random numbers.
+    /// [`KeyError::Cryptography`] if the operating system provides no random numbers.
     ///
     /// # Example
     /// ```
@@ -55,12 +56,28 @@ impl KeyMaterial {
         document.map(|der| Self::from_bytes(der.as_ref().to_vec())).map_err(|_| KeyError::Cryptography)
     }
 
-    /// Key material as it was stored. Whether it suits an algorithm is told by [`SigningKey::new`].
+    /// Wraps stored bytes. They are checked when a [`SigningKey`](super::SigningKey) is made of them.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+    ///
+    /// let stored = KeyMaterial::generate(Algorithm::EdDsa)?.as_bytes().to_vec();
+    /// assert!(SigningKey::new(Algorithm::EdDsa, &KeyMaterial::from_bytes(stored)).is_ok());
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn from_bytes(bytes: impl Into<Zeroizing<Vec<u8>>>) -> Self {
         Self(bytes.into())
     }
 
-    /// The secret bytes, to be sealed before they are stored.
+    /// Returns the secret bytes. Encrypt them before storing them.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::KeyMaterial;
+    ///
+    /// assert_eq!(KeyMaterial::from_bytes(vec![7; 32]).as_bytes(), [7; 32]);
+    /// ```
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -77,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fresh_key_material_is_never_the_same_twice() {
+    fn generated_key_material_is_never_the_same_twice() {
         for algorithm in Algorithm::ALL {
             let [a, b] = [(); 2].map(|()| KeyMaterial::generate(algorithm).unwrap());
             assert_ne!(a.as_bytes(), b.as_bytes(), "{algorithm}");

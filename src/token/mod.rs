@@ -1,9 +1,8 @@
-//! Tokens and keys: what is signed, with which key, and what must hold before a claim is believed.
+//! Signing and verifying access tokens (RFC 7519), and the keys for both.
 //!
-//! Knows no HTTP, no database, and no clock of its own: `now` is a parameter. Keys come in as bytes or
-//! text; who stores, seals or fetches them is not decided here.
+//! This module knows no HTTP, no database and no clock: `now` is a parameter, and keys come in as bytes or text.
 //!
-//! # Example: a token, its key ring, and the verdict
+//! # Example: sign a token and verify it
 //! ```
 //! use std::sync::Arc;
 //! use chrono::{Duration, Utc};
@@ -14,12 +13,34 @@
 //! let grant = Grant { subject: "ada".to_owned(), ..Grant::default() };
 //! let token = issuer.issue(&key, &grant, Utc::now())?.token;
 //!
-//! let ring = Keyring::from(key);
+//! let keys = Keyring::from(key);
 //! let expected = Expected::new("https://id.example", "https://api.example");
-//! assert_eq!(verify(&token, &ring, &expected, Utc::now())?.sub, "ada");
-//! assert_eq!(verify(&token, &ring, &expected, Utc::now() + Duration::minutes(15)), Err(TokenError::Expired));
+//! assert_eq!(verify(&token, &keys, &expected, Utc::now())?.sub, "ada");
+//! assert_eq!(verify(&token, &keys, &expected, Utc::now() + Duration::minutes(15)), Err(TokenError::Expired));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+// The files, lowest first: each imports only from files above it in this list.
+//
+// limits         maximum sizes of tokens and key sets, minimum size of a shared secret
+// algorithm      the signature algorithms and their registered names
+// error          KeyError and TokenError
+// json_object    a JSON object without duplicate members
+// header         the header of a token: read and written
+// claims         the payload of a token: the claims, and how they are read
+// key_material   the secret bytes of a key
+// public_key     a public key: validation, PEM, thumbprint
+// verifying_key  a key that verifies signatures
+// signing_key    a key that signs tokens
+// jwk            one key as JSON
+// jwk_set        a set of keys as JSON
+// keyring        the keys in use, by kid
+// issue          makes access tokens
+// expected       the issuer, audience, type and times that a token must have
+// verify         verifies a token
+// cache          remembers tokens that were verified
+//
+// For tests: fixtures (key texts), differential (`verify` compared with another library).
 
 mod algorithm;
 mod cache;

@@ -1,4 +1,4 @@
-//! Public keys: the curve point, read from PEM, and its thumbprint.
+//! Public keys: validation, PEM, thumbprints.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
@@ -9,12 +9,13 @@ use serde::Serialize;
 use super::algorithm::Algorithm;
 use super::error::KeyError;
 
-/// The field's prime, 2^255 - 19, in little-endian order. A greater y is no encoding (RFC 8032 §5.1.3).
+/// The prime 2^255 - 19 in little-endian order. A y at or above it is not a valid encoding (RFC 8032 §5.1.3).
 const P: [u8; 32] = little_endian(0xed, 0xff, 0x7f);
 
-/// The y of every Ed25519 point whose order divides 8. Some libraries also read `P` and `P + 1`, as 0 and 1.
+/// The y coordinate of every Ed25519 point whose order divides 8, in little-endian order. The last two, `P` and
+/// `P + 1`, are invalid encodings of 0 and 1 that some libraries accept.
 ///
-/// Source: libsodium, `ge25519_has_small_order`, which refuses the same seven.
+/// Source: libsodium, `ge25519_has_small_order`, which has the same seven entries.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     little_endian(0x00, 0x00, 0x00),
     little_endian(0x01, 0x00, 0x00),
@@ -25,7 +26,7 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
     little_endian(0xee, 0xff, 0x7f),
 ];
 
-/// A number of 32 bytes: the first, the thirty that are all alike, the last.
+/// Returns 32 bytes: `first`, thirty times `middle`, `last`.
 const fn little_endian(first: u8, middle: u8, last: u8) -> [u8; 32] {
     let mut bytes = [middle; 32];
     bytes[0] = first;
@@ -33,7 +34,7 @@ const fn little_endian(first: u8, middle: u8, last: u8) -> [u8; 32] {
     bytes
 }
 
-/// What may be shown to anybody. There is no variant for a secret, so none can be published.
+/// A public key. It has no variant for a symmetric key, so none can be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PublicKey {
     /// The encoded point (RFC 8032 §5.1.2).
@@ -43,9 +44,9 @@ pub(super) enum PublicKey {
 }
 
 impl PublicKey {
-    /// SubjectPublicKeyInfo of Ed25519 up to the key (RFC 8410 §4).
+    /// The SubjectPublicKeyInfo of an Ed25519 key, up to the point (RFC 8410 §4).
     const ED25519_DER: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
-    /// SubjectPublicKeyInfo of an uncompressed P-256 point up to the point (RFC 5480 §2).
+    /// The SubjectPublicKeyInfo of an uncompressed P-256 key, up to the point (RFC 5480 §2).
     const P256_DER: &[u8] =
         b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
 
@@ -56,11 +57,12 @@ impl PublicKey {
         }
     }
 
-    /// `None` unless the bytes encode a point as RFC 8032 §5.1.2 says.
+    /// Returns `None` for an invalid encoding (RFC 8032 §5.1.2). Does not check that the point is on the curve: no
+    /// signature verifies with one that is not.
     ///
     /// # Errors
-    /// [`KeyError::SmallOrder`]. Under such a point a signature that was made without any key holds for one message
-    /// in eight or more, and under the identity for every message.
+    /// [`KeyError::SmallOrder`]. Anyone can make a signature that verifies with such a key for one in eight messages
+    /// or more, and with the identity for every message.
     pub(super) fn ed25519(bytes: &[u8]) -> Result<Option<Self>, KeyError> {
         let Ok(point) = <[u8; 32]>::try_from(bytes) else { return Ok(None) };
         let mut y = point;
@@ -73,7 +75,7 @@ impl PublicKey {
         Ok(is_canonical.then_some(Self::Ed25519(point)))
     }
 
-    /// `None` unless the point is on the curve (RFC 8725 §3.4).
+    /// Returns `None` unless the point is on the curve (RFC 8725 §3.4).
     pub(super) fn p256(point: &[u8]) -> Option<Self> {
         let point: [u8; 65] = point.try_into().ok()?;
         if point[0] != 4 {
@@ -83,7 +85,7 @@ impl PublicKey {
         Some(Self::P256(point))
     }
 
-    /// The one public key in a PEM text.
+    /// Reads a PEM text that contains one public key.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let pem = str::from_utf8(pem).map_err(|_| KeyError::PemInvalid)?;
         if pem.contains("PRIVATE KEY-----") {
@@ -93,7 +95,7 @@ impl PublicKey {
         Self::from_der(&der)?.ok_or(KeyError::PemInvalid)
     }
 
-    /// The two kinds of key have one encoding each, so comparing beats an ASN.1 parser and what it lets through.
+    /// Each of the two types has exactly one encoding, so a comparison replaces an ASN.1 parser.
     fn from_der(der: &[u8]) -> Result<Option<Self>, KeyError> {
         match (der.strip_prefix(Self::ED25519_DER), der.strip_prefix(Self::P256_DER)) {
             (Some(point), _) => Self::ed25519(point),
@@ -102,14 +104,14 @@ impl PublicKey {
         }
     }
 
-    /// The SHA-256 thumbprint in base64url (RFC 7638 §3, RFC 8037 §2).
+    /// Returns the SHA-256 thumbprint in base64url (RFC 7638 §3, RFC 8037 §2).
     pub(super) fn thumbprint(&self) -> String {
         let members = serde_json::to_vec(&PublicMembers::from(self)).expect("a struct of strings is JSON");
         URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &members))
     }
 }
 
-/// The bytes of the one block in a PEM text (RFC 7468 §3).
+/// Returns the bytes of the only block of a PEM text (RFC 7468 §3).
 fn only_block(pem: &str) -> Option<Vec<u8>> {
     let (_, rest) = pem.split_once("-----BEGIN PUBLIC KEY-----")?;
     let (body, rest) = rest.split_once("-----END PUBLIC KEY-----")?;
@@ -120,7 +122,7 @@ fn only_block(pem: &str) -> Option<Vec<u8>> {
     STANDARD.decode(body).ok()
 }
 
-/// The required members alone, in lexicographic order: the text that a thumbprint is made from (RFC 7638 §3.2).
+/// The required members of a JWK in lexicographic order. Their JSON is the input of the thumbprint (RFC 7638 §3.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct PublicMembers {
     crv: &'static str,
@@ -133,8 +135,8 @@ pub(super) struct PublicMembers {
 impl From<&PublicKey> for PublicMembers {
     fn from(key: &PublicKey) -> Self {
         match key {
-            PublicKey::Ed25519(x) => {
-                Self { crv: "Ed25519", kty: "OKP", x: URL_SAFE_NO_PAD.encode(x), y: None }
+            PublicKey::Ed25519(point) => {
+                Self { crv: "Ed25519", kty: "OKP", x: URL_SAFE_NO_PAD.encode(point), y: None }
             }
             PublicKey::P256(point) => Self {
                 crv: "P-256",
@@ -154,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pem_text_is_one_public_key_of_ours_or_refused() {
+    fn a_pem_text_that_is_not_one_supported_public_key_is_refused() {
         fn pem(label: &str, body: &str) -> String {
             format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
         }
@@ -214,36 +216,36 @@ mod tests {
     }
 
     #[test]
-    fn a_point_of_small_order_is_no_key_in_any_encoding() {
+    fn a_point_of_small_order_is_refused_in_every_encoding() {
         for point in SMALL_ORDER.into_iter().flat_map(either_sign) {
             assert_eq!(PublicKey::ed25519(&point), Err(KeyError::SmallOrder), "{point:02x?}");
         }
     }
 
-    /// The reason for the table, and a check of its digits: a point of another order would verify none of these.
+    /// The reason for the table, and a check of its entries: no forged signature verifies with another point.
     #[test]
-    fn under_a_point_of_small_order_a_signature_made_without_a_key_holds() {
+    fn a_signature_made_without_a_key_verifies_with_a_point_of_small_order() {
         jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().ok();
-        // S = 0 and R = the identity: it holds where the order of the point divides the hash.
+        // With S = 0 and R = the identity it verifies if the order of the point divides the hash.
         let signature = URL_SAFE_NO_PAD.encode([SMALL_ORDER[1], [0; 32]].concat());
         for y in SMALL_ORDER.into_iter().filter(|y| y.iter().rev().lt(P.iter().rev())) {
             let key = DecodingKey::from_ed_der(&y);
-            let holds = |message: &u8| {
+            let verifies = |message: &u8| {
                 let algorithm = jsonwebtoken::Algorithm::EdDSA;
                 jsonwebtoken::crypto::verify(&signature, &[*message], &key, algorithm).unwrap()
             };
-            let forged = (0..=u8::MAX).filter(holds).count();
+            let forged = (0..=u8::MAX).filter(verifies).count();
             assert!(forged >= 16, "{forged} of 256 messages under {y:02x?}");
         }
     }
 
     #[test]
-    fn a_coordinate_has_one_encoding() {
+    fn a_y_of_p_or_more_is_refused() {
         let greatest = little_endian(0xeb, 0xff, 0x7f);
         for point in either_sign(greatest) {
             assert_eq!(PublicKey::ed25519(&point), Ok(Some(PublicKey::Ed25519(point))));
         }
-        // The numbers from P + 2 up to 2^255 - 1 would be 2 to 18 once more.
+        // P + 2 to 2^255 - 1 would be further encodings of 2 to 18.
         for point in (0xef..=0xff).flat_map(|first| either_sign(little_endian(first, 0xff, 0x7f))) {
             assert_eq!(PublicKey::ed25519(&point), Ok(None), "{point:02x?}");
         }

@@ -1,4 +1,4 @@
-//! Keys that sign tokens, each with the key that verifies what it signs.
+//! Keys that sign tokens.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::header;
 use super::key_material::KeyMaterial;
 use super::verifying_key::VerifyingKey;
 
-/// A key that signs tokens, with the key that verifies them.
+/// A key that signs tokens, together with the key that verifies them.
 ///
 /// # Example
 /// ```
@@ -29,16 +29,25 @@ pub struct SigningKey {
     algorithm: Algorithm,
     encoding: EncodingKey,
     verifying: VerifyingKey,
-    /// The base64url of the header that every token of this key has.
+    /// The header of every access token that this key signs, in base64url.
     header: String,
 }
 
 impl SigningKey {
-    /// A key for EdDSA or ES256, named by its thumbprint.
+    /// Makes an EdDSA or ES256 key. Its `kid` is its thumbprint.
     ///
     /// # Errors
-    /// [`KeyError::MaterialInvalid`] when the bytes are no key of that algorithm; [`KeyError::KidMissing`] for
-    /// HS256, whose name is chosen: see [`fresh_kid`](Self::fresh_kid) and [`with_kid`](Self::with_kid).
+    /// [`KeyError::MaterialInvalid`] if the bytes are not a key for `algorithm`. [`KeyError::KidMissing`] for
+    /// HS256, which has no thumbprint: use [`fresh_kid`](Self::fresh_kid) and [`with_kid`](Self::with_kid).
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+    ///
+    /// let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
+    /// assert_eq!(key.verifying_key().thumbprint().as_deref(), Some(key.kid()));
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     ///
     /// Source: RFC 7638 §3 (thumbprint, with SHA-256).
     pub fn new(algorithm: Algorithm, material: &KeyMaterial) -> Result<Self, KeyError> {
@@ -47,12 +56,20 @@ impl SigningKey {
         Self::assemble(kid, material, verifying)
     }
 
-    /// A key whose name is known, as when it is read back from where it was stored.
+    /// Makes a key with a known `kid`, for example one that was stored with it.
     ///
     /// # Errors
-    /// As [`new`](Self::new); also [`KeyError::KidMismatch`] when `kid` is not the thumbprint of an EdDSA or
-    /// ES256 key, [`KeyError::KidMissing`] when that of an HS256 key is empty, and
-    /// [`KeyError::SecretTooShort`].
+    /// [`KeyError::MaterialInvalid`] and [`KeyError::SecretTooShort`] for the bytes. [`KeyError::KidMismatch`] if
+    /// `kid` is not the thumbprint of an EdDSA or ES256 key. [`KeyError::KidMissing`] if `kid` is empty for HS256.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+    ///
+    /// let key = SigningKey::with_kid("2026", Algorithm::Hs256, &KeyMaterial::generate(Algorithm::Hs256)?)?;
+    /// assert_eq!(key.kid(), "2026");
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn with_kid(
         kid: impl Into<String>,
         algorithm: Algorithm,
@@ -67,11 +84,11 @@ impl SigningKey {
         }
     }
 
-    /// A name for a new key: the thumbprint for EdDSA and ES256, random for HS256, of which nothing may show.
+    /// Returns a `kid` for a new key: the thumbprint for EdDSA and ES256, a random one for HS256.
     ///
     /// # Errors
-    /// As [`new`](Self::new), [`KeyError::SecretTooShort`], and [`KeyError::Cryptography`] when the system has
-    /// no random numbers.
+    /// [`KeyError::MaterialInvalid`] and [`KeyError::SecretTooShort`] for the bytes. [`KeyError::Cryptography`] if
+    /// the operating system provides no random numbers.
     ///
     /// # Example
     /// ```
@@ -87,9 +104,9 @@ impl SigningKey {
         if let Some(thumbprint) = VerifyingKey::from_material(algorithm, material)?.thumbprint() {
             return Ok(thumbprint);
         }
-        let mut name = [0; 16];
-        rand::fill(&mut name).map_err(|_| KeyError::Cryptography)?;
-        Ok(URL_SAFE_NO_PAD.encode(name))
+        let mut kid = [0; 16];
+        rand::fill(&mut kid).map_err(|_| KeyError::Cryptography)?;
+        Ok(URL_SAFE_NO_PAD.encode(kid))
     }
 
     fn assemble(kid: String, material: &KeyMaterial, verifying: VerifyingKey) -> Result<Self, KeyError> {
@@ -99,32 +116,61 @@ impl SigningKey {
             Algorithm::Es256 => EncodingKey::from_ec_der(material.as_bytes()),
             Algorithm::Hs256 => EncodingKey::from_secret(material.as_bytes()),
         };
-        let header = header::of_access_tokens(algorithm, &kid)?;
+        let header = header::for_access_tokens(algorithm, &kid)?;
         let verifying = verifying.with_kid(kid.clone());
         Ok(Self { kid, algorithm, encoding, verifying, header })
     }
 
-    /// The name that its tokens carry in their header.
+    /// Returns the `kid` that the key's tokens have in their header.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+    ///
+    /// let key = SigningKey::with_kid("2026", Algorithm::Hs256, &KeyMaterial::generate(Algorithm::Hs256)?)?;
+    /// assert_eq!(key.kid(), "2026");
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The one algorithm it signs with.
+    /// Returns the algorithm that this key signs with.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, SigningKey};
+    ///
+    /// let key = SigningKey::new(Algorithm::Es256, &KeyMaterial::generate(Algorithm::Es256)?)?;
+    /// assert_eq!(key.algorithm(), Algorithm::Es256);
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The key that verifies what this one signs; under HS256 it can sign too.
+    /// Returns the key that verifies what this one signs. For HS256 both are the same secret.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, KeyMaterial, Keyring, SigningKey};
+    ///
+    /// let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
+    /// let keys = Keyring::new([key.verifying_key().clone()])?;
+    /// assert!(keys.find(Some(key.kid())).is_some());
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn verifying_key(&self) -> &VerifyingKey {
         &self.verifying
     }
 
-    /// Signs `claims`, whatever they say, under the header of an access token: `alg`, `typ` and `kid`.
+    /// Signs arbitrary claims, with the `alg`, `typ` and `kid` of an access token in the header.
     ///
-    /// For tokens of one's own making; [`Issuer::issue`](super::Issuer::issue) makes those of this house.
+    /// The claims are not checked. [`Issuer::issue`](super::Issuer::issue) makes complete access tokens.
     ///
     /// # Errors
-    /// [`KeyError::ClaimsUnwritable`] when `claims` is no JSON, [`KeyError::Cryptography`] when signing fails.
+    /// [`KeyError::ClaimsUnwritable`] if `claims` cannot be written as JSON, [`KeyError::Cryptography`] if signing
+    /// fails.
     ///
     /// # Example
     /// ```
@@ -139,15 +185,15 @@ impl SigningKey {
     /// Source: RFC 7515 §5.1, §7.1 (compact serialization).
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, KeyError> {
         let payload = serde_json::to_string(claims).map_err(|_| KeyError::ClaimsUnwritable)?;
-        self.sign_text(&payload)
+        self.sign_payload(&payload)
     }
 
-    /// Signs a payload that is text already.
-    pub(super) fn sign_text(&self, payload: &str) -> Result<String, KeyError> {
+    /// Signs a payload that is JSON text already.
+    pub(super) fn sign_payload(&self, payload: &str) -> Result<String, KeyError> {
         self.sign_parts(&self.header, &URL_SAFE_NO_PAD.encode(payload))
     }
 
-    /// Signs two segments as they are, so that a test can sign what nobody should.
+    /// Signs an encoded header and payload unchanged. Tests use it to sign invalid ones.
     pub(crate) fn sign_parts(&self, header: &str, payload: &str) -> Result<String, KeyError> {
         let message = format!("{header}.{payload}");
         let algorithm = self.algorithm.to_jsonwebtoken();
@@ -168,7 +214,7 @@ impl fmt::Debug for SigningKey {
 
 #[cfg(test)]
 impl SigningKey {
-    /// A new key under a new name.
+    /// Generates a key.
     pub(super) fn random(algorithm: Algorithm) -> std::sync::Arc<Self> {
         let material = KeyMaterial::generate(algorithm).unwrap();
         let kid = Self::fresh_kid(algorithm, &material).unwrap();
@@ -188,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_private_key_of_rfc_8037_signs_the_token_of_rfc_8037() {
+    fn the_private_key_of_rfc_8037_makes_the_signature_of_rfc_8037() {
         let key = SigningKey::new(Algorithm::EdDsa, &material(RFC_8037_PRIVATE)).unwrap();
         let mut parts = RFC_8037_TOKEN.split('.');
         let (header, payload) = (parts.next().unwrap(), parts.next().unwrap());
@@ -196,14 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn the_thumbprint_is_that_of_rfc_8037_and_names_the_key() {
+    fn the_kid_is_the_thumbprint_given_in_rfc_8037() {
         let key = SigningKey::new(Algorithm::EdDsa, &material(RFC_8037_PRIVATE)).unwrap();
         assert_eq!(key.kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
         assert_eq!(key.verifying_key().kid(), Some(key.kid()));
     }
 
     #[test]
-    fn key_material_comes_back_from_its_bytes_as_the_same_key() {
+    fn stored_key_material_makes_the_same_key_again() {
         for algorithm in Algorithm::ALL {
             let material = KeyMaterial::generate(algorithm).unwrap();
             let kid = SigningKey::fresh_kid(algorithm, &material).unwrap();
@@ -213,12 +259,16 @@ mod tests {
             let stored = KeyMaterial::from_bytes(material.as_bytes().to_vec());
             let again = SigningKey::with_kid(&*kid, algorithm, &stored).unwrap();
             let (message, signature) = token.rsplit_once('.').unwrap();
-            assert_eq!(again.verifying_key().check(message.as_bytes(), signature), Ok(()), "{algorithm}");
+            assert_eq!(
+                again.verifying_key().verify_signature(message.as_bytes(), signature),
+                Ok(()),
+                "{algorithm}"
+            );
         }
     }
 
     #[test]
-    fn material_of_another_algorithm_or_of_none_is_refused() {
+    fn key_material_for_another_algorithm_or_for_none_is_refused() {
         for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
             let others = Algorithm::ALL.into_iter().filter(|other| *other != algorithm);
             let mut wrong: Vec<_> = others.map(|other| KeyMaterial::generate(other).unwrap()).collect();
@@ -233,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_name_must_be_the_keys_own() {
+    fn a_kid_that_does_not_belong_to_the_key_is_refused() {
         let ed = KeyMaterial::generate(Algorithm::EdDsa).unwrap();
         let swapped = SigningKey::with_kid("another key's", Algorithm::EdDsa, &ed).unwrap_err();
         assert_eq!(swapped, KeyError::KidMismatch("another key's".to_owned()));
@@ -246,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_symmetric_key_is_random_and_no_function_of_it() {
+    fn the_kid_of_a_symmetric_key_is_random_and_does_not_depend_on_the_key() {
         let secret = KeyMaterial::generate(Algorithm::Hs256).unwrap();
         let [a, b] = [(); 2].map(|()| SigningKey::fresh_kid(Algorithm::Hs256, &secret).unwrap());
         assert_ne!(a, b);
@@ -254,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_8725_3_5_a_secret_shorter_than_the_hash_is_refused_with_the_command_that_makes_one() {
+    fn rfc_8725_3_5_a_short_secret_is_refused_with_the_command_that_makes_a_good_one() {
         assert!(VerifyingKey::hs256(&[7; 32]).is_ok());
         let error = VerifyingKey::hs256(&[7; 31]).unwrap_err();
         assert_eq!(error, KeyError::SecretTooShort(31));
@@ -265,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_printed() {
+    fn debug_prints_no_secret() {
         let material = KeyMaterial::from_bytes(vec![7; 32]);
         let key = SigningKey::with_kid("name", Algorithm::Hs256, &material).unwrap();
         assert_eq!(format!("{material:?}"), "KeyMaterial([redacted])");

@@ -1,7 +1,7 @@
-//! The verdict on a token: one pure function of the token, the keys, what is expected, and the time.
+//! Verifies a token: a pure function of the token, the keys, the expected claims and the time.
 //!
-//! Follows RFC 8725: the algorithm is the key's, no key is taken from the token, and no claim is believed before
-//! the signature. Whether the session behind a genuine token still lives is not known here.
+//! It follows RFC 8725: the algorithm comes from the key, the key never comes from the token, and no claim is read
+//! before the signature was verified. Whether the token's session was revoked is not checked here.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,13 +14,10 @@ use super::header::Header;
 use super::keyring::Keyring;
 use super::limits::MAX_TOKEN_BYTES;
 
-/// The claims of `token`, if a key of `ring` signed it and it is what is `expected` at `now`.
-///
-/// Pure: the same question always has the same answer, except that a token once good expires.
+/// Returns the claims of `token` if one of `keys` signed it and it matches `expected` at `now`.
 ///
 /// # Errors
-/// [`TokenError`] names the first check that failed. [`TokenError::Expired`] is said only of tokens in which
-/// everything else is right.
+/// [`TokenError`] names the first check that failed. [`TokenError::Expired`] means that every other check passed.
 ///
 /// # Example
 /// ```
@@ -30,18 +27,18 @@ use super::limits::MAX_TOKEN_BYTES;
 ///
 /// let mint = Mint::new().with_issuer("https://id.example").with_audience("https://api.example");
 /// let (token, now) = (mint.token_for("ada").to_string(), mint.clock().now());
-/// let ring = Keyring::from_jwks(mint.jwks())?;
+/// let keys = Keyring::from_jwks(mint.jwks())?;
 /// let expected = Expected::new("https://id.example", "https://api.example");
 ///
-/// assert_eq!(verify(&token, &ring, &expected, now).unwrap().sub, "ada");
-/// assert_eq!(verify(&token, &ring, &expected, now + Duration::hours(1)).unwrap_err(), TokenError::Expired);
+/// assert_eq!(verify(&token, &keys, &expected, now).unwrap().sub, "ada");
+/// assert_eq!(verify(&token, &keys, &expected, now + Duration::hours(1)).unwrap_err(), TokenError::Expired);
 /// # Ok::<(), hallpass::token::KeyError>(())
 /// ```
 ///
 /// Source: RFC 7515 §5.2, RFC 7519 §7.2, RFC 8725 §3.
 pub fn verify(
     token: &str,
-    ring: &Keyring,
+    keys: &Keyring,
     expected: &Expected,
     now: DateTime<Utc>,
 ) -> Result<Claims, TokenError> {
@@ -53,20 +50,21 @@ pub fn verify(
     let header = Header::read(&decode(header)?)?;
     let payload = decode(payload)?;
 
-    let key = ring.find(header.kid.as_deref()).ok_or(TokenError::KeyUnknown)?;
+    let key = keys.find(header.kid.as_deref()).ok_or(TokenError::KeyUnknown)?;
     if header.algorithm != key.algorithm() {
         return Err(TokenError::AlgorithmRefused);
     }
     if !expected.accepts_type(header.typ.as_deref()) {
         return Err(TokenError::TypeRefused);
     }
-    key.check(message.as_bytes(), signature)?;
+    key.verify_signature(message.as_bytes(), signature)?;
     let claims = Claims::read(payload)?;
-    expected.admit(&claims, now)?;
+    expected.check(&claims, now)?;
     Ok(claims)
 }
 
-/// Base64url without padding, of UTF-8 (RFC 7515 §2). A dot is in neither, so a fourth part ends here.
+/// Decodes base64url without padding to UTF-8 (RFC 7515 §2). A token with four parts fails here, because a dot is
+/// not base64url.
 fn decode(part: &str) -> Result<String, TokenError> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
     String::from_utf8(bytes).map_err(|_| TokenError::Malformed)

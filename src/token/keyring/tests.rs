@@ -18,7 +18,7 @@ fn key(secret: u8, kid: Option<&str>) -> VerifyingKey {
 }
 
 #[test]
-fn a_token_finds_its_key_by_name_and_without_a_name_only_where_there_is_no_choice() {
+fn a_key_is_found_by_kid_and_without_one_only_if_there_is_no_choice() {
     let cases: [(&[Kid], Kid, Option<usize>); 10] = [
         (&[Some("a"), Some("b")], Some("b"), Some(1)),
         (&[Some("a"), Some("b")], Some("c"), None),
@@ -32,14 +32,14 @@ fn a_token_finds_its_key_by_name_and_without_a_name_only_where_there_is_no_choic
         (&[Some("a"), None], Some("b"), None),
     ];
     for (kids, asked, expected) in cases {
-        let ring = Keyring::new(kids.iter().map(|kid| key(1, *kid))).unwrap();
-        let found = ring.find(asked).map(VerifyingKey::kid);
+        let keys = Keyring::new(kids.iter().map(|kid| key(1, *kid))).unwrap();
+        let found = keys.find(asked).map(VerifyingKey::kid);
         assert_eq!(found, expected.map(|index| kids[index]), "{asked:?} among {kids:?}");
     }
 }
 
 #[test]
-fn a_ring_has_a_key_and_no_two_of_one_name() {
+fn a_keyring_has_at_least_one_key_and_no_duplicate_kid() {
     let cases: [(&[Kid], KeyError); 3] = [
         (&[], KeyError::NoKey),
         (&[Some("a"), None, Some("a")], KeyError::DuplicateKid("a".to_owned())),
@@ -51,22 +51,22 @@ fn a_ring_has_a_key_and_no_two_of_one_name() {
 }
 
 #[test]
-fn a_ring_verifies_what_its_signer_signs_even_if_it_knew_the_name_for_another_key() {
+fn a_signing_key_replaces_a_verifying_key_with_the_same_kid() {
     let secret = KeyMaterial::from_bytes(vec![2; 32]);
     let signer = Arc::new(SigningKey::with_kid("a", Algorithm::Hs256, &secret).unwrap());
-    let ring = Keyring::new([key(1, Some("a")), key(3, Some("b"))]).unwrap().with_signer(signer);
-    assert_eq!(ring.keys().len(), 2);
-    let token = ring.signer().unwrap().sign(&serde_json::json!({})).unwrap();
+    let keys = Keyring::new([key(1, Some("a")), key(3, Some("b"))]).unwrap().with_signer(signer);
+    assert_eq!(keys.keys().len(), 2);
+    let token = keys.signer().unwrap().sign(&serde_json::json!({})).unwrap();
     let (message, signature) = token.rsplit_once('.').unwrap();
-    assert_eq!(ring.find(Some("a")).unwrap().check(message.as_bytes(), signature), Ok(()));
+    assert_eq!(keys.find(Some("a")).unwrap().verify_signature(message.as_bytes(), signature), Ok(()));
 }
 
 #[test]
-fn a_published_key_has_the_members_of_the_rfcs_and_no_others() {
+fn a_published_key_has_exactly_the_members_of_the_rfcs() {
     let keys = [ed25519_jwk(), p256_jwk()].map(|jwk| VerifyingKey::from_jwk(jwk.to_string()).unwrap());
-    let ring = Keyring::new(keys).unwrap();
+    let keys = Keyring::new(keys).unwrap();
     assert_eq!(
-        serde_json::to_value(ring.jwks()).unwrap(),
+        serde_json::to_value(keys.jwks()).unwrap(),
         json!({"keys": [
             {"kty": "OKP", "crv": "Ed25519", "x": X, "use": "sig", "alg": "EdDSA", "kid": "a"},
             {"kty": "EC", "crv": "P-256", "x": PX, "y": PY, "use": "sig", "alg": "ES256", "kid": "b"},
@@ -75,7 +75,7 @@ fn a_published_key_has_the_members_of_the_rfcs_and_no_others() {
 }
 
 #[test]
-fn no_symmetric_key_can_ever_be_published() {
+fn a_symmetric_key_is_never_published() {
     let secret = KeyMaterial::generate(Algorithm::Hs256).unwrap();
     let signer = Arc::new(SigningKey::with_kid("signer", Algorithm::Hs256, &secret).unwrap());
     let symmetric = [
@@ -96,21 +96,21 @@ fn no_symmetric_key_can_ever_be_published() {
 }
 
 #[test]
-fn what_is_published_verifies_what_was_signed() {
+fn a_published_key_verifies_what_its_signing_key_signed() {
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
         let key = SigningKey::random(algorithm);
         let published = serde_json::to_vec(&Keyring::from(key.clone()).jwks()).unwrap();
-        let ring = Keyring::from_jwks(published).unwrap();
+        let keys = Keyring::from_jwks(published).unwrap();
         let token = key.sign(&json!({})).unwrap();
         let (message, signature) = token.rsplit_once('.').unwrap();
-        let found = ring.find(Some(key.kid())).unwrap();
-        assert_eq!(found.check(message.as_bytes(), signature), Ok(()), "{algorithm}");
+        let found = keys.find(Some(key.kid())).unwrap();
+        assert_eq!(found.verify_signature(message.as_bytes(), signature), Ok(()), "{algorithm}");
         assert_eq!(found.algorithm(), algorithm);
     }
 }
 
 #[test]
-fn a_set_is_read_for_what_is_usable_and_refused_for_what_is_dangerous() {
+fn unusable_keys_of_a_set_are_skipped_and_a_set_with_a_dangerous_key_is_refused() {
     let set = |keys: &[Value]| json!({"keys": keys}).to_string();
     let rsa = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "r"});
     let unnamed = || without(ed25519_jwk(), "kid");
@@ -152,12 +152,12 @@ fn a_set_is_read_for_what_is_usable_and_refused_for_what_is_dangerous() {
         ("no text", String::new(), Err(KeyError::SetInvalid)),
     ];
     for (name, json, expected) in cases {
-        assert_eq!(Keyring::from_jwks(json).map(|ring| ring.keys().len()), expected, "{name}");
+        assert_eq!(Keyring::from_jwks(json).map(|keys| keys.keys().len()), expected, "{name}");
     }
 }
 
 #[test]
-fn the_operators_own_file_may_hold_a_symmetric_key_that_is_long_enough() {
+fn a_file_of_the_operator_may_contain_a_symmetric_key_that_is_long_enough() {
     let cases = [
         ("symmetric", oct_jwk(), Ok(1)),
         ("of its algorithm", with(oct_jwk(), "alg", "HS256"), Ok(1)),
@@ -174,7 +174,7 @@ fn the_operators_own_file_may_hold_a_symmetric_key_that_is_long_enough() {
     ];
     for (name, jwk, expected) in cases {
         let json = json!({"keys": [jwk]}).to_string();
-        assert_eq!(Keyring::from_secret_jwks(json).map(|ring| ring.keys().len()), expected, "{name}");
+        assert_eq!(Keyring::from_secret_jwks(json).map(|keys| keys.keys().len()), expected, "{name}");
     }
 }
 
@@ -206,19 +206,19 @@ fn entry() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_hostile_set_never_panics_and_never_brings_a_symmetric_key(
+    fn a_hostile_set_never_panics_and_never_yields_a_symmetric_key(
         entries in proptest::collection::vec(entry(), 0..4),
     ) {
         let json = json!({"keys": entries}).to_string();
-        if let Ok(ring) = Keyring::from_jwks(&json) {
-            prop_assert!(ring.keys().iter().all(|key| key.public().is_some()));
-            prop_assert!(ring.keys().iter().all(|key| key.check(b"message", "AAAA").is_err()));
+        if let Ok(keys) = Keyring::from_jwks(&json) {
+            prop_assert!(keys.keys().iter().all(|key| key.public().is_some()));
+            prop_assert!(keys.keys().iter().all(|key| key.verify_signature(b"message", "AAAA").is_err()));
         }
         let _ = Keyring::from_secret_jwks(&json);
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(Keyring::from_jwks(&bytes).is_err());
         prop_assert!(VerifyingKey::from_jwk(&bytes).is_err());
         prop_assert!(VerifyingKey::from_pem(&bytes).is_err());

@@ -14,7 +14,7 @@ use super::*;
 
 const ISSUER: &str = "https://id.example";
 const AUDIENCE: &str = "https://api.example";
-/// When every token of these tests is issued, in seconds; each is good for a minute.
+/// The time of issue of every token in these tests, in seconds. Each is valid for a minute.
 const START: i64 = 1_800_000_000;
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -25,18 +25,18 @@ fn encode(part: impl ToString) -> String {
     URL_SAFE_NO_PAD.encode(part.to_string())
 }
 
-/// A key, what its tokens look like, and a judge of them.
-struct Desk {
+/// A signing key, and the keyring and expected claims that its tokens are verified with.
+struct Setup {
     key: Arc<SigningKey>,
-    ring: Keyring,
+    keys: Keyring,
     expected: Expected,
 }
 
-impl Desk {
+impl Setup {
     fn new(algorithm: Algorithm) -> Self {
         let key = SigningKey::random(algorithm);
-        let ring = Keyring::from(key.clone());
-        Self { key, ring, expected: Expected::new(ISSUER, AUDIENCE) }
+        let keys = Keyring::from(key.clone());
+        Self { key, keys, expected: Expected::new(ISSUER, AUDIENCE) }
     }
 
     fn header(&self) -> Value {
@@ -63,41 +63,41 @@ impl Desk {
         self.key.sign_parts(&encode(header), &encode(payload)).unwrap()
     }
 
-    /// The verdict, one second after the token was issued.
-    fn verdict(&self, token: &str) -> Result<Claims, TokenError> {
-        verify(token, &self.ring, &self.expected, at(1))
+    /// Verifies the token, one second after it was issued.
+    fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        verify(token, &self.keys, &self.expected, at(1))
     }
 
     #[track_caller]
     fn expect(&self, token: &str, expected: Result<(), TokenError>) {
-        assert_eq!(self.verdict(token).map(|_| ()), expected);
+        assert_eq!(self.verify(token).map(|_| ()), expected);
     }
 }
 
 #[test]
-fn a_genuine_token_in_time_is_accepted_under_every_algorithm() {
+fn a_valid_token_is_accepted_with_every_algorithm() {
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
-        let desk = Desk::new(algorithm);
-        let claims = desk.verdict(&desk.token()).unwrap();
+        let setup = Setup::new(algorithm);
+        let claims = setup.verify(&setup.token()).unwrap();
         assert_eq!((claims.sub.as_str(), claims.exp), ("ada", START + 60), "{algorithm}");
     }
 }
 
 #[test]
-fn what_is_issued_is_what_is_verified() {
+fn the_verified_claims_are_the_issued_claims() {
     use super::super::issue::{Grant, Issuer};
 
-    let desk = Desk::new(Algorithm::EdDsa);
+    let setup = Setup::new(Algorithm::EdDsa);
     let issuer = Issuer::new(ISSUER, AUDIENCE, Duration::minutes(1));
     let grant = Grant { subject: "ada".to_owned(), roles: vec!["admin".to_owned()], ..Grant::default() };
-    let issued = issuer.issue(&desk.key, &grant, at(0)).unwrap();
-    assert_eq!(desk.verdict(&issued.token), Ok(issued.claims));
+    let issued = issuer.issue(&setup.key, &grant, at(0)).unwrap();
+    assert_eq!(setup.verify(&issued.token), Ok(issued.claims));
 }
 
 #[test]
-fn rfc_8725_3_1_the_algorithm_is_that_of_the_key_whatever_the_token_says() {
+fn rfc_8725_3_1_a_token_with_another_alg_than_its_key_is_refused() {
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
-        let desk = Desk::new(algorithm);
+        let setup = Setup::new(algorithm);
         for claimed in ["EdDSA", "ES256", "HS256", "HS384", "RS256", "ES384", "Ed25519"] {
             let is_own = match algorithm {
                 Algorithm::EdDsa => ["EdDSA", "Ed25519"].contains(&claimed),
@@ -105,47 +105,47 @@ fn rfc_8725_3_1_the_algorithm_is_that_of_the_key_whatever_the_token_says() {
                 Algorithm::Hs256 => claimed == "HS256",
             };
             let expected = if is_own { Ok(()) } else { Err(TokenError::AlgorithmRefused) };
-            desk.expect(&desk.token_with_header("alg", claimed), expected);
+            setup.expect(&setup.token_with_header("alg", claimed), expected);
         }
     }
 }
 
-/// The attack that gave the rule: a public key, known to all, taken as the secret of an HMAC.
+/// The attack behind the rule: a public key, which everyone knows, is used as the secret of an HMAC.
 #[test]
-fn rfc_8725_3_1_a_public_key_is_no_shared_secret() {
-    let desk = Desk::new(Algorithm::EdDsa);
-    let public = serde_json::to_value(desk.ring.jwks()).unwrap();
+fn rfc_8725_3_1_a_public_key_is_not_accepted_as_a_shared_secret() {
+    let setup = Setup::new(Algorithm::EdDsa);
+    let public = serde_json::to_value(setup.keys.jwks()).unwrap();
     let point = URL_SAFE_NO_PAD.decode(public["keys"][0]["x"].as_str().unwrap()).unwrap();
-    let forger = SigningKey::with_kid(desk.key.kid(), Algorithm::Hs256, &KeyMaterial::from_bytes(point));
-    let header = encode(with(desk.header(), "alg", "HS256"));
-    let forged = forger.unwrap().sign_parts(&header, &encode(desk.payload())).unwrap();
-    desk.expect(&forged, Err(TokenError::AlgorithmRefused));
+    let forger = SigningKey::with_kid(setup.key.kid(), Algorithm::Hs256, &KeyMaterial::from_bytes(point));
+    let header = encode(with(setup.header(), "alg", "HS256"));
+    let forged = forger.unwrap().sign_parts(&header, &encode(setup.payload())).unwrap();
+    setup.expect(&forged, Err(TokenError::AlgorithmRefused));
 }
 
 #[test]
-fn rfc_8725_3_2_no_algorithm_is_no_algorithm_in_any_spelling() {
-    let desk = Desk::new(Algorithm::EdDsa);
+fn rfc_8725_3_2_alg_none_is_refused_in_every_spelling() {
+    let setup = Setup::new(Algorithm::EdDsa);
     for none in [json!("none"), json!("None"), json!("NONE"), json!(""), json!(null), json!(["EdDSA"])] {
-        let header = with(desk.header(), "alg", none);
-        let unsigned = format!("{}.{}.", encode(&header), encode(desk.payload()));
-        desk.expect(&unsigned, Err(TokenError::AlgorithmRefused));
-        desk.expect(&desk.sign(header, desk.payload()), Err(TokenError::AlgorithmRefused));
+        let header = with(setup.header(), "alg", none);
+        let unsigned = format!("{}.{}.", encode(&header), encode(setup.payload()));
+        setup.expect(&unsigned, Err(TokenError::AlgorithmRefused));
+        setup.expect(&setup.sign(header, setup.payload()), Err(TokenError::AlgorithmRefused));
     }
-    let mut unspoken = desk.header();
+    let mut unspoken = setup.header();
     unspoken.as_object_mut().unwrap().remove("alg");
-    desk.expect(&desk.sign(unspoken, desk.payload()), Err(TokenError::AlgorithmRefused));
+    setup.expect(&setup.sign(unspoken, setup.payload()), Err(TokenError::AlgorithmRefused));
 }
 
 #[test]
-fn rfc_8725_3_3_the_signature_must_hold_over_every_byte() {
+fn rfc_8725_3_3_a_signature_of_another_message_or_key_is_refused() {
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
-        let desk = Desk::new(algorithm);
-        let token = desk.token();
+        let setup = Setup::new(algorithm);
+        let token = setup.token();
         let (message, signature) = token.rsplit_once('.').unwrap();
         let header = message.split_once('.').unwrap().0;
-        let raised = encode(with(desk.payload(), "roles", json!(["admin"])));
-        let stranger = Desk { key: SigningKey::random(algorithm), ..Desk::new(algorithm) };
-        let strangers = stranger.sign(desk.header(), desk.payload());
+        let raised = encode(with(setup.payload(), "roles", json!(["admin"])));
+        let stranger = Setup { key: SigningKey::random(algorithm), ..Setup::new(algorithm) };
+        let strangers = stranger.sign(setup.header(), setup.payload());
         let cases = [
             ("another payload", format!("{header}.{raised}.{signature}"), TokenError::SignatureWrong),
             ("no signature", format!("{message}."), TokenError::SignatureWrong),
@@ -155,13 +155,13 @@ fn rfc_8725_3_3_the_signature_must_hold_over_every_byte() {
             ("a signature that is no base64url", format!("{message}.{signature}="), TokenError::Malformed),
         ];
         for (name, forged, expected) in cases {
-            assert_eq!(desk.verdict(&forged), Err(expected), "{algorithm}: {name}");
+            assert_eq!(setup.verify(&forged), Err(expected), "{algorithm}: {name}");
         }
     }
 }
 
 #[test]
-fn rfc_8725_3_4_a_public_key_off_its_curve_is_no_key() {
+fn rfc_8725_3_4_a_public_key_that_is_not_on_its_curve_is_refused() {
     let off_curve = json!({
         "kty": "EC", "crv": "P-256",
         "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
@@ -172,39 +172,39 @@ fn rfc_8725_3_4_a_public_key_off_its_curve_is_no_key() {
 }
 
 #[test]
-fn rfc_8725_3_6_nothing_is_decrypted_and_so_nothing_is_decompressed() {
-    let desk = Desk::new(Algorithm::EdDsa);
-    // Five parts are a JWE (RFC 7516 §7.1), the only place where `zip` means something.
-    let encrypted = encode(with(desk.header(), "zip", "DEF")) + "..AAAA.AAAA.AAAA";
-    desk.expect(&encrypted, Err(TokenError::Malformed));
-    desk.expect(&desk.token_with_header("zip", "DEF"), Ok(()));
+fn rfc_8725_3_6_an_encrypted_token_is_refused_and_nothing_is_decompressed() {
+    let setup = Setup::new(Algorithm::EdDsa);
+    // Five parts are a JWE (RFC 7516 §7.1), and only there `zip` has a meaning.
+    let encrypted = encode(with(setup.header(), "zip", "DEF")) + "..AAAA.AAAA.AAAA";
+    setup.expect(&encrypted, Err(TokenError::Malformed));
+    setup.expect(&setup.token_with_header("zip", "DEF"), Ok(()));
 }
 
 #[test]
-fn rfc_8725_3_7_header_and_payload_are_utf_8() {
-    let desk = Desk::new(Algorithm::EdDsa);
-    let (header, payload) = (desk.header().to_string(), desk.payload().to_string());
+fn rfc_8725_3_7_a_header_or_payload_that_is_not_utf_8_is_refused() {
+    let setup = Setup::new(Algorithm::EdDsa);
+    let (header, payload) = (setup.header().to_string(), setup.payload().to_string());
     let latin = |text: &str| {
         let (start, end) = text.split_at(text.len() - 1);
         URL_SAFE_NO_PAD.encode([start.as_bytes(), b",\"x\":\"\xe9\"", end.as_bytes()].concat())
     };
-    let sign = |header: &str, payload: &str| desk.key.sign_parts(header, payload).unwrap();
-    desk.expect(&sign(&latin(&header), &encode(&payload)), Err(TokenError::Malformed));
-    desk.expect(&sign(&encode(&header), &latin(&payload)), Err(TokenError::Malformed));
+    let sign = |header: &str, payload: &str| setup.key.sign_parts(header, payload).unwrap();
+    setup.expect(&sign(&latin(&header), &encode(&payload)), Err(TokenError::Malformed));
+    setup.expect(&sign(&encode(&header), &latin(&payload)), Err(TokenError::Malformed));
 }
 
 #[test]
-fn rfc_8725_3_8_issuer_and_subject_are_what_they_must_be() {
-    let desk = Desk::new(Algorithm::EdDsa);
+fn rfc_8725_3_8_another_issuer_and_an_empty_subject_are_refused() {
+    let setup = Setup::new(Algorithm::EdDsa);
     for other in ["", "https://id.example/", "HTTPS://ID.EXAMPLE", "https://id.example.evil"] {
-        desk.expect(&desk.token_with_claim("iss", other), Err(TokenError::IssuerWrong));
+        setup.expect(&setup.token_with_claim("iss", other), Err(TokenError::IssuerWrong));
     }
-    desk.expect(&desk.token_with_claim("sub", ""), Err(TokenError::ClaimInvalid("sub")));
+    setup.expect(&setup.token_with_claim("sub", ""), Err(TokenError::ClaimInvalid("sub")));
 }
 
 #[test]
-fn rfc_8725_3_9_the_token_is_for_us() {
-    let desk = Desk::new(Algorithm::EdDsa);
+fn rfc_8725_3_9_another_audience_is_refused() {
+    let setup = Setup::new(Algorithm::EdDsa);
     let cases = [
         (json!(AUDIENCE), Ok(())),
         (json!(["other", AUDIENCE]), Ok(())),
@@ -215,14 +215,14 @@ fn rfc_8725_3_9_the_token_is_for_us() {
         (json!(null), Err(TokenError::ClaimInvalid("aud"))),
     ];
     for (audience, expected) in cases {
-        let verdict = desk.verdict(&desk.token_with_claim("aud", audience.clone()));
-        assert_eq!(verdict.map(|_| ()), expected, "{audience}");
+        let result = setup.verify(&setup.token_with_claim("aud", audience.clone()));
+        assert_eq!(result.map(|_| ()), expected, "{audience}");
     }
 }
 
 #[test]
-fn rfc_8725_3_10_no_key_and_no_rule_is_taken_from_the_token() {
-    let desk = Desk::new(Algorithm::EdDsa);
+fn rfc_8725_3_10_header_parameters_that_bring_a_key_or_an_extension_are_refused() {
+    let setup = Setup::new(Algorithm::EdDsa);
     let stranger = SigningKey::random(Algorithm::EdDsa);
     let public = serde_json::to_value(Keyring::from(stranger.clone()).jwks()).unwrap()["keys"][0].clone();
     let cases = [
@@ -236,21 +236,21 @@ fn rfc_8725_3_10_no_key_and_no_rule_is_taken_from_the_token() {
         ("jku", json!(null)),
     ];
     for (name, value) in cases {
-        let header = with(desk.header(), name, value);
-        desk.expect(&desk.sign(&header, desk.payload()), Err(TokenError::HeaderRefused(name)));
-        let forged = stranger.sign_parts(&encode(&header), &encode(desk.payload())).unwrap();
-        desk.expect(&forged, Err(TokenError::HeaderRefused(name)));
+        let header = with(setup.header(), name, value);
+        setup.expect(&setup.sign(&header, setup.payload()), Err(TokenError::HeaderRefused(name)));
+        let forged = stranger.sign_parts(&encode(&header), &encode(setup.payload())).unwrap();
+        setup.expect(&forged, Err(TokenError::HeaderRefused(name)));
     }
 }
 
 #[test]
-fn rfc_8725_3_10_a_kid_is_compared_and_nothing_else() {
-    let desk = Desk::new(Algorithm::EdDsa);
+fn rfc_8725_3_10_a_kid_is_only_compared() {
+    let setup = Setup::new(Algorithm::EdDsa);
     for kid in ["", "../../../dev/null", "x' or '1'='1", "\u{0}", &"k".repeat(2_000)] {
-        desk.expect(&desk.token_with_header("kid", kid), Err(TokenError::KeyUnknown));
+        setup.expect(&setup.token_with_header("kid", kid), Err(TokenError::KeyUnknown));
     }
-    for kid in [json!(7), json!(null), json!([desk.key.kid()])] {
-        desk.expect(&desk.token_with_header("kid", kid), Err(TokenError::HeaderRefused("kid")));
+    for kid in [json!(7), json!(null), json!([setup.key.kid()])] {
+        setup.expect(&setup.token_with_header("kid", kid), Err(TokenError::HeaderRefused("kid")));
     }
 }
 
@@ -270,11 +270,11 @@ fn rfc_8725_3_11_only_the_expected_type_is_accepted_in_any_case() {
         (json!("text/at+jwt"), [false, false, true]),
         (json!(""), [false, false, true]),
     ];
-    let desk = Desk::new(Algorithm::EdDsa);
-    let verdicts = |token: &str| {
+    let setup = Setup::new(Algorithm::EdDsa);
+    let results = |token: &str| {
         EVERY_TYPE.map(|typ| {
-            let expected = desk.expected.clone().with_type(typ);
-            match verify(token, &desk.ring, &expected, at(1)) {
+            let expected = setup.expected.clone().with_type(typ);
+            match verify(token, &setup.keys, &expected, at(1)) {
                 Ok(_) => true,
                 Err(TokenError::TypeRefused) => false,
                 Err(other) => panic!("{other}"),
@@ -282,58 +282,58 @@ fn rfc_8725_3_11_only_the_expected_type_is_accepted_in_any_case() {
         })
     };
     for (typ, accepted) in cases {
-        assert_eq!(verdicts(&desk.token_with_header("typ", typ.clone())), accepted, "{typ}");
+        assert_eq!(results(&setup.token_with_header("typ", typ.clone())), accepted, "{typ}");
     }
-    let mut untyped = desk.header();
+    let mut untyped = setup.header();
     untyped.as_object_mut().unwrap().remove("typ");
-    assert_eq!(verdicts(&desk.sign(untyped, desk.payload())), [false, false, true], "no typ");
-    desk.expect(&desk.token_with_header("typ", 1), Err(TokenError::HeaderRefused("typ")));
+    assert_eq!(results(&setup.sign(untyped, setup.payload())), [false, false, true], "no typ");
+    setup.expect(&setup.token_with_header("typ", 1), Err(TokenError::HeaderRefused("typ")));
 }
 
 #[test]
 fn rfc_8725_3_12_another_kind_of_token_of_the_same_issuer_is_refused() {
-    let desk = Desk::new(Algorithm::EdDsa);
-    let id_token = with(with(desk.payload(), "nonce", "n"), "aud", "client");
-    desk.expect(
-        &desk.sign(with(desk.header(), "typ", "JWT"), id_token.clone()),
+    let setup = Setup::new(Algorithm::EdDsa);
+    let id_token = with(with(setup.payload(), "nonce", "n"), "aud", "client");
+    setup.expect(
+        &setup.sign(with(setup.header(), "typ", "JWT"), id_token.clone()),
         Err(TokenError::TypeRefused),
     );
-    desk.expect(&desk.sign(desk.header(), id_token), Err(TokenError::AudienceWrong));
+    setup.expect(&setup.sign(setup.header(), id_token), Err(TokenError::AudienceWrong));
 }
 
 #[test]
-fn a_token_is_good_from_its_beginning_until_just_before_its_end() {
-    let desk = Desk::new(Algorithm::Hs256);
-    let token = desk.token();
+fn a_token_is_valid_from_nbf_until_just_before_exp() {
+    let setup = Setup::new(Algorithm::Hs256);
+    let token = setup.token();
     let millisecond = Duration::milliseconds(1);
-    let strict = desk.expected.clone();
+    let strict = setup.expected.clone();
     let lenient = strict.clone().with_leeway(Duration::seconds(5));
-    let punctual = strict.clone().with_not_before_tolerance(Duration::zero());
-    let eternal = strict.clone().with_leeway(Duration::MAX);
-    let impossible = strict.clone().with_leeway(Duration::MIN);
+    let exact = strict.clone().with_not_before_tolerance(Duration::zero());
+    let unlimited = strict.clone().with_leeway(Duration::MAX);
+    let negative = strict.clone().with_leeway(Duration::MIN);
     let cases = [
-        ("at its beginning", &strict, at(0), Ok(())),
+        ("at nbf", &strict, at(0), Ok(())),
         ("a clock 60 s slow", &strict, at(-60), Ok(())),
-        ("a clock slower still", &strict, at(-60) - millisecond, Err(TokenError::NotYetValid)),
-        ("without tolerance", &punctual, at(0), Ok(())),
-        ("without tolerance, early", &punctual, at(0) - millisecond, Err(TokenError::NotYetValid)),
-        ("just before its end", &strict, at(60) - millisecond, Ok(())),
-        ("at its end", &strict, at(60), Err(TokenError::Expired)),
+        ("a clock more than 60 s slow", &strict, at(-60) - millisecond, Err(TokenError::NotYetValid)),
+        ("without tolerance", &exact, at(0), Ok(())),
+        ("without tolerance, early", &exact, at(0) - millisecond, Err(TokenError::NotYetValid)),
+        ("just before exp", &strict, at(60) - millisecond, Ok(())),
+        ("at exp", &strict, at(60), Err(TokenError::Expired)),
         ("with leeway", &lenient, at(65) - millisecond, Ok(())),
         ("at the end of the leeway", &lenient, at(65), Err(TokenError::Expired)),
-        ("with all the leeway there is", &eternal, DateTime::<Utc>::MAX_UTC, Ok(())),
-        ("with less than none", &impossible, at(0), Err(TokenError::Expired)),
-        ("at the end of days", &strict, DateTime::<Utc>::MAX_UTC, Err(TokenError::Expired)),
-        ("at their beginning", &strict, DateTime::<Utc>::MIN_UTC, Err(TokenError::NotYetValid)),
+        ("with the maximum leeway", &unlimited, DateTime::<Utc>::MAX_UTC, Ok(())),
+        ("with a negative leeway", &negative, at(0), Err(TokenError::Expired)),
+        ("at the last date", &strict, DateTime::<Utc>::MAX_UTC, Err(TokenError::Expired)),
+        ("at the first date", &strict, DateTime::<Utc>::MIN_UTC, Err(TokenError::NotYetValid)),
     ];
-    for (name, expected, now, verdict) in cases {
-        assert_eq!(verify(&token, &desk.ring, expected, now).map(|_| ()), verdict, "{name}");
+    for (name, expected, now, result) in cases {
+        assert_eq!(verify(&token, &setup.keys, expected, now).map(|_| ()), result, "{name}");
     }
 }
 
 #[test]
-fn each_time_is_looked_at_by_itself() {
-    let desk = Desk::new(Algorithm::Hs256);
+fn nbf_iat_and_exp_are_checked_independently() {
+    let setup = Setup::new(Algorithm::Hs256);
     let cases = [
         ("nbf", START + 61, Ok(())),
         ("nbf", START + 62, Err(TokenError::NotYetValid)),
@@ -343,16 +343,16 @@ fn each_time_is_looked_at_by_itself() {
         ("exp", 0, Err(TokenError::Expired)),
     ];
     for (claim, seconds, expected) in cases {
-        let verdict = desk.verdict(&desk.token_with_claim(claim, seconds));
-        assert_eq!(verdict.map(|_| ()), expected, "{claim} {seconds}");
+        let result = setup.verify(&setup.token_with_claim(claim, seconds));
+        assert_eq!(result.map(|_| ()), expected, "{claim} {seconds}");
     }
 }
 
 #[test]
-fn expired_is_said_only_of_a_token_that_was_good() {
-    let desk = Desk::new(Algorithm::EdDsa);
-    let expired = with(desk.payload(), "exp", START - 60);
-    desk.expect(&desk.sign(desk.header(), &expired), Err(TokenError::Expired));
+fn a_token_that_is_expired_and_wrong_is_reported_as_wrong() {
+    let setup = Setup::new(Algorithm::EdDsa);
+    let expired = with(setup.payload(), "exp", START - 60);
+    setup.expect(&setup.sign(setup.header(), &expired), Err(TokenError::Expired));
     assert!(TokenError::Expired.is_expired());
 
     let cases = [
@@ -363,29 +363,29 @@ fn expired_is_said_only_of_a_token_that_was_good() {
         ("nbf", json!(START + 600), TokenError::NotYetValid),
     ];
     for (claim, value, expected) in cases {
-        desk.expect(&desk.sign(desk.header(), with(expired.clone(), claim, value)), Err(expected));
+        setup.expect(&setup.sign(setup.header(), with(expired.clone(), claim, value)), Err(expected));
         assert!(!expected.is_expired());
     }
-    desk.expect(&desk.sign(with(desk.header(), "typ", "JWT"), &expired), Err(TokenError::TypeRefused));
-    let stranger = Desk { key: SigningKey::random(Algorithm::EdDsa), ..Desk::new(Algorithm::EdDsa) };
-    desk.expect(&stranger.sign(desk.header(), &expired), Err(TokenError::SignatureWrong));
+    setup.expect(&setup.sign(with(setup.header(), "typ", "JWT"), &expired), Err(TokenError::TypeRefused));
+    let stranger = Setup { key: SigningKey::random(Algorithm::EdDsa), ..Setup::new(Algorithm::EdDsa) };
+    setup.expect(&stranger.sign(setup.header(), &expired), Err(TokenError::SignatureWrong));
 }
 
 #[test]
-fn a_claim_is_not_read_before_the_signature_holds() {
-    let desk = Desk::new(Algorithm::EdDsa);
-    let stranger = Desk { key: SigningKey::random(Algorithm::EdDsa), ..Desk::new(Algorithm::EdDsa) };
-    for payload in [json!([]), json!({}), with(desk.payload(), "exp", 0)] {
-        desk.expect(&stranger.sign(desk.header(), payload), Err(TokenError::SignatureWrong));
+fn no_claim_is_read_before_the_signature_was_verified() {
+    let setup = Setup::new(Algorithm::EdDsa);
+    let stranger = Setup { key: SigningKey::random(Algorithm::EdDsa), ..Setup::new(Algorithm::EdDsa) };
+    for payload in [json!([]), json!({}), with(setup.payload(), "exp", 0)] {
+        setup.expect(&stranger.sign(setup.header(), payload), Err(TokenError::SignatureWrong));
     }
 }
 
 #[test]
-fn what_is_not_three_parts_of_base64url_with_json_objects_is_malformed() {
-    let desk = Desk::new(Algorithm::EdDsa);
-    let token = desk.token();
-    let header = desk.header().to_string();
-    let sign = |header: &str| desk.sign(header, desk.payload());
+fn a_token_that_is_not_three_parts_of_base64url_with_json_objects_is_malformed() {
+    let setup = Setup::new(Algorithm::EdDsa);
+    let token = setup.token();
+    let header = setup.header().to_string();
+    let sign = |header: &str| setup.sign(header, setup.payload());
     let cases = [
         ("nothing", String::new()),
         ("dots", "..".to_owned()),
@@ -403,95 +403,90 @@ fn what_is_not_three_parts_of_base64url_with_json_objects_is_malformed() {
         ("a list for a header", sign(r#"["EdDSA"]"#)),
         ("text behind the header", sign(&(header.clone() + "{}"))),
         ("a header that ends early", sign(&header.replace('}', ""))),
-        ("a list for a payload", desk.sign(&header, "[]")),
-        ("text behind the payload", desk.sign(&header, desk.payload().to_string() + "{}")),
+        ("a list for a payload", setup.sign(&header, "[]")),
+        ("text behind the payload", setup.sign(&header, setup.payload().to_string() + "{}")),
     ];
     for (name, token) in cases {
-        assert_eq!(desk.verdict(&token), Err(TokenError::Malformed), "{name}");
+        assert_eq!(setup.verify(&token), Err(TokenError::Malformed), "{name}");
     }
 }
 
-/// Bits that the last character carries in vain must be zero, or a cache of tokens could be walked around.
+/// The unused bits of the last character must be zero. Otherwise a token would have several encodings.
 #[test]
-fn a_signature_has_one_spelling() {
+fn a_signature_has_only_one_valid_encoding() {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let desk = Desk::new(Algorithm::EdDsa);
-    let token = desk.token();
+    let setup = Setup::new(Algorithm::EdDsa);
+    let token = setup.token();
     let (rest, last) = token.split_at(token.len() - 1);
     for other in ALPHABET.chars().filter(|letter| !last.contains(*letter)) {
-        assert!(desk.verdict(&format!("{rest}{other}")).is_err(), "{other}");
+        assert!(setup.verify(&format!("{rest}{other}")).is_err(), "{other}");
     }
 }
 
 #[test]
-fn an_unknown_header_member_has_no_effect() {
-    let desk = Desk::new(Algorithm::EdDsa);
+fn an_unknown_header_parameter_has_no_effect() {
+    let setup = Setup::new(Algorithm::EdDsa);
     for (name, value) in [("cty", json!("JWT")), ("x5t", json!("hint")), ("x-app", json!({"a": [1]}))] {
-        desk.expect(&desk.token_with_header(name, value), Ok(()));
+        setup.expect(&setup.token_with_header(name, value), Ok(()));
     }
 }
 
 #[test]
-fn a_token_without_a_name_is_checked_with_the_only_key() {
-    let desk = Desk::new(Algorithm::EdDsa);
-    let mut header = desk.header();
+fn a_token_without_kid_is_verified_with_the_only_key() {
+    let setup = Setup::new(Algorithm::EdDsa);
+    let mut header = setup.header();
     header.as_object_mut().unwrap().remove("kid");
-    let token = desk.sign(header, desk.payload());
-    desk.expect(&token, Ok(()));
+    let token = setup.sign(header, setup.payload());
+    setup.expect(&token, Ok(()));
 
     let second = SigningKey::random(Algorithm::EdDsa).verifying_key().clone();
-    let ring = Keyring::new([desk.key.verifying_key().clone(), second]).unwrap();
-    assert_eq!(verify(&token, &ring, &desk.expected, at(1)), Err(TokenError::KeyUnknown));
+    let keys = Keyring::new([setup.key.verifying_key().clone(), second]).unwrap();
+    assert_eq!(verify(&token, &keys, &setup.expected, at(1)), Err(TokenError::KeyUnknown));
 }
 
 #[test]
-fn a_key_without_a_name_serves_tokens_that_name_one() {
+fn a_key_without_kid_verifies_tokens_with_any_kid() {
     let secret = KeyMaterial::generate(Algorithm::Hs256).unwrap();
     let key = Arc::new(SigningKey::with_kid("the issuer's name", Algorithm::Hs256, &secret).unwrap());
-    let ring = Keyring::from(VerifyingKey::hs256(secret.as_bytes()).unwrap());
-    let desk = Desk { key, ring, expected: Expected::new(ISSUER, AUDIENCE) };
-    desk.expect(&desk.token(), Ok(()));
+    let keys = Keyring::from(VerifyingKey::hs256(secret.as_bytes()).unwrap());
+    let setup = Setup { key, keys, expected: Expected::new(ISSUER, AUDIENCE) };
+    setup.expect(&setup.token(), Ok(()));
 }
 
 #[test]
-fn tokens_of_two_algorithms_are_each_checked_with_their_own_key() {
-    let desks = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256].map(Desk::new);
-    let ring = Keyring::new(desks.iter().map(|desk| desk.key.verifying_key().clone())).unwrap();
-    for desk in &desks {
-        assert!(verify(&desk.token(), &ring, &desk.expected, at(1)).is_ok());
-        for other in &desks {
-            let borrowed = desk.token_with_header("kid", other.key.kid());
-            let verdict = verify(&borrowed, &ring, &desk.expected, at(1)).map(|_| ());
-            let expected = match desk.key.kid() == other.key.kid() {
-                true => Ok(()),
-                false => Err(TokenError::AlgorithmRefused),
-            };
-            assert_eq!(verdict, expected);
+fn tokens_of_several_algorithms_are_each_verified_with_their_own_key() {
+    let setups = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256].map(Setup::new);
+    let keys = Keyring::new(setups.iter().map(|setup| setup.key.verifying_key().clone())).unwrap();
+    for setup in &setups {
+        assert!(verify(&setup.token(), &keys, &setup.expected, at(1)).is_ok());
+        for other in &setups {
+            let borrowed = setup.token_with_header("kid", other.key.kid());
+            let result = verify(&borrowed, &keys, &setup.expected, at(1)).map(|_| ());
+            let is_own = setup.key.kid() == other.key.kid();
+            let expected = if is_own { Ok(()) } else { Err(TokenError::AlgorithmRefused) };
+            assert_eq!(result, expected);
         }
     }
 }
 
 #[test]
-fn a_token_over_8_kib_is_refused_unread() {
-    let desk = Desk::new(Algorithm::EdDsa);
+fn a_token_over_8_kib_is_refused_before_it_is_parsed() {
+    let setup = Setup::new(Algorithm::EdDsa);
     let mut lengths = Vec::new();
     for padding in 5_700..6_100 {
-        let token = desk.token_with_claim("x", "x".repeat(padding));
-        let expected = match token.len() <= 8192 {
-            true => Ok(()),
-            false => Err(TokenError::TooLong),
-        };
-        desk.expect(&token, expected);
+        let token = setup.token_with_claim("x", "x".repeat(padding));
+        let expected = if token.len() <= 8192 { Ok(()) } else { Err(TokenError::TooLong) };
+        setup.expect(&token, expected);
         lengths.push(token.len());
     }
     assert!(lengths.iter().any(|length| (8189..=8192).contains(length)), "none is just short enough");
     assert!(lengths.iter().any(|length| (8193..=8196).contains(length)), "none is just too long");
-    desk.expect(&".".repeat(8193), Err(TokenError::TooLong));
-    desk.expect(&"a".repeat(8192), Err(TokenError::Malformed));
+    setup.expect(&".".repeat(8193), Err(TokenError::TooLong));
+    setup.expect(&"a".repeat(8192), Err(TokenError::Malformed));
 }
 
 #[test]
-fn every_refusal_says_what_was_wrong_and_then_what_is_accepted() {
+fn every_error_says_what_is_wrong_and_what_is_accepted() {
     let refusals = [
         TokenError::TooLong,
         TokenError::Malformed,
