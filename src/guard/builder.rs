@@ -15,7 +15,7 @@ use super::jwks_url::{JwksUrl, JwksUrlError};
 use super::source::DynUsers;
 use super::{Door, Guard, KeySource, OnUnauthorized, Refusal, StillGood, UserSource, VerifyToken};
 use crate::clock::Clock;
-use crate::token::{Claims, Expected, KeyError, Keyring, TokenType, Verifier, VerifyingKey};
+use crate::token::{Claims, Expected, KeyError, Keyring, TokenType, VerifiedTokens, VerifyingKey};
 
 /// Made by [`GuardBuilder::build`], which knows the guard's clock, whenever that was set.
 type MakeKeys = dyn FnOnce(&Clock) -> Result<Arc<dyn KeySource>, GuardError> + Send + Sync;
@@ -531,7 +531,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         Ok(Guard {
             door: Arc::new(Door {
                 keys,
-                verifier: Verifier::new(expected),
+                verifier: VerifiedTokens::new(expected),
                 header,
                 scheme,
                 challenge,

@@ -40,7 +40,7 @@ pub use scope::{Protect, ProtectService};
 pub use source::{FromClaims, KeySource, Look, Recall, Unavailable, User, UserSource};
 
 use crate::clock::Clock;
-use crate::token::{Claims, Verifier};
+use crate::token::{Claims, VerifiedTokens};
 use answer::Challenge;
 use credential::Scheme;
 use source::DynUsers;
@@ -90,7 +90,7 @@ pub struct Guard<U = User> {
 /// All of a guard that does not depend on what a user is.
 pub(crate) struct Door {
     keys: Arc<dyn KeySource>,
-    verifier: Verifier,
+    verifier: VerifiedTokens,
     header: HeaderName,
     scheme: Scheme,
     challenge: Challenge,

@@ -1,29 +1,29 @@
-//! What a token says: the claims by name, and their strict reading from a payload.
+//! The claims of a token, and how they are read from its payload.
 //!
-//! Reading proves the shape of each claim and nothing more; whom to believe is `verify`'s to say.
+//! Reading checks the type and range of each claim. Whether a claim is acceptable is checked in `expected`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
-use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::verify::TokenError;
+use super::error::TokenError;
+use super::json_object::JsonObject;
 
-/// The last second of the year 9999, the latest that RFC 3339 can write.
+/// The last second of the year 9999, the latest time that RFC 3339 can express.
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// The claims of a token (RFC 7519 §4). Times are NumericDate: whole seconds since 1970-01-01T00:00:00Z.
 ///
-/// Claims from [`verify`](super::verify()) are genuine, in time, and for us. Those that the house does not name
-/// are reached by [`custom`](Self::custom).
+/// Claims from [`verify`](super::verify()) are authentic, unexpired, and meant for this audience. Other claims of
+/// the token are available from [`custom`](Self::custom).
 ///
-/// # Example: a handler that reads no user
+/// # Example: a handler that needs no user record
 /// ```
 /// use hallpass::Claims;
 ///
@@ -33,38 +33,38 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Claims {
-    /// Who issued the token (RFC 7519 §4.1.1).
+    /// The issuer (RFC 7519 §4.1.1).
     pub iss: String,
-    /// Whom it is for (RFC 7519 §4.1.3).
+    /// The audience (RFC 7519 §4.1.3).
     pub aud: Audience,
-    /// Whom it speaks of: the user's id, never empty (RFC 7519 §4.1.2).
+    /// The subject: the user's id, never empty (RFC 7519 §4.1.2).
     pub sub: String,
     /// The user's e-mail address (OpenID Connect Core 1.0 §5.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// The user's roles when the token was issued (RFC 9068 §2.2.3.1); empty when it names none.
+    /// The user's roles when the token was issued (RFC 9068 §2.2.3.1). Empty if the token has none.
     pub roles: Vec<String>,
-    /// When it was issued (RFC 7519 §4.1.6).
+    /// The time of issue (RFC 7519 §4.1.6).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iat: Option<i64>,
-    /// The first second at which it is good (RFC 7519 §4.1.5).
+    /// The first second in which the token is valid (RFC 7519 §4.1.5).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nbf: Option<i64>,
-    /// The first second at which it is good no more (RFC 7519 §4.1.4).
+    /// The first second in which the token is no longer valid (RFC 7519 §4.1.4).
     pub exp: i64,
-    /// The token's own id (RFC 7519 §4.1.7).
+    /// The token's id (RFC 7519 §4.1.7).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
-    /// The session it belongs to (OpenID Connect Front-Channel Logout 1.0 §3).
+    /// The session's id (OpenID Connect Front-Channel Logout 1.0 §3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
-    /// The payload's own text, from which [`Claims::custom`] reads.
+    /// The JSON text of the payload, for [`Claims::custom`].
     #[serde(skip)]
     pub(super) payload: Option<Arc<str>>,
 }
 
 impl Claims {
-    /// Claims with what every token must have; the rest is absent and can be set.
+    /// Returns claims with the four that are required. The others are empty and can be set.
     ///
     /// # Example: claims for a test
     /// ```
@@ -90,7 +90,7 @@ impl Claims {
         }
     }
 
-    /// When the token was issued, if it says so.
+    /// Returns the time of issue, if the token has an `iat`.
     ///
     /// # Example
     /// ```
@@ -100,10 +100,10 @@ impl Claims {
     /// assert_eq!((claims.expires_at() - claims.issued_at().unwrap()).num_hours(), 1);
     /// ```
     pub fn issued_at(&self) -> Option<DateTime<Utc>> {
-        self.iat.map(moment)
+        self.iat.map(to_date_time)
     }
 
-    /// From when on the token is good, if it says so.
+    /// Returns the time from which the token is valid, if it has an `nbf`.
     ///
     /// # Example
     /// ```
@@ -112,10 +112,10 @@ impl Claims {
     /// assert!(claims.not_before().unwrap() < claims.expires_at());
     /// ```
     pub fn not_before(&self) -> Option<DateTime<Utc>> {
-        self.nbf.map(moment)
+        self.nbf.map(to_date_time)
     }
 
-    /// From when on the token is good no more.
+    /// Returns the time from which the token is no longer valid.
     ///
     /// # Example
     /// ```
@@ -123,10 +123,10 @@ impl Claims {
     /// assert_eq!(claims.expires_at().timestamp(), 1_900_000_000);
     /// ```
     pub fn expires_at(&self) -> DateTime<Utc> {
-        moment(self.exp)
+        to_date_time(self.exp)
     }
 
-    /// Whether the token names `role`.
+    /// Returns true if `roles` contains `role`.
     ///
     /// # Example
     /// ```
@@ -138,12 +138,12 @@ impl Claims {
         self.roles.iter().any(|own| own == role)
     }
 
-    /// Reads the token's payload once more, as the app's own type: for claims that the house does not name.
+    /// Parses the token's payload as a type of the app, for claims that are not fields of this struct.
     ///
-    /// Of claims that were made by hand, not verified, the named ones are all there is.
+    /// Claims made by [`new`](Self::new) have no payload. There, only the fields of this struct can be read.
     ///
     /// # Errors
-    /// When the payload does not have the shape of `T`.
+    /// The payload does not match `T`.
     ///
     /// # Example
     /// ```
@@ -162,9 +162,9 @@ impl Claims {
         }
     }
 
-    /// Reads a payload. Nothing of it is to be believed before its signature was checked.
+    /// Reads a payload. Call it only after the signature was verified.
     pub(super) fn read(payload: String) -> Result<Self, TokenError> {
-        let Members(members) = serde_json::from_str(&payload).map_err(|_| TokenError::Malformed)?;
+        let JsonObject(members) = serde_json::from_str(&payload).map_err(|_| TokenError::Malformed)?;
         let mut claims = Reader(members).claims()?;
         claims.payload = Some(payload.into());
         Ok(claims)
@@ -188,7 +188,7 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// Whom a token is for: one name or several (RFC 7519 §4.1.3).
+/// The audience of a token: one name or several (RFC 7519 §4.1.3).
 ///
 /// # Example
 /// ```
@@ -197,7 +197,7 @@ impl fmt::Debug for Claims {
 /// let several = Audience::Many(vec!["api".to_owned(), "billing".to_owned()]);
 /// assert!(several.contains("billing"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, DeriveDeserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
     /// A single name.
@@ -207,7 +207,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Whether `name` is among them.
+    /// Returns true if `name` is one of the names.
     ///
     /// # Example
     /// ```
@@ -241,18 +241,18 @@ impl From<Vec<String>> for Audience {
     }
 }
 
-/// Whether `seconds` can be told in every form this house uses.
+/// Returns true if `seconds` is a time that can also be written as RFC 3339.
 pub(super) fn is_numeric_date(seconds: i64) -> bool {
     (0..=LAST_SECOND).contains(&seconds)
 }
 
-/// A field set by hand may be beyond what a date can be; it then is the nearest one.
-fn moment(seconds: i64) -> DateTime<Utc> {
-    let bound = if seconds < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
-    DateTime::from_timestamp(seconds, 0).unwrap_or(bound)
+/// A field set by hand may be out of range for a date. The nearest date is returned then.
+fn to_date_time(seconds: i64) -> DateTime<Utc> {
+    let nearest = if seconds < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    DateTime::from_timestamp(seconds, 0).unwrap_or(nearest)
 }
 
-/// Takes the claims out of a payload's members, one after the other.
+/// Takes the claims out of the members of a payload.
 struct Reader<'a>(BTreeMap<Cow<'a, str>, Value>);
 
 impl Reader<'_> {
@@ -261,8 +261,7 @@ impl Reader<'_> {
             iss: self.required("iss", string)?,
             aud: self.required("aud", audience)?,
             sub: self.required("sub", |value| string(value).filter(|sub| !sub.is_empty()))?,
-            // An expiry's fraction is dropped and a beginning's rounded up: a token is never good for longer
-            // than it says.
+            // `exp` is rounded down and `nbf` up, so that no token is valid for longer than it says.
             exp: self.required("exp", |value| numeric_date(&value, f64::floor))?,
             nbf: self.optional("nbf", |value| numeric_date(&value, f64::ceil))?,
             iat: self.optional("iat", |value| numeric_date(&value, f64::floor))?,
@@ -291,7 +290,8 @@ impl Reader<'_> {
         read(value).map(Some).ok_or(TokenError::ClaimInvalid(name))
     }
 
-    /// As `optional`, for claims on which nothing depends: some issuers write `null` for "none".
+    /// Like `optional`, but accepts `null`, which some issuers write for a missing value. Only for claims that no
+    /// check depends on.
     fn nullable<T>(
         &mut self,
         name: &'static str,
@@ -325,48 +325,12 @@ fn audience(value: Value) -> Option<Audience> {
     }
 }
 
-/// RFC 7519 §2: a number of seconds, fractions allowed.
+/// RFC 7519 §2: a number of seconds, which may have a fraction.
 fn numeric_date(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
-    // What is beyond i64 ends at its bound, which is no date either.
+    // The cast saturates: a number beyond i64 becomes its bound, which is out of range.
     let seconds = value.as_i64().or_else(|| value.as_f64().map(|seconds| round(seconds) as i64))?;
     is_numeric_date(seconds).then_some(seconds)
 }
-
-/// A JSON object whose members have each a name of their own, as RFC 7515 §4 and RFC 7519 §4 require.
-///
-/// Derived code would take an array for an object, and a map would let the last of two members win.
-pub(super) struct Members<'a>(pub(super) BTreeMap<Cow<'a, str>, Value>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    match members.entry(name) {
-                        Entry::Vacant(place) => place.insert(value),
-                        Entry::Occupied(_) => return Err(A::Error::custom("a member occurs twice")),
-                    };
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// A name that is borrowed from the text wherever it has no escapes.
-#[derive(DeriveDeserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -381,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_token_may_lack_all_but_issuer_audience_subject_and_expiry() {
+    fn only_issuer_audience_subject_and_expiry_are_required() {
         let read = Claims::read(payload("exp", 2_000_000_000.into())).unwrap();
         let made = Claims { payload: read.payload.clone(), ..Claims::new("i", "a", "s", 2_000_000_000) };
         assert_eq!(read, made);
@@ -418,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn null_stands_for_none_where_nothing_depends_on_it() {
+    fn null_is_accepted_for_claims_that_no_check_depends_on() {
         for name in ["email", "roles", "jti", "sid"] {
             let read = Claims::read(payload(name, Value::Null)).unwrap();
             assert_eq!(
@@ -430,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_a_number_from_the_epoch_to_the_year_9999() {
+    fn a_time_is_a_number_between_1970_and_the_year_9999() {
         let cases = [
             ("0", Some((0, 0))),
             ("1.5", Some((1, 2))),
@@ -460,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_one_json_object_with_each_member_once() {
+    fn a_payload_is_one_json_object_without_duplicate_members() {
         let good = payload("email", json!("a@example.com"));
         let cases = [
             ("a known member twice", good.replacen('{', r#"{"sub":"eve","#, 1)),
@@ -483,8 +447,8 @@ mod tests {
     }
 
     #[test]
-    fn the_apps_own_claims_are_read_from_the_tokens_text() {
-        #[derive(Debug, PartialEq, DeriveDeserialize)]
+    fn custom_claims_are_read_from_the_payload() {
+        #[derive(Debug, PartialEq, Deserialize)]
         struct Tenancy {
             tenant: u32,
         }
@@ -495,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn the_retained_text_is_neither_printed_nor_serialized() {
+    fn the_payload_is_neither_printed_nor_serialized() {
         let claims = Claims::read(payload("x", json!("hidden"))).unwrap();
         assert!(!format!("{claims:?}").contains("hidden"));
         assert_eq!(
@@ -505,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_set_by_hand_beyond_the_calendar_is_its_nearest_end() {
+    fn a_time_out_of_range_becomes_the_nearest_date() {
         assert_eq!(Claims::new("i", "a", "s", i64::MAX).expires_at(), DateTime::<Utc>::MAX_UTC);
         assert_eq!(Claims::new("i", "a", "s", i64::MIN).expires_at(), DateTime::<Utc>::MIN_UTC);
     }

@@ -1,15 +1,16 @@
-//! Tokens of our own: the claims that are put in, and when they end.
+//! Issuing access tokens: their claims and their lifetime.
 //!
-//! Whom a token may be issued to was decided before.
+//! The caller decides who gets a token.
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::claims::{Claims, is_numeric_date};
-use super::key::{KeyError, SigningKey};
-use super::verify::MAX_TOKEN_BYTES;
+use super::error::KeyError;
+use super::limits::MAX_TOKEN_BYTES;
+use super::signing_key::SigningKey;
 
-/// Issues access tokens in one name, for one audience, with one lifetime.
+/// Issues access tokens with one issuer name, one audience and one lifetime.
 ///
 /// # Example
 /// ```
@@ -21,15 +22,15 @@ use super::verify::MAX_TOKEN_BYTES;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
-    /// The tokens' `iss`.
+    /// The `iss` of the tokens.
     pub issuer: String,
-    /// The tokens' `aud`.
+    /// The `aud` of the tokens.
     pub audience: String,
-    /// How long a token is good; fractions of a second are dropped.
+    /// The lifetime of a token. Fractions of a second are dropped.
     pub lifetime: Duration,
 }
 
-/// What a token is to say about its user.
+/// The claims of a token that depend on its user.
 ///
 /// # Example
 /// ```
@@ -40,17 +41,17 @@ pub struct Issuer {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grant {
-    /// The user's id, the token's `sub`; must not be empty.
+    /// The user's id, for `sub`. Must not be empty.
     pub subject: String,
     /// The user's e-mail address.
     pub email: Option<String>,
-    /// The user's roles at this moment.
+    /// The user's current roles.
     pub roles: Vec<String>,
-    /// The session's id, the token's `sid`.
+    /// The session's id, for `sid`.
     pub session: Option<String>,
 }
 
-/// A token and what it says. `Debug` shows the claims alone, since whoever has the token is its user.
+/// A signed token and its claims. `Debug` shows only the claims, because the token is a credential.
 ///
 /// # Example
 /// ```
@@ -65,9 +66,9 @@ pub struct Grant {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
-    /// The token in its compact form.
+    /// The token in compact form.
     pub token: String,
-    /// The claims it carries, as a verifier will read them.
+    /// The claims, as a verifier will read them.
     pub claims: Claims,
 }
 
@@ -77,37 +78,37 @@ impl std::fmt::Debug for Issued {
     }
 }
 
-/// Why no token was issued.
+/// The reason why no token was issued.
 ///
 /// # Example
 /// ```
 /// # use hallpass::token::{Algorithm, Grant, IssueError, Issuer, KeyMaterial, SigningKey};
 /// # let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
-/// let nobody = Issuer::new("i", "a", chrono::Duration::hours(1)).issue(&key, &Grant::default(), chrono::Utc::now());
-/// assert_eq!(nobody.unwrap_err(), IssueError::SubjectEmpty);
+/// let result = Issuer::new("i", "a", chrono::Duration::hours(1)).issue(&key, &Grant::default(), chrono::Utc::now());
+/// assert_eq!(result.unwrap_err(), IssueError::SubjectEmpty);
 /// # Ok::<(), hallpass::token::KeyError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// The subject is empty, which no verifier takes.
+    /// The subject is empty. Verifiers refuse such a token.
     #[error("the subject is empty; a user's id is accepted")]
     SubjectEmpty,
-    /// The token would be dead when issued, or outlive the calendar.
+    /// The lifetime is shorter than a second, or ends after the year 9999.
     #[error("the token's lifetime is out of range; from 1 s up to the end of the year 9999 is accepted")]
     LifetimeOutOfRange,
-    /// The token would be too long to be verified.
+    /// The token is longer than verifiers accept.
     #[error(
         "the token is too long; at most {MAX_TOKEN_BYTES} bytes are accepted, fewer roles make it shorter"
     )]
     TooLong,
-    /// The key did not sign.
+    /// Signing failed.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
 
 impl Issuer {
-    /// An issuer by that name.
+    /// Makes an issuer.
     ///
     /// # Example
     /// ```
@@ -121,13 +122,13 @@ impl Issuer {
         Self { issuer: issuer.into(), audience: audience.into(), lifetime }
     }
 
-    /// Signs a token that says what `grant` says, good from `now` for the issuer's lifetime.
+    /// Signs a token for `grant` that is valid from `now` for the issuer's lifetime.
     ///
-    /// `now` comes from the caller, so a test can issue yesterday's token. Fractions of a second are dropped.
-    /// `jti` is a random UUID.
+    /// `now` is a parameter, so a test can issue an expired token. Fractions of a second are dropped. `jti` is a
+    /// random UUID.
     ///
     /// # Errors
-    /// [`IssueError`], when the token would be one that nobody could verify.
+    /// [`IssueError`] if the token could not be signed, or would be refused by every verifier.
     ///
     /// # Example
     /// ```
@@ -161,7 +162,7 @@ impl Issuer {
             ..Claims::new(&*self.issuer, &*self.audience, &*grant.subject, exp)
         };
         let payload = serde_json::to_string(&claims).map_err(|_| KeyError::ClaimsUnwritable)?;
-        let token = key.sign_text(&payload)?;
+        let token = key.sign_payload(&payload)?;
         if token.len() > MAX_TOKEN_BYTES {
             return Err(IssueError::TooLong);
         }
@@ -176,14 +177,8 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
-    use super::super::key::{Algorithm, KeyMaterial};
+    use super::super::algorithm::Algorithm;
     use super::*;
-
-    fn key(algorithm: Algorithm) -> SigningKey {
-        let material = KeyMaterial::generate(algorithm).unwrap();
-        let kid = SigningKey::fresh_kid(algorithm, &material).unwrap();
-        SigningKey::with_kid(kid, algorithm, &material).unwrap()
-    }
 
     fn issuer(lifetime: Duration) -> Issuer {
         Issuer::new("https://id.example", "https://api.example", lifetime)
@@ -204,10 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_the_header_and_claims_of_the_contract_and_no_others() {
+    fn a_token_has_exactly_the_header_and_claims_that_are_documented() {
         let now = DateTime::from_timestamp(1_800_000_000, 999_999_999).unwrap();
         for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
-            let key = key(algorithm);
+            let key = SigningKey::random(algorithm);
             let issued = issuer(Duration::milliseconds(3_600_999)).issue(&key, &grant(), now).unwrap();
             let header = json!({"alg": algorithm.name(), "typ": "at+jwt", "kid": key.kid()});
             assert_eq!(part(&issued.token, 0), header);
@@ -223,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_of_one_second_have_different_ids() {
-        let key = key(Algorithm::EdDsa);
+    fn two_tokens_issued_in_the_same_second_have_different_ids() {
+        let key = SigningKey::random(Algorithm::EdDsa);
         let [a, b] = [(); 2].map(|()| {
             issuer(Duration::hours(1)).issue(&key, &grant(), DateTime::UNIX_EPOCH).unwrap().claims.jti
         });
@@ -233,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_nobody_could_verify_is_not_issued() {
+    fn a_token_that_every_verifier_would_refuse_is_not_issued() {
         let hour = Duration::hours(1);
         let epoch = DateTime::UNIX_EPOCH;
         let many_roles = Grant { roles: vec!["r".repeat(32); 200], ..grant() };
@@ -248,7 +243,7 @@ mod tests {
             ("after the calendar", hour, grant(), DateTime::<Utc>::MAX_UTC, IssueError::LifetimeOutOfRange),
             ("too long", hour, many_roles, epoch, IssueError::TooLong),
         ];
-        let key = key(Algorithm::Hs256);
+        let key = SigningKey::random(Algorithm::Hs256);
         for (name, lifetime, grant, now, expected) in cases {
             assert_eq!(issuer(lifetime).issue(&key, &grant, now), Err(expected), "{name}");
         }
@@ -256,7 +251,11 @@ mod tests {
 
     #[test]
     fn an_issued_token_is_not_printed() {
-        let issued = issuer(Duration::hours(1)).issue(&key(Algorithm::EdDsa), &grant(), DateTime::UNIX_EPOCH);
+        let issued = issuer(Duration::hours(1)).issue(
+            &SigningKey::random(Algorithm::EdDsa),
+            &grant(),
+            DateTime::UNIX_EPOCH,
+        );
         let issued = issued.unwrap();
         let signature = issued.token.rsplit('.').next().unwrap();
         assert!(!format!("{issued:?}").contains(signature));

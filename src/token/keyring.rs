@@ -1,25 +1,26 @@
-//! The ring of keys that tokens are checked with, and the one that signs.
-//!
-//! A ring never changes; whoever rotates keys makes another. It looks at a key's name, never at a token.
+//! The keys in use, found by `kid`, and the one that signs.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::jwks::{self, Jwk, JwkSet, Secrets};
-use super::key::{KeyError, SigningKey, VerifyingKey};
+use super::error::KeyError;
+use super::jwk::{Jwk, SymmetricKeys};
+use super::jwk_set::{self, JwkSet};
+use super::signing_key::SigningKey;
+use super::verifying_key::VerifyingKey;
 
-/// Verifying keys by their `kid`, and at most one signing key. Clones are cheap enough for a rotation.
+/// Verifying keys by `kid`, and at most one signing key. It is immutable: a rotation makes a new one.
 ///
 /// # Example: the keys that another server publishes
 /// ```
 /// use hallpass::token::Keyring;
 ///
-/// let ring = Keyring::from_jwks(r#"{"keys": [
+/// let keys = Keyring::from_jwks(r#"{"keys": [
 ///     {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
 ///     {"kty": "RSA", "kid": "skipped", "n": "…", "e": "AQAB"}
 /// ]}"#)?;
-/// assert!(ring.find(Some("a")).is_some());
-/// assert!(ring.find(Some("skipped")).is_none());
+/// assert!(keys.find(Some("a")).is_some());
+/// assert!(keys.find(Some("skipped")).is_none());
 /// # Ok::<(), hallpass::token::KeyError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -29,19 +30,19 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// A ring of these keys, which only verifies.
+    /// Makes a keyring that only verifies.
     ///
     /// # Errors
-    /// [`KeyError::NoKey`] when there is none, [`KeyError::DuplicateKid`] and [`KeyError::SeveralWithoutKid`]
-    /// when a token could not tell them apart.
+    /// [`KeyError::NoKey`] if there is no key. [`KeyError::DuplicateKid`] and [`KeyError::SeveralWithoutKid`] if
+    /// two keys have the same `kid` or none.
     ///
     /// # Example
     /// ```
     /// use hallpass::token::{Keyring, VerifyingKey};
     ///
     /// let key = VerifyingKey::hs256(b"thirty-two bytes, or rather more of them")?.with_kid("mine");
-    /// let ring = Keyring::new([key])?;
-    /// assert!(ring.find(Some("mine")).is_some());
+    /// let keys = Keyring::new([key])?;
+    /// assert!(keys.find(Some("mine")).is_some());
     /// # Ok::<(), hallpass::token::KeyError>(())
     /// ```
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, KeyError> {
@@ -49,9 +50,9 @@ impl Keyring {
         if keys.is_empty() {
             return Err(KeyError::NoKey);
         }
-        let mut seen = HashSet::new();
+        let mut kids = HashSet::new();
         for key in &keys {
-            if !seen.insert(key.kid()) {
+            if !kids.insert(key.kid()) {
                 return Err(match key.kid() {
                     Some(kid) => KeyError::DuplicateKid(kid.to_owned()),
                     None => KeyError::SeveralWithoutKid,
@@ -61,21 +62,31 @@ impl Keyring {
         Ok(Self { keys, signer: None })
     }
 
-    /// The usable keys of a JWK set, which a stranger may have written: at most 256 KiB and 100 keys.
+    /// Reads the usable keys of a JWK set of at most 256 KiB and 100 keys. The set may come from an untrusted source.
     ///
-    /// Keys of another kind, curve, algorithm or purpose are skipped.
+    /// Keys of another type, curve, algorithm or purpose are skipped.
     ///
     /// # Errors
-    /// [`KeyError::SetInvalid`] and [`KeyError::SetTooLarge`] for the text; [`KeyError::SymmetricKey`] and
-    /// [`KeyError::PrivateKey`] when the set gives away what must stay secret; otherwise as [`new`](Self::new).
+    /// [`KeyError::SetInvalid`] and [`KeyError::SetTooLarge`] for the set. [`KeyError::SymmetricKey`],
+    /// [`KeyError::PrivateKey`] and [`KeyError::SmallOrder`] if any of its keys is a secret or unsafe. Otherwise as
+    /// [`new`](Self::new).
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::token::Keyring;
+    ///
+    /// let keys = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// assert_eq!(keys.keys().len(), 1);
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
     ///
     /// Source: RFC 7517 §5, RFC 8725 §3.4.
     pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        Self::new(jwks::read_set(json.as_ref(), Secrets::Refused)?)
+        Self::new(jwk_set::read(json.as_ref(), SymmetricKeys::Refused)?)
     }
 
-    /// As [`from_jwks`](Self::from_jwks), and symmetric keys for HS256 too: for a file of the operator's own,
-    /// never for anything fetched.
+    /// Like [`from_jwks`](Self::from_jwks), but also accepts symmetric keys for HS256. Use it only for a file of
+    /// your own, never for JSON that was fetched.
     ///
     /// # Errors
     /// As [`from_jwks`](Self::from_jwks), and [`KeyError::SecretTooShort`].
@@ -86,13 +97,13 @@ impl Keyring {
     ///
     /// let file = r#"{"keys": [{"kty": "oct", "alg": "HS256", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#;
     /// assert!(Keyring::from_secret_jwks(file).is_ok());
-    /// assert!(Keyring::from_jwks(file).is_err(), "in a fetched set it is refused");
+    /// assert!(Keyring::from_jwks(file).is_err(), "refused in a fetched set");
     /// ```
     pub fn from_secret_jwks(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        Self::new(jwks::read_set(json.as_ref(), Secrets::Accepted)?)
+        Self::new(jwk_set::read(json.as_ref(), SymmetricKeys::Accepted)?)
     }
 
-    /// The same ring with `key` to sign, whose tokens it then also verifies.
+    /// Sets the signing key. Its tokens are verified too. A verifying key with the same `kid` is replaced.
     ///
     /// # Example
     /// ```
@@ -100,8 +111,8 @@ impl Keyring {
     /// # use hallpass::token::{Algorithm, KeyMaterial, Keyring, SigningKey};
     /// # let old = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
     /// let key = SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa)?)?;
-    /// let ring = old.with_signer(Arc::new(key));
-    /// assert_eq!((ring.keys().len(), ring.signer().is_some()), (2, true));
+    /// let keys = old.with_signer(Arc::new(key));
+    /// assert_eq!((keys.keys().len(), keys.signer().is_some()), (2, true));
     /// # Ok::<(), hallpass::token::KeyError>(())
     /// ```
     #[must_use]
@@ -112,44 +123,60 @@ impl Keyring {
         self
     }
 
-    /// The key that signs new tokens, if this ring has one.
-    pub fn signer(&self) -> Option<&Arc<SigningKey>> {
-        self.signer.as_ref()
-    }
-
-    /// The verifying keys.
-    pub fn keys(&self) -> &[VerifyingKey] {
-        &self.keys
-    }
-
-    /// The key for a token whose header names `kid`.
-    ///
-    /// A token that names none gets the key without a name, or the only key. A ring whose only key has no name
-    /// serves every token: whoever gave a secret or a PEM text knows but one key and not what it is called.
+    /// Returns the key that signs new tokens, if there is one.
     ///
     /// # Example
     /// ```
     /// # use hallpass::token::Keyring;
-    /// let ring = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
-    /// assert!(ring.find(None).is_some(), "the only key");
-    /// assert!(ring.find(Some("another")).is_none());
+    /// let keys = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// assert!(keys.signer().is_none(), "a published set only verifies");
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
+    pub fn signer(&self) -> Option<&Arc<SigningKey>> {
+        self.signer.as_ref()
+    }
+
+    /// Returns the verifying keys.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::token::{Algorithm, Keyring};
+    /// let keys = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// assert_eq!(keys.keys()[0].algorithm(), Algorithm::EdDsa);
+    /// # Ok::<(), hallpass::token::KeyError>(())
+    /// ```
+    pub fn keys(&self) -> &[VerifyingKey] {
+        &self.keys
+    }
+
+    /// Returns the key for a token with this `kid` in its header.
+    ///
+    /// A token without a `kid` gets the key without a `kid`, or the only key. If the only key has no `kid`, it is
+    /// used for every token: a secret or a PEM text does not say which `kid` the issuer uses.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::token::Keyring;
+    /// let keys = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// assert!(keys.find(None).is_some(), "the only key");
+    /// assert!(keys.find(Some("another")).is_none());
     /// # Ok::<(), hallpass::token::KeyError>(())
     /// ```
     pub fn find(&self, kid: Option<&str>) -> Option<&VerifyingKey> {
-        let named = self.keys.iter().find(|key| key.kid() == kid);
-        named.or(match self.keys.as_slice() {
+        let exact = self.keys.iter().find(|key| key.kid() == kid);
+        exact.or(match self.keys.as_slice() {
             [only] if kid.is_none() || only.kid().is_none() => Some(only),
             _ => None,
         })
     }
 
-    /// The public keys, to be published: empty under HS256, since a symmetric key is never shown.
+    /// Returns the public keys as a JWK set. Symmetric keys are left out, so the set is empty with HS256.
     ///
     /// # Example
     /// ```
     /// # use hallpass::token::Keyring;
-    /// let ring = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
-    /// let published = serde_json::to_string(&ring.jwks()).unwrap();
+    /// let keys = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// let published = serde_json::to_string(&keys.jwks()).unwrap();
     /// assert!(Keyring::from_jwks(published).is_ok());
     /// # Ok::<(), hallpass::token::KeyError>(())
     /// ```
@@ -173,61 +200,4 @@ impl From<Arc<SigningKey>> for Keyring {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::key::{Algorithm, KeyMaterial};
-    use super::*;
-
-    type Kid = Option<&'static str>;
-
-    fn key(secret: u8, kid: Option<&str>) -> VerifyingKey {
-        let key = VerifyingKey::hs256(&[secret; 32]).unwrap();
-        match kid {
-            Some(kid) => key.with_kid(kid),
-            None => key,
-        }
-    }
-
-    #[test]
-    fn a_token_finds_its_key_by_name_and_without_a_name_only_where_there_is_no_choice() {
-        let cases: [(&[Kid], Kid, Option<usize>); 10] = [
-            (&[Some("a"), Some("b")], Some("b"), Some(1)),
-            (&[Some("a"), Some("b")], Some("c"), None),
-            (&[Some("a"), Some("b")], None, None),
-            (&[Some("a")], None, Some(0)),
-            (&[Some("a")], Some("b"), None),
-            (&[None], None, Some(0)),
-            (&[None], Some("a"), Some(0)),
-            (&[Some("a"), None], None, Some(1)),
-            (&[Some("a"), None], Some("a"), Some(0)),
-            (&[Some("a"), None], Some("b"), None),
-        ];
-        for (kids, asked, expected) in cases {
-            let ring = Keyring::new(kids.iter().map(|kid| key(1, *kid))).unwrap();
-            let found = ring.find(asked).map(VerifyingKey::kid);
-            assert_eq!(found, expected.map(|index| kids[index]), "{asked:?} among {kids:?}");
-        }
-    }
-
-    #[test]
-    fn a_ring_has_a_key_and_no_two_of_one_name() {
-        let cases: [(&[Kid], KeyError); 3] = [
-            (&[], KeyError::NoKey),
-            (&[Some("a"), None, Some("a")], KeyError::DuplicateKid("a".to_owned())),
-            (&[None, Some("a"), None], KeyError::SeveralWithoutKid),
-        ];
-        for (kids, expected) in cases {
-            assert_eq!(Keyring::new(kids.iter().map(|kid| key(1, *kid))).unwrap_err(), expected);
-        }
-    }
-
-    #[test]
-    fn a_ring_verifies_what_its_signer_signs_even_if_it_knew_the_name_for_another_key() {
-        let secret = KeyMaterial::from_bytes(vec![2; 32]);
-        let signer = Arc::new(SigningKey::with_kid("a", Algorithm::Hs256, &secret).unwrap());
-        let ring = Keyring::new([key(1, Some("a")), key(3, Some("b"))]).unwrap().with_signer(signer);
-        assert_eq!(ring.keys().len(), 2);
-        let token = ring.signer().unwrap().sign(&serde_json::json!({})).unwrap();
-        let (message, signature) = token.rsplit_once('.').unwrap();
-        assert_eq!(ring.find(Some("a")).unwrap().check(message.as_bytes(), signature), Ok(()));
-    }
-}
+mod tests;

@@ -1,9 +1,8 @@
-//! Tokens and keys: what is signed, with which key, and what must hold before a claim is believed.
+//! Signing and verifying access tokens (RFC 7519), and the keys for both.
 //!
-//! Knows no HTTP, no database, and no clock of its own: `now` is a parameter. Keys come in as bytes or
-//! text; who stores, seals or fetches them is not decided here.
+//! This module knows no HTTP, no database and no clock: `now` is a parameter, and keys come in as bytes or text.
 //!
-//! # Example: a token, its key ring, and the verdict
+//! # Example: sign a token and verify it
 //! ```
 //! use std::sync::Arc;
 //! use chrono::{Duration, Utc};
@@ -14,29 +13,70 @@
 //! let grant = Grant { subject: "ada".to_owned(), ..Grant::default() };
 //! let token = issuer.issue(&key, &grant, Utc::now())?.token;
 //!
-//! let ring = Keyring::from(key);
+//! let keys = Keyring::from(key);
 //! let expected = Expected::new("https://id.example", "https://api.example");
-//! assert_eq!(verify(&token, &ring, &expected, Utc::now())?.sub, "ada");
-//! assert_eq!(verify(&token, &ring, &expected, Utc::now() + Duration::minutes(15)), Err(TokenError::Expired));
+//! assert_eq!(verify(&token, &keys, &expected, Utc::now())?.sub, "ada");
+//! assert_eq!(verify(&token, &keys, &expected, Utc::now() + Duration::minutes(15)), Err(TokenError::Expired));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// The files, lowest first: each imports only from files above it in this list.
+//
+// limits         maximum sizes of tokens and key sets, minimum size of a shared secret
+// algorithm      the signature algorithms and their registered names
+// error          KeyError and TokenError
+// json_object    a JSON object without duplicate members
+// header         the header of a token: read and written
+// claims         the payload of a token: the claims, and how they are read
+// key_material   the secret bytes of a key
+// public_key     a public key: validation, PEM, thumbprint
+// verifying_key  a key that verifies signatures
+// signing_key    a key that signs tokens
+// jwk            one key as JSON
+// jwk_set        a set of keys as JSON
+// keyring        the keys in use, by kid
+// issue          makes access tokens
+// expected       the issuer, audience, type and times that a token must have
+// verify         verifies a token
+// cache          remembers tokens that were verified
+//
+// For tests: fixtures (key texts), differential (`verify` compared with another library).
+
+mod algorithm;
+mod cache;
 mod claims;
 #[cfg(test)]
 mod differential;
+mod error;
+mod expected;
+#[cfg(test)]
+mod fixtures;
+mod header;
 mod issue;
-mod jwks;
-mod key;
+mod json_object;
+mod jwk;
+mod jwk_set;
+mod key_material;
 mod keyring;
-mod verifier;
+mod limits;
+mod public_key;
+mod signing_key;
 mod verify;
+mod verifying_key;
 
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub(crate) use cache::VerifiedTokens;
 pub use claims::{Audience, Claims};
+pub use error::{KeyError, TokenError};
+pub use expected::{Expected, TokenType};
 pub use issue::{Grant, IssueError, Issued, Issuer};
-#[cfg(feature = "server")]
-pub(crate) use jwks::MAX_SET_KEYS;
-pub use jwks::{Jwk, JwkSet};
-pub use key::{Algorithm, KeyError, KeyMaterial, SigningKey, UnknownAlgorithm, VerifyingKey};
+pub use jwk::Jwk;
+pub use jwk_set::JwkSet;
+pub use key_material::KeyMaterial;
 pub use keyring::Keyring;
-pub(crate) use verifier::Verifier;
-pub use verify::{Expected, MAX_TOKEN_BYTES, TokenError, TokenType, verify};
+#[cfg(feature = "server")]
+pub(crate) use limits::MAX_SET_KEYS;
+pub use limits::MAX_TOKEN_BYTES;
+pub use signing_key::SigningKey;
+pub use verify::verify;
+pub use verifying_key::VerifyingKey;
