@@ -306,6 +306,15 @@ async fn the_pages_leave_to_show_things_is_for_its_path_alone() {
 }
 
 #[test]
+fn the_page_of_routes_lists_every_operation() {
+    let page = include_str!("../../docs/routes.md");
+    for (path, method, _) in operations(&DOCUMENT.json) {
+        let row = format!("| `{} {path}` |", method.to_uppercase());
+        assert!(page.lines().any(|line| line.starts_with(&row)), "docs/routes.md lacks a row for {row}");
+    }
+}
+
+#[test]
 fn the_postman_collection_and_the_page_are_those_that_the_document_makes() {
     let printed = |form| Workplace::new().run(&["openapi", form], "").expect(0, form).out.clone();
     let file = |path| std::fs::read_to_string(path).unwrap();

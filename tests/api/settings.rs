@@ -236,6 +236,17 @@ fn the_default_file_lists_every_setting_with_its_default() {
 }
 
 #[test]
+fn the_page_of_settings_lists_every_setting_with_its_default() {
+    let page = include_str!("../../docs/settings.md");
+    for field in FIELDS {
+        let default = if field.default.is_empty() { String::new() } else { format!("`{}`", field.default) };
+        let row = format!("| `{}` | {default} | {} |", field.name, field.help);
+        assert!(page.lines().any(|line| line == row), "docs/settings.md lacks the row\n{row}");
+    }
+    assert_eq!(page.lines().filter(|line| line.starts_with("| `")).count(), FIELDS.len(), "and none besides");
+}
+
+#[test]
 fn the_production_example_is_acceptable() {
     let file = include_str!("../../config/production.toml");
     let settings = layers(&[("config/production.toml", file)], &[("HALLPASS_ENV", "production")]).settings();

@@ -98,7 +98,7 @@ test('the whole life of an account', async (t) => {
   await page.getByLabel('Password', { exact: true }).fill(NEW_PASSWORD);
   await press(page, 'Delete my account');
   await heading(page, 'Sign in');
-  await said(page, 'Your account is gone.');
+  await said(page, 'Your account was deleted.');
   assert.doesNotMatch(server.cli(['user', 'list']), /bob@example\.com/);
 });
 
@@ -156,7 +156,7 @@ test('a session that has ended is told by the sign-in on every page, and no addr
   await goTo(page, 'Token', 'Your token');
   const other = await signedIn(await openBrowser(t), server);
   await goTo(other, 'Sessions');
-  await other.getByRole('button', { name: /^End this one/ }).click();
+  await other.getByRole('button', { name: /^End session/ }).click();
   await said(other, 'That session has ended.');
   await page.getByRole('navigation').getByRole('link', { name: 'Profile' }).click();
   await heading(page, 'Sign in');
@@ -174,7 +174,7 @@ test('the keyboard goes on where it was', async (t) => {
   await said(page, 'Your name was saved.');
   await page.waitForFunction(() => document.activeElement.textContent === 'Save');
   await goTo(page, 'Sessions');
-  await page.getByRole('button', { name: /^End this one/ }).focus();
+  await page.getByRole('button', { name: /^End session/ }).focus();
   await page.keyboard.press('Enter');
   await said(page, 'That session has ended.');
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Sign out');
@@ -187,8 +187,8 @@ test('a session elsewhere is seen, and ended', async (t) => {
   await goTo(pages[0], 'Sessions');
   await pages[0].getByText('Safari on iPhone').waitFor();
   assert.equal(await pages[0].locator('.sessions li').count(), 2);
-  assert.equal(await pages[0].getByText('this one', { exact: true }).count(), 1);
-  await pages[0].getByRole('button', { name: 'End this one: Safari on iPhone' }).click();
+  assert.equal(await pages[0].getByText('this session', { exact: true }).count(), 1);
+  await pages[0].getByRole('button', { name: 'End session: Safari on iPhone' }).click();
   await said(pages[0], 'That session has ended.');
   assert.equal(await pages[0].locator('.sessions li').count(), 1);
   await goTo(pages[0], 'Profile');
@@ -219,7 +219,7 @@ test('the token panel counts down by the clock of the server', async (t) => {
   assert.match(await left(), /^(30 min 00|29 min 5\d) s$/);
   await page.clock.fastForward('30:00');
   await page.clock.runFor(1_000);
-  assert.match(await left(), /^It has ended/);
+  assert.match(await left(), /^Expired/);
   await goTo(page, 'Sessions');
   await goTo(page, 'Token', 'Your token');
   assert.match(await left(), /^(60 min 00|59 min 5\d) s$/, 'a request has brought another');

@@ -58,11 +58,11 @@ export function ago(moment, now) {
 const SENTENCES = {
   credentials_invalid: 'The e-mail or the password is wrong.',
   password_wrong: 'That is not your current password.',
-  email_taken: 'There is an account with this e-mail already.',
-  registration_closed: 'New accounts are closed. Ask whoever runs this server for one.',
-  too_many_attempts: 'There were too many tries.',
-  overloaded: 'The server is busy.',
-  unavailable: 'The server cannot ask its database right now. Try again in a moment.',
+  email_taken: 'An account with this e-mail already exists.',
+  registration_closed: 'Registration is closed. Ask the operator of this server for an account.',
+  too_many_attempts: 'Too many attempts.',
+  overloaded: 'The server is busy. Try again in a moment.',
+  unavailable: 'The server cannot reach its database. Try again in a moment.',
   token_missing: 'You are signed out.',
 };
 

@@ -50,7 +50,7 @@ async function leave() {
     await leaving(() => hallpass.signOut());
     say('You are signed out.');
   } catch (error) {
-    say(`This browser has forgotten you, but the session may go on. ${explain(error)}`);
+    say(`You are signed out in this browser, but the session may still be active. ${explain(error)}`);
   }
 }
 
@@ -94,7 +94,7 @@ function put(title, content, isNew) {
 
 function cannot(error) {
   const again = h('button', { type: 'button', class: 'primary', onclick: () => render(true) }, 'Try again');
-  return h('div', { class: 'trouble' }, heading('Something is in the way', explain(error)), again);
+  return h('div', { class: 'trouble' }, heading('Something went wrong', explain(error)), again);
 }
 
 document.getElementById('skip').addEventListener('click', () => main.focus());

@@ -10,10 +10,10 @@ export function password(hallpass, user) {
   strength.watch(next.input);
   // So that a password manager knows whose password this is.
   const who = h('input', { type: 'email', autocomplete: 'username', value: user.email, hidden: true, tabindex: '-1', 'aria-hidden': 'true' });
-  const change = form({ fields: [current, next], submit: 'Change password', label: 'Change the password' }, async (values) => {
+  const change = form({ fields: [current, next], submit: 'Change password', label: 'Change your password' }, async (values) => {
     await hallpass.changePassword(values);
-    say('Your password was changed. Every other session has ended.');
+    say('Your password was changed. All other sessions have ended.');
   });
   change.prepend(who);
-  return h('div', {}, heading('Password', 'A new one signs you out everywhere but here.'), card('Change the password', change));
+  return h('div', {}, heading('Password', 'Changing your password signs you out everywhere else.'), card('Change your password', change));
 }

@@ -12,7 +12,7 @@ export async function profile(hallpass) {
     ['Roles', user.roles.length > 0 ? user.roles.map((role) => h('span', { class: 'badge' }, role)) : 'none'],
     ['Member since', time(user.created_at)],
     ['Last sign-in', user.last_login_at ? time(user.last_login_at) : 'never'],
-    ['Id', h('code', {}, user.id)],
+    ['ID', h('code', {}, user.id)],
   ];
   const name = field({ label: 'Name', name: 'name', autocomplete: 'name', maxlength: '200', value: user.name ?? '', 'data-keep': true });
   const proof = field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'current-password' });
@@ -26,15 +26,15 @@ export async function profile(hallpass) {
   return h(
     'div',
     {},
-    heading('Profile', 'What this server knows of you.'),
+    heading('Profile', 'What this server stores about you.'),
     card('Account', h('dl', {}, rows.map(([term, value]) => h('div', {}, h('dt', {}, term), h('dd', {}, value))))),
-    card('Name', form({ fields: [name], submit: 'Save', label: 'Change the name' }, rename)),
+    card('Name', form({ fields: [name], submit: 'Save', label: 'Change your name' }, rename)),
     card(
-      'Delete the account',
-      h('p', {}, 'You and every session of yours are gone at once. Nobody can bring the account back.'),
-      form({ fields: [proof], submit: 'Delete my account', danger: true, label: 'Delete the account' }, async (values) => {
+      'Delete your account',
+      h('p', {}, 'This deletes your account and ends all your sessions immediately. It cannot be undone.'),
+      form({ fields: [proof], submit: 'Delete my account', danger: true, label: 'Delete your account' }, async (values) => {
         await leaving(() => hallpass.deleteUser(values));
-        say('Your account is gone.');
+        say('Your account was deleted.');
       }),
     ),
   );

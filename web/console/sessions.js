@@ -7,12 +7,12 @@ export async function sessions(hallpass) {
   const all = await ask(hallpass, 'GET', '/user/sessions');
   const list = h('ul', { class: 'sessions' }, all.map((session) => row(hallpass, session)));
   const everywhere = h('button', { type: 'button', class: 'danger', onclick: () => attempt(() => leaving(() => hallpass.signOut({ everywhere: true })), 'You are signed out everywhere.') }, 'Sign out everywhere');
-  return h('div', {}, heading('Sessions', 'Where you are signed in.'), card('Signed in', list), card('All of them', h('p', {}, 'Ends every session, this one too.'), everywhere));
+  return h('div', {}, heading('Sessions', 'Where you are signed in.'), card('Active sessions', list), card('All sessions', h('p', {}, 'Ends every session, including this one.'), everywhere));
 }
 
 function row(hallpass, { id, user_agent: agent, ip, created_at: created, last_seen_at: seen, expires_at: expires, current }) {
   const device = nameOf(agent);
-  const action = current ? 'Sign out' : 'End this one';
+  const action = current ? 'Sign out' : 'End session';
   const end = h('button', { type: 'button', class: 'quiet', 'aria-label': `${action}: ${device}`, onclick: () => attempt(leave, 'That session has ended.') }, action);
   const element = h(
     'li',
@@ -20,7 +20,7 @@ function row(hallpass, { id, user_agent: agent, ip, created_at: created, last_se
     h(
       'div',
       {},
-      h('p', { class: 'device', title: agent }, device, current && h('span', { class: 'badge' }, 'this one')),
+      h('p', { class: 'device', title: agent }, device, current && h('span', { class: 'badge' }, 'this session')),
       h('p', { class: 'hint' }, ip ?? 'address unknown', ' · seen ', ago(seen, hallpass.now()), ' · since ', time(created), ' · until ', time(expires)),
     ),
     end,

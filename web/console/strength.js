@@ -10,7 +10,7 @@ const PAUSE_MS = 250;
 /** A meter for a password; `email` gives the address that it is for. */
 export function meter(hallpass, email) {
   const bar = h('div', { class: 'strength-bar', 'aria-hidden': 'true' }, WORDS.slice(1).map(() => h('span')));
-  const text = h('p', { class: 'hint', role: 'status' }, 'A few words that do not belong together make a good one.');
+  const text = h('p', { class: 'hint', role: 'status' }, 'Several unrelated words make a strong password.');
   const element = h('div', { class: 'strength' }, bar, text);
   let timer;
   let latest;

@@ -3,16 +3,16 @@
 import { card, h, heading, say, time } from './dom.js';
 
 const MEANINGS = {
-  iss: 'who issued it',
-  aud: 'whom it is for',
-  sub: 'your id',
-  email: 'your address',
+  iss: 'issuer',
+  aud: 'audience',
+  sub: 'your user ID',
+  email: 'your e-mail',
   roles: 'your roles when it was issued',
-  iat: 'issued',
-  nbf: 'not good before',
-  exp: 'good until',
-  jti: 'its own id',
-  sid: 'the session',
+  iat: 'issued at',
+  nbf: 'not valid before',
+  exp: 'expires at',
+  jti: 'token ID',
+  sid: 'session ID',
 };
 const TIMES = ['iat', 'nbf', 'exp'];
 
@@ -20,20 +20,20 @@ export async function token(hallpass) {
   await hallpass.token();
   const body = h('tbody');
   const left = h('p', { class: 'left', role: 'timer', 'aria-live': 'off' });
-  const life = h('progress', { max: '1', 'aria-label': 'Life that is left' });
+  const life = h('progress', { max: '1', 'aria-label': 'Time left' });
   const element = h(
     'div',
     {},
-    heading('Your token', 'What this page sends with each request. It is in the memory of this page and nowhere else.'),
-    card('Time left', left, life, h('p', { class: 'hint' }, 'When it is about to end, the next request renews it.')),
+    heading('Your token', 'This page sends the token with each request. It is stored in the memory of this page only.'),
+    card('Time left', left, life, h('p', { class: 'hint' }, 'When the token is about to expire, the next request renews it.')),
     card(
       'Claims',
-      h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Table of the claims' }, h('table', {}, h('thead', {}, h('tr', {}, ['Claim', 'Meaning', 'Value'].map((name) => h('th', { scope: 'col' }, name)))), body)),
+      h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Table of claims' }, h('table', {}, h('thead', {}, h('tr', {}, ['Claim', 'Meaning', 'Value'].map((name) => h('th', { scope: 'col' }, name)))), body)),
     ),
     card(
       'Use it elsewhere',
-      h('p', {}, 'In curl or Postman, as ', h('code', {}, 'Authorization: Bearer …'), '. Whoever has it is you until it ends.'),
-      h('button', { type: 'button', class: 'quiet', onclick: copy }, 'Copy the token'),
+      h('p', {}, 'Send it from curl or Postman as ', h('code', {}, 'Authorization: Bearer …'), '. Anybody who has the token can act as you until it expires.'),
+      h('button', { type: 'button', class: 'quiet', onclick: copy }, 'Copy token'),
     ),
   );
 
@@ -59,7 +59,7 @@ export async function token(hallpass) {
       body.replaceChildren(...Object.keys(claims).map((name) => h('tr', {}, h('th', { scope: 'row' }, h('code', {}, name)), h('td', {}, MEANINGS[name] ?? ''), h('td', {}, value(name)))));
     }
     const seconds = Math.max(0, Math.round(claims.exp - hallpass.now() / 1000));
-    left.textContent = seconds > 0 ? `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s` : 'It has ended; the next request brings another.';
+    left.textContent = seconds > 0 ? `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s` : 'Expired. The next request gets a new one.';
     life.value = seconds / (claims.exp - claims.iat);
     // Another page has taken its place, or came first. The first tick is before it is shown.
     if (ticks++ > 0 && !element.isConnected) clearInterval(timer);

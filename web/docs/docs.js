@@ -63,6 +63,6 @@ signOut.addEventListener('submit', async (event) => {
   try {
     await post('/auth/logout', authorization);
   } catch {
-    show('Forgotten here, but the server cannot be reached to end the session.');
+    show('Signed out here, but the server cannot be reached to end the session.');
   }
 });
