@@ -1,12 +1,13 @@
-//! The time, as the rest of the house asks for it: the system's, or one that a test moves by hand.
+//! The current time, from the system's clock or from one that a test moves by hand; and how times are written.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
 
-/// Where "now" comes from. Clones share one clock.
+/// The source of the current time. Clones share one clock.
 ///
 /// # Example: a clock that stands still until it is moved
 /// ```
@@ -20,7 +21,7 @@ use chrono::{DateTime, Duration, Utc};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
-    /// Milliseconds since the epoch; `None` is the system's clock.
+    /// Milliseconds since the Unix epoch; `None` for the system's clock.
     manual: Option<Arc<AtomicI64>>,
 }
 
@@ -37,7 +38,7 @@ impl Clock {
         Self::default()
     }
 
-    /// A clock that shows `start` (to the millisecond) and moves only by [`advance`](Self::advance).
+    /// A clock that starts at `start` (to the millisecond) and moves only by [`advance`](Self::advance).
     ///
     /// # Example
     /// ```
@@ -52,7 +53,7 @@ impl Clock {
         Self { manual: Some(Arc::new(AtomicI64::new(start.timestamp_millis()))) }
     }
 
-    /// The time now.
+    /// The current time.
     ///
     /// # Example
     /// ```
@@ -67,8 +68,9 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since some fixed moment, never going back: for measuring how long ago something was.
-    /// A manual clock's are its own, and go back when it is moved back.
+    /// Milliseconds since a fixed moment, for measuring elapsed time.
+    ///
+    /// The system's clock counts monotonically. A manual clock goes back when it is moved back.
     ///
     /// # Example
     /// ```
@@ -86,7 +88,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock by `step` (negative is back); the system's clock takes no orders and stays.
+    /// Moves a manual clock by `step`, back if it is negative. The system's clock is not affected.
     ///
     /// # Example
     /// ```
@@ -102,5 +104,44 @@ impl Clock {
         if let Some(millis) = &self.manual {
             millis.fetch_add(step.num_milliseconds(), Ordering::SeqCst);
         }
+    }
+}
+
+/// Formats `time` as RFC 3339 in UTC, to the second: `2026-01-31T09:30:00Z`.
+pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Serializes a time as [`rfc3339`] formats it, and `None` as null:
+/// `#[serde(serialize_with = "serialize_rfc3339")]`.
+pub(crate) fn serialize_rfc3339<S: Serializer>(
+    time: &(impl Into<Option<DateTime<Utc>>> + Copy),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    (*time).into().map(rfc3339).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_in_utc_to_the_second_and_its_absence_as_null() {
+        #[derive(Serialize)]
+        struct Times {
+            #[serde(serialize_with = "serialize_rfc3339")]
+            known: DateTime<Utc>,
+            #[serde(serialize_with = "serialize_rfc3339")]
+            optional: Option<DateTime<Utc>>,
+            #[serde(serialize_with = "serialize_rfc3339")]
+            absent: Option<DateTime<Utc>>,
+        }
+        let time = "2026-01-31T10:30:00.999+01:00".parse::<DateTime<Utc>>().unwrap();
+        assert_eq!(rfc3339(time), "2026-01-31T09:30:00Z");
+        let times = Times { known: time, optional: Some(time), absent: None };
+        assert_eq!(
+            serde_json::to_string(&times).unwrap(),
+            r#"{"known":"2026-01-31T09:30:00Z","optional":"2026-01-31T09:30:00Z","absent":null}"#
+        );
     }
 }

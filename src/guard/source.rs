@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::Refusal;
+use crate::clock::serialize_rfc3339;
 use crate::token::{Claims, Keyring};
 
 /// Who is asking, where the app brings no type of its own: the server's user, or what the claims tell.
@@ -34,21 +35,13 @@ pub struct User {
     /// The roles, sorted.
     pub roles: Vec<String>,
     /// When the user was made; unknown where only the claims were read.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "serialize_rfc3339")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>, format = DateTime))]
     pub created_at: Option<DateTime<Utc>>,
     /// The last successful sign-in; unknown where only the claims were read.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "serialize_rfc3339")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>, format = DateTime))]
     pub last_login_at: Option<DateTime<Utc>>,
-}
-
-/// RFC 3339 in UTC, to the second.
-fn rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => serializer.serialize_some(&time.to_rfc3339_opts(SecondsFormat::Secs, true)),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// Users or keys cannot be asked now; the caller gets a 503, never a 401.
