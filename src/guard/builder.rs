@@ -13,7 +13,7 @@ use super::credential::Scheme;
 #[cfg(feature = "jwks-url")]
 use super::jwks_url::{JwksUrl, JwksUrlError};
 use super::source::DynUsers;
-use super::{Door, Guard, KeySource, OnUnauthorized, Refusal, StillGood, UserSource, VerifyToken};
+use super::{CheckClaims, Door, Guard, KeySource, OnUnauthorized, Refusal, UserSource, VerifyToken};
 use crate::clock::Clock;
 use crate::token::{Claims, Expected, KeyError, Keyring, TokenType, Verifier, VerifyingKey};
 
@@ -45,7 +45,7 @@ pub struct GuardBuilder<U> {
     scheme: Option<String>,
     bare: bool,
     realm: String,
-    still_good: Option<Box<StillGood>>,
+    check_claims: Option<Box<CheckClaims>>,
     verify_token: Option<Box<VerifyToken>>,
     on_unauthorized: Option<Box<OnUnauthorized>>,
     clock: Clock,
@@ -108,7 +108,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             scheme: Some("Bearer".to_owned()),
             bare: false,
             realm: "Authentication Required".to_owned(),
-            still_good: None,
+            check_claims: None,
             verify_token: None,
             on_unauthorized: None,
             clock: Clock::system(),
@@ -202,7 +202,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// struct Fixed(Arc<Keyring>);
     ///
     /// impl KeySource for Fixed {
-    ///     fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+    ///     fn keys(&self) -> Result<Arc<Keyring>, Refusal> {
     ///         Ok(Arc::clone(&self.0))
     ///     }
     /// }
@@ -400,17 +400,17 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// use hallpass::{Guard, Refusal};
     ///
     /// let ended: Arc<RwLock<HashSet<String>>> = Arc::default();
-    /// let builder = Guard::builder().still_good(move |claims| match &claims.sid {
+    /// let builder = Guard::builder().check_claims(move |claims| match &claims.sid {
     ///     Some(session) if ended.read().unwrap().contains(session) => Err(Refusal::TokenRevoked),
     ///     _ => Ok(()),
     /// });
     /// # let _ = builder;
     /// ```
-    pub fn still_good(
+    pub fn check_claims(
         mut self,
         check: impl Fn(&Claims) -> Result<(), Refusal> + Send + Sync + 'static,
     ) -> Self {
-        self.still_good = Some(Box::new(check));
+        self.check_claims = Some(Box::new(check));
         self
     }
 
@@ -493,7 +493,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             scheme: self.scheme,
             bare: self.bare,
             realm: self.realm,
-            still_good: self.still_good,
+            check_claims: self.check_claims,
             verify_token: self.verify_token,
             on_unauthorized: self.on_unauthorized,
             clock: self.clock,
@@ -535,7 +535,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
                 header,
                 scheme,
                 challenge,
-                still_good: self.still_good,
+                check_claims: self.check_claims,
                 verify_token: self.verify_token,
                 on_unauthorized: self.on_unauthorized,
                 clock: self.clock,

@@ -16,7 +16,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 use futures_util::future::LocalBoxFuture;
 
 use super::answer::{self, Challenge};
-use super::{Caller, Door, Guard, Recall, Refusal, Unavailable, User};
+use super::{CachedUser, Caller, Door, Guard, Refusal, Unavailable, User};
 use crate::http::payload::SharedPayload;
 use crate::token::{Claims, TokenError};
 
@@ -348,7 +348,7 @@ impl Door {
         }
         let verdict = self.verdict(request);
         if matches!(verdict, Err(Refusal::TokenInvalid(TokenError::KeyUnknown)))
-            && let Some(keys) = self.keys.look_again()
+            && let Some(keys) = self.keys.refresh()
             && unknown_key == UnknownKey::Awaited
         {
             let (door, request) = (Arc::clone(self), request.clone());
@@ -418,10 +418,10 @@ impl<U: Send + Sync + 'static> Guard<U> {
 
     /// The second half of the verdict: the user behind genuine `claims`.
     fn settle(self, request: HttpRequest, claims: Arc<Claims>) -> Admission<AuthUser<U>> {
-        match self.users.recall(&claims) {
-            Recall::Known(user) => Admission::told(Ok(self.welcome(&request, claims, user))),
-            Recall::Gone => Admission::told(Err(self.door.refuse(Refusal::TokenRevoked, &request))),
-            Recall::Ask => Admission::waiting(async move {
+        match self.users.cached(&claims) {
+            CachedUser::Found(user) => Admission::told(Ok(self.welcome(&request, claims, user))),
+            CachedUser::Gone => Admission::told(Err(self.door.refuse(Refusal::TokenRevoked, &request))),
+            CachedUser::NotCached => Admission::waiting(async move {
                 match self.users.find(&claims).await {
                     Ok(Some(user)) => Ok(self.welcome(&request, claims, user)),
                     Ok(None) => Err(self.door.refuse(Refusal::TokenRevoked, &request)),

@@ -18,7 +18,7 @@ use reqwest::{Client, StatusCode, Url, header, redirect};
 use tokio::runtime;
 use tokio::sync::watch;
 
-use super::{KeySource, Look, Refusal};
+use super::{KeyRefresh, KeySource, Refusal};
 use crate::clock::Clock;
 use crate::token::{KeyError, Keyring};
 
@@ -369,7 +369,7 @@ impl FetchedKeys {
 }
 
 impl KeySource for FetchedKeys {
-    fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+    fn keys(&self) -> Result<Arc<Keyring>, Refusal> {
         match &*self.good.load() {
             Some(good)
                 if self.clock.ticks().saturating_sub(good.as_of) <= self.max_stale.num_milliseconds() =>
@@ -380,7 +380,7 @@ impl KeySource for FetchedKeys {
         }
     }
 
-    fn look_again(&self) -> Option<Look> {
+    fn refresh(&self) -> Option<KeyRefresh> {
         let now = self.clock.ticks();
         let look_every = self.good.load().as_ref().map_or(LOOK_EVERY, |good| good.look_every);
         self.ask.send_if_modified(|asked| {

@@ -37,7 +37,7 @@ pub use openapi::SECURITY_SCHEME;
 pub use policy::{AllOf, AnyOf, HasRoles, Policy, Require, Role, RoleName, SignedInWithin};
 pub use refusal::Refusal;
 pub use scope::{Protect, ProtectService};
-pub use source::{FromClaims, KeySource, Look, Recall, Unavailable, User, UserSource};
+pub use source::{CachedUser, FromClaims, KeyRefresh, KeySource, Unavailable, User, UserSource};
 
 use crate::clock::Clock;
 use crate::token::{Claims, Verifier};
@@ -45,7 +45,7 @@ use answer::Challenge;
 use credential::Scheme;
 use source::DynUsers;
 
-type StillGood = dyn Fn(&Claims) -> Result<(), Refusal> + Send + Sync;
+type CheckClaims = dyn Fn(&Claims) -> Result<(), Refusal> + Send + Sync;
 type VerifyToken =
     dyn Fn(Arc<Claims>, HttpRequest) -> LocalBoxFuture<'static, Result<(), Refusal>> + Send + Sync;
 type OnUnauthorized =
@@ -94,7 +94,7 @@ pub(crate) struct Door {
     header: HeaderName,
     scheme: Scheme,
     challenge: Challenge,
-    still_good: Option<Box<StillGood>>,
+    check_claims: Option<Box<CheckClaims>>,
     verify_token: Option<Box<VerifyToken>>,
     on_unauthorized: Option<Box<OnUnauthorized>>,
     clock: Clock,
@@ -233,9 +233,9 @@ impl Door {
     fn verdict(&self, request: &HttpRequest) -> Result<Arc<Claims>, Refusal> {
         let values = request.headers().get_all(&self.header).map(|value| value.as_bytes());
         let token = credential::token(values, &self.scheme)?;
-        let claims = self.verifier.verify(token, &self.keys.ring()?, self.clock.now())?;
-        match &self.still_good {
-            Some(still_good) => still_good(&claims).map(|()| claims),
+        let claims = self.verifier.verify(token, &self.keys.keys()?, self.clock.now())?;
+        match &self.check_claims {
+            Some(check_claims) => check_claims(&claims).map(|()| claims),
             None => Ok(claims),
         }
     }

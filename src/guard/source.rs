@@ -64,20 +64,20 @@ pub struct Unavailable;
 /// ```
 /// use std::collections::HashMap;
 /// use std::sync::Arc;
-/// use hallpass::Recall;
+/// use hallpass::CachedUser;
 ///
-/// fn recall(cache: &HashMap<String, Arc<String>>, id: &str) -> Recall<String> {
-///     cache.get(id).map_or(Recall::Ask, |user| Recall::Known(Arc::clone(user)))
+/// fn cached(cache: &HashMap<String, Arc<String>>, id: &str) -> CachedUser<String> {
+///     cache.get(id).map_or(CachedUser::NotCached, |user| CachedUser::Found(Arc::clone(user)))
 /// }
 /// ```
 #[derive(Debug)]
-pub enum Recall<U> {
+pub enum CachedUser<U> {
     /// The user, from memory.
-    Known(Arc<U>),
+    Found(Arc<U>),
     /// It is known that there is no such user, or no more.
     Gone,
     /// It must be asked for: [`UserSource::find`].
-    Ask,
+    NotCached,
 }
 
 /// Where users come from: a table, another service, or the claims alone.
@@ -104,9 +104,9 @@ pub trait UserSource: Send + Sync + 'static {
     type User: Send + Sync + 'static;
 
     /// What can be told without waiting. Defaults to nothing: every user is asked for.
-    fn recall(&self, claims: &Claims) -> Recall<Self::User> {
+    fn cached(&self, claims: &Claims) -> CachedUser<Self::User> {
         let _ = claims;
-        Recall::Ask
+        CachedUser::NotCached
     }
 
     /// The user behind verified claims; `None` refuses the token as revoked.
@@ -118,13 +118,13 @@ pub trait UserSource: Send + Sync + 'static {
 
 /// A [`UserSource`] whose futures are boxed, so that a guard can hold any.
 pub(super) trait DynUsers<U>: Send + Sync {
-    fn recall(&self, claims: &Claims) -> Recall<U>;
+    fn cached(&self, claims: &Claims) -> CachedUser<U>;
     fn find<'a>(&'a self, claims: &'a Claims) -> LocalBoxFuture<'a, Result<Option<Arc<U>>, Unavailable>>;
 }
 
 impl<S: UserSource> DynUsers<S::User> for S {
-    fn recall(&self, claims: &Claims) -> Recall<S::User> {
-        UserSource::recall(self, claims)
+    fn cached(&self, claims: &Claims) -> CachedUser<S::User> {
+        UserSource::cached(self, claims)
     }
 
     fn find<'a>(
@@ -148,8 +148,8 @@ pub struct FromClaims;
 impl UserSource for FromClaims {
     type User = User;
 
-    fn recall(&self, claims: &Claims) -> Recall<User> {
-        Recall::Known(Arc::new(User {
+    fn cached(&self, claims: &Claims) -> CachedUser<User> {
+        CachedUser::Found(Arc::new(User {
             id: claims.sub.clone(),
             email: claims.email.clone().unwrap_or_default(),
             name: None,
@@ -160,15 +160,15 @@ impl UserSource for FromClaims {
     }
 
     async fn find(&self, claims: &Claims) -> Result<Option<Arc<User>>, Unavailable> {
-        match UserSource::recall(self, claims) {
-            Recall::Known(user) => Ok(Some(user)),
-            Recall::Gone | Recall::Ask => Ok(None),
+        match UserSource::cached(self, claims) {
+            CachedUser::Found(user) => Ok(Some(user)),
+            CachedUser::Gone | CachedUser::NotCached => Ok(None),
         }
     }
 }
 
-/// A look for more keys, as [`KeySource::look_again`] begins it.
-pub type Look = Pin<Box<dyn Future<Output = Result<(), Unavailable>>>>;
+/// A look for more keys, as [`KeySource::refresh`] begins it.
+pub type KeyRefresh = Pin<Box<dyn Future<Output = Result<(), Unavailable>>>>;
 
 /// Where verifying keys come from.
 ///
@@ -190,7 +190,7 @@ pub trait KeySource: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] when there are none that may still be trusted.
-    fn ring(&self) -> Result<Arc<Keyring>, Refusal>;
+    fn keys(&self) -> Result<Arc<Keyring>, Refusal>;
 
     /// Told that a token names a key that the ring does not have: a source that can look for more begins to, or does so
     /// while what it returns is waited for. Strangers choose what their tokens name, so it must be cheap, and look only
@@ -199,14 +199,14 @@ pub trait KeySource: Send + Sync + 'static {
     /// The middleware waits for what is returned, 2 s at most, and then judges the token once more; where it is
     /// [`Unavailable`], the caller gets a 503. Extractors refuse it at once. Defaults to `None`: there are no more keys to
     /// be had.
-    fn look_again(&self) -> Option<Look> {
+    fn refresh(&self) -> Option<KeyRefresh> {
         None
     }
 }
 
 /// Keys that somebody else exchanges while requests go on, such as the server when it rotates.
 impl KeySource for ArcSwap<Keyring> {
-    fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+    fn keys(&self) -> Result<Arc<Keyring>, Refusal> {
         Ok(self.load_full())
     }
 }

@@ -20,7 +20,7 @@ use super::store::{KeyAddition, KeyRow, Store, StoreError};
 use super::vault::{SealedKey, Vault};
 use super::{seconds, shown};
 use crate::clock::Clock;
-use crate::guard::{KeySource, Look, Refusal, Unavailable};
+use crate::guard::{KeyRefresh, KeySource, Refusal, Unavailable};
 use crate::token::{Algorithm, JwkSet, KeyMaterial, Keyring, MAX_SET_KEYS, SigningKey};
 
 /// What a sealed signing key is for, as its seal names it.
@@ -163,12 +163,12 @@ impl Keys {
 }
 
 impl KeySource for Arc<Keys> {
-    fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+    fn keys(&self) -> Result<Arc<Keyring>, Refusal> {
         self.unsealed.load().ring.clone().ok_or(Refusal::Unavailable)
     }
 
     /// A key signs before every server has heard of it where those before it were revoked.
-    fn look_again(&self) -> Option<Look> {
+    fn refresh(&self) -> Option<KeyRefresh> {
         let keys = Self::clone(self);
         Some(Box::pin(async move { keys.look().await }))
     }

@@ -157,7 +157,7 @@ impl Desk {
             .leeway(leeway)
             .realm(&settings.token.realm)
             .accept_bare(settings.token.accept_bare)
-            .still_good(move |claims| good.still_good(claims))
+            .check_claims(move |claims| good.still_good(claims))
             .clock(clock.clone())
             .users(Arc::clone(&standing))
             .build()?;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::store::{CLOCK_STEP, Change, PATIENCE, Seq, Store, StoreError, UserRow};
 use crate::clock::Clock;
-use crate::guard::{Recall, Refusal, Unavailable, User, UserSource};
+use crate::guard::{CachedUser, Refusal, Unavailable, User, UserSource};
 use crate::token::Claims;
 
 /// How often a server asks what has changed.
@@ -224,14 +224,14 @@ impl Standing {
 impl UserSource for Arc<Standing> {
     type User = User;
 
-    fn recall(&self, claims: &Claims) -> Recall<User> {
+    fn cached(&self, claims: &Claims) -> CachedUser<User> {
         let Ok(id) = Uuid::try_parse(&claims.sub) else {
-            return Recall::Gone;
+            return CachedUser::Gone;
         };
         match self.users.get(&id) {
-            Some(Some(user)) => Recall::Known(user),
-            Some(None) => Recall::Gone,
-            None => Recall::Ask,
+            Some(Some(user)) => CachedUser::Found(user),
+            Some(None) => CachedUser::Gone,
+            None => CachedUser::NotCached,
         }
     }
 

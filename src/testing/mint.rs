@@ -417,7 +417,7 @@ mod tests {
         let expected = Expected::new(&*mint.issuer, &*mint.audience)
             .with_type(mint.typ)
             .with_leeway(Duration::seconds(300));
-        verify(&token.to_string(), &mint.keys().ring().unwrap(), &expected, mint.clock().now())
+        verify(&token.to_string(), &mint.keys().keys().unwrap(), &expected, mint.clock().now())
     }
 
     #[test]
@@ -494,7 +494,7 @@ mod tests {
         let token = mint.token_for("ada");
         let early = token.to_string();
         mint.clock().advance(Duration::hours(2));
-        let ring = mint.keys().ring().unwrap();
+        let ring = mint.keys().keys().unwrap();
         let expected = Expected::new(ISSUER, AUDIENCE);
         assert_eq!(verify(&early, &ring, &expected, mint.clock().now()), Err(TokenError::Expired));
         assert!(verdict(&mint, token).is_ok(), "signed when it is read");
@@ -505,7 +505,7 @@ mod tests {
         let (one, other) = (Mint::new(), Mint::new());
         let token = other.token_for("ada").to_string();
         let expected = Expected::new(ISSUER, AUDIENCE);
-        let verdict = verify(&token, &one.keys().ring().unwrap(), &expected, one.clock().now());
+        let verdict = verify(&token, &one.keys().keys().unwrap(), &expected, one.clock().now());
         assert_eq!(verdict, Err(TokenError::KeyUnknown));
     }
 
@@ -518,7 +518,7 @@ mod tests {
         let mint = Mint::new().with_token_type(TokenType::Jwt);
         let token = mint.token_for("ada").to_string();
         let expected = Expected::new(ISSUER, AUDIENCE);
-        let verdict = verify(&token, &mint.keys().ring().unwrap(), &expected, mint.clock().now());
+        let verdict = verify(&token, &mint.keys().keys().unwrap(), &expected, mint.clock().now());
         assert_eq!(verdict, Err(TokenError::TypeRefused));
     }
 
