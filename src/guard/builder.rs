@@ -10,10 +10,11 @@ use chrono::Duration;
 
 use super::answer::Challenge;
 use super::credential::Scheme;
+use super::guard::{Authenticator, CheckClaims, Guard, OnUnauthorized, VerifyToken};
 #[cfg(feature = "jwks-url")]
 use super::jwks_url::{JwksUrl, JwksUrlError};
-use super::source::DynUsers;
-use super::{CheckClaims, Door, Guard, KeySource, OnUnauthorized, Refusal, UserSource, VerifyToken};
+use super::refusal::Refusal;
+use super::source::{DynUsers, FromClaims, KeySource, User, UserSource};
 use crate::clock::Clock;
 use crate::token::{Claims, Expected, KeyError, Keyring, TokenType, Verifier, VerifyingKey};
 
@@ -95,8 +96,22 @@ pub enum GuardError {
     BareWithoutScheme,
 }
 
+impl Guard<User> {
+    /// Starts a guard whose users come from the token's claims, until
+    /// [`users`](GuardBuilder::users) says otherwise.
+    ///
+    /// # Example
+    /// ```
+    /// let builder = hallpass::Guard::builder().issuer("https://id.example").audience("https://api.example");
+    /// # let _ = builder;
+    /// ```
+    pub fn builder() -> GuardBuilder<User> {
+        GuardBuilder::new(Arc::new(FromClaims))
+    }
+}
+
 impl<U: Send + Sync + 'static> GuardBuilder<U> {
-    pub(super) fn new(users: Arc<dyn DynUsers<U>>) -> Self {
+    fn new(users: Arc<dyn DynUsers<U>>) -> Self {
         Self {
             keys: None,
             users,
@@ -529,8 +544,8 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         let keys = make_keys(&self.clock)?;
         let expected = Expected::new(issuer, audience).with_type(self.typ).with_leeway(self.leeway);
         Ok(Guard {
-            door: Arc::new(Door {
-                keys,
+            authenticator: Arc::new(Authenticator {
+                key_source: keys,
                 verifier: Verifier::new(expected),
                 header,
                 scheme,

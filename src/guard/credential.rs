@@ -1,6 +1,6 @@
 //! Request headers in, token text out (RFC 9110 §11, RFC 6750 §2.1). Pure: names no framework.
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::token::TokenError;
 
 /// Which part of a header's value is the token.

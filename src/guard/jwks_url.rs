@@ -18,7 +18,8 @@ use reqwest::{Client, StatusCode, Url, header, redirect};
 use tokio::runtime;
 use tokio::sync::watch;
 
-use super::{KeyRefresh, KeySource, Refusal};
+use super::refusal::Refusal;
+use super::source::{KeyRefresh, KeySource};
 use crate::clock::Clock;
 use crate::token::{KeyError, Keyring};
 

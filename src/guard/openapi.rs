@@ -10,7 +10,8 @@ use utoipa::openapi::{ContentBuilder, OpenApi, RefOr, Response, ResponseBuilder}
 use utoipa::{IntoResponses, Modify};
 
 use super::credential::Scheme;
-use super::{Guard, Refused};
+use super::guard::Guard;
+use super::refused::Refused;
 
 /// The name of the guard's security scheme: a handler shows its lock with `security(("hallpass" = []))`.
 pub const SECURITY_SCHEME: &str = "hallpass";
@@ -19,9 +20,9 @@ impl<U: Send + Sync + 'static> Guard<U> {
     /// How a request carries this guard's tokens, for an OpenAPI document (OpenAPI 3.1 §4.8.27): the scheme in
     /// `Authorization`, or a header of its own.
     pub fn security_scheme(&self) -> SecurityScheme {
-        match &self.door.scheme {
+        match &self.authenticator.scheme {
             Scheme::Named { name, .. }
-                if self.door.header == AUTHORIZATION && name.eq_ignore_ascii_case("bearer") =>
+                if self.authenticator.header == AUTHORIZATION && name.eq_ignore_ascii_case("bearer") =>
             {
                 let mut http = Http::new(HttpAuthScheme::Bearer);
                 http.bearer_format = Some("JWT".to_owned());
@@ -30,12 +31,12 @@ impl<U: Send + Sync + 'static> Guard<U> {
             Scheme::Named { name, .. } => {
                 let text = format!("`{name}`, a space, and the token");
                 SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
-                    self.door.header.as_str(),
+                    self.authenticator.header.as_str(),
                     &text,
                 )))
             }
             Scheme::Whole => {
-                SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(self.door.header.as_str())))
+                SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(self.authenticator.header.as_str())))
             }
         }
     }

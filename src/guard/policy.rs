@@ -11,8 +11,12 @@ use actix_web::{FromRequest, HttpRequest};
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::extract::{Refused, UnknownKey};
-use super::{Admission, AuthUser, Guard, Refusal, User};
+use super::admission::Admission;
+use super::extract::AuthUser;
+use super::guard::Guard;
+use super::refusal::Refusal;
+use super::refused::Refused;
+use super::source::User;
 use crate::token::Claims;
 
 /// A user that has roles.
@@ -249,21 +253,14 @@ impl<P: Policy<U>, U: Send + Sync + 'static> FromRequest for Require<P, U> {
     type Future = Admission<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        match Guard::<U>::of(request) {
-            Ok(guard) => guard.require::<P>(request),
-            Err(refusal) => Admission::unguarded(refusal),
-        }
-    }
-}
-
-impl<U: Send + Sync + 'static> Guard<U> {
-    fn require<P: Policy<U>>(&self, request: &HttpRequest) -> Admission<Require<P, U>> {
-        let (guard, owned) = (self.clone(), request.clone());
-        self.admit(request, UnknownKey::Refused).then(move |verdict| {
-            Admission::told(verdict.and_then(|user| match P::judge(&user, guard.door.clock.now()) {
-                Ok(()) => Ok(Require { user, policy: PhantomData }),
-                Err(refusal) => Err(guard.door.refuse(refusal, &owned)),
-            }))
+        let request = request.clone();
+        Admission::new(async move {
+            let user = AuthUser::of(&request).await?;
+            let authenticator = Guard::<U>::of(&request)?.authenticator;
+            match P::judge(&user, authenticator.clock.now()) {
+                Ok(()) => Ok(Self { user, policy: PhantomData }),
+                Err(refusal) => Err(authenticator.refuse(refusal, &request)),
+            }
         })
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::clock::serialize_rfc3339;
 use crate::token::{Claims, Keyring};
 

@@ -17,6 +17,9 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderVal
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::future::LocalBoxFuture;
 
+/// The challenge of a 401 until another scheme or realm is configured.
+pub(crate) const DEFAULT_CHALLENGE: &str = r#"Bearer realm="Authentication Required""#;
+
 /// How long a refused request's body may take to arrive before the connection is given up.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -44,10 +47,7 @@ pub struct Envelope {
 
 impl Default for Envelope {
     fn default() -> Self {
-        Self {
-            max_body_bytes: 65_536,
-            realm: HeaderValue::from_static(r#"Bearer realm="Authentication Required""#),
-        }
+        Self { max_body_bytes: 65_536, realm: HeaderValue::from_static(DEFAULT_CHALLENGE) }
     }
 }
 

@@ -6,6 +6,7 @@ mod failure;
 pub(crate) mod payload;
 mod request_id;
 
+pub(crate) use envelope::DEFAULT_CHALLENGE;
 pub use envelope::Envelope;
 pub use failure::{Failure, Fields, UNAUTHORIZED_MESSAGE};
 pub use request_id::{RequestId, X_REQUEST_ID};

@@ -3,6 +3,7 @@
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
@@ -10,8 +11,9 @@ use actix_web::http::Method;
 use actix_web::{Error, HttpMessage};
 use futures_util::future::LocalBoxFuture;
 
-use super::extract::UnknownKey;
-use super::{Guard, User};
+use super::authenticate::UnknownKey;
+use super::guard::Guard;
+use super::source::User;
 
 /// The middleware of a [`Guard`]; made by [`Guard::protect`].
 ///
@@ -49,11 +51,25 @@ pub struct Protect<U = User> {
     public: Rc<[String]>,
 }
 
-impl<U: Send + Sync + 'static> Protect<U> {
-    pub(super) fn new(guard: Guard<U>) -> Self {
-        Self { guard, public: Rc::new([]) }
+impl<U: Send + Sync + 'static> Guard<U> {
+    /// Returns the middleware that refuses every request without a good token, before any extractor is built.
+    ///
+    /// See [`Protect`] for public paths.
+    ///
+    /// # Example: a scope that only users see
+    /// ```
+    /// use actix_web::{App, web};
+    ///
+    /// let guard = hallpass::testing::Mint::new().guard();
+    /// let app = App::new().service(web::scope("/private").wrap(guard.protect()));
+    /// # let _ = app;
+    /// ```
+    pub fn protect(&self) -> Protect<U> {
+        Protect { guard: self.clone(), public: Rc::new([]) }
     }
+}
 
+impl<U: Send + Sync + 'static> Protect<U> {
     /// Lets everybody see `path`: the request's whole path, with and without a trailing slash. Handlers
     /// there may still ask who comes, with [`MaybeAuthUser`](super::MaybeAuthUser).
     #[must_use]
@@ -113,16 +129,15 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        request.extensions_mut().insert(self.guard.clone());
-        request.extensions_mut().insert(self.guard.door.clone());
+        let guard = self.guard.clone();
+        request.extensions_mut().insert(guard.clone());
+        request.extensions_mut().insert(Arc::clone(&guard.authenticator));
         let service = Rc::clone(&self.service);
         if self.is_public(&request) {
             return Box::pin(async move { Ok(service.call(request).await?.map_into_left_body()) });
         }
-        let verdict = self.guard.admit(request.request(), UnknownKey::Awaited);
         Box::pin(async move {
-            // The verdict's handle on the request is gone once it is told; routing needs the only one.
-            match verdict.await {
+            match guard.authenticate(request.request(), UnknownKey::Await).await {
                 Ok(_) => Ok(service.call(request).await?.map_into_left_body()),
                 Err(refused) => Ok(request.into_response(refused.into_response()).map_into_right_body()),
             }
