@@ -1,5 +1,5 @@
-//! What the guard and the server share of HTTP: the JSON body of a failure, the request id, and the middleware that gives
-//! both to every answer. Imports neither of them.
+//! The HTTP code that the guard and the server share: the JSON body of a failure, the request id, and the middleware that
+//! adds both. It imports neither guard nor server.
 
 mod envelope;
 mod failure;
