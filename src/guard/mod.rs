@@ -13,6 +13,8 @@ mod builder;
 mod caller;
 mod credential;
 mod extract;
+#[cfg(feature = "jwks-url")]
+mod fetched_keys;
 #[expect(clippy::module_inception, reason = "the file is named after the type in it")]
 mod guard;
 #[cfg(feature = "jwks-url")]
@@ -29,9 +31,11 @@ pub use admission::Admission;
 pub use builder::{GuardBuilder, GuardError};
 pub use caller::Caller;
 pub use extract::{AuthUser, Authed, MaybeAuthUser};
+#[cfg(feature = "jwks-url")]
+pub use fetched_keys::{FetchError, FetchedKeys};
 pub use guard::Guard;
 #[cfg(feature = "jwks-url")]
-pub use jwks_url::{FetchError, FetchedKeys, JwksUrl, JwksUrlError};
+pub use jwks_url::{JwksUrl, JwksUrlError};
 #[cfg(feature = "openapi")]
 pub use openapi::SECURITY_SCHEME;
 pub use policy::{AllOf, AnyOf, HasRoles, Policy, Require, Role, RoleName, SignedInWithin};

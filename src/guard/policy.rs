@@ -1,6 +1,6 @@
-//! What a handler asks of its user beyond a name: roles and a recent sign-in, written in its signature.
+//! Policies in a handler's signature: roles, and a recent sign-in.
 //!
-//! Roles are the user's, as its source tells them, never the token's.
+//! Roles are read from the user, never from the token.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,9 +19,9 @@ use super::refused::Refused;
 use super::source::User;
 use crate::token::Claims;
 
-/// A user that has roles.
+/// A user type with roles.
 ///
-/// # Example: roles of the app's own user
+/// # Example: the app's own user type
 /// ```
 /// use hallpass::HasRoles;
 ///
@@ -34,7 +34,7 @@ use crate::token::Claims;
 /// }
 /// ```
 pub trait HasRoles {
-    /// Whether the user has the role `name`.
+    /// Returns whether the user has the role `name`.
     fn has_role(&self, name: &str) -> bool;
 }
 
@@ -44,7 +44,7 @@ impl HasRoles for User {
     }
 }
 
-/// The name of a role, as a type.
+/// A role, as a type.
 ///
 /// # Example
 /// ```
@@ -55,42 +55,38 @@ impl HasRoles for User {
 /// }
 /// ```
 pub trait RoleName: 'static {
-    /// The role as the users have it.
+    /// The name of the role.
     const NAME: &'static str;
 }
 
-/// A demand on a caller. [`Role`], [`AnyOf`], [`AllOf`] and [`SignedInWithin`] are demands; so is whatever
-/// an app implements this for, such as its own role type.
+/// A requirement that the user must meet: [`Role`], [`AnyOf`], [`AllOf`], [`SignedInWithin`], or a type of the app's own.
 ///
 /// # Example
 /// ```
 /// use chrono::{DateTime, Utc};
 /// use hallpass::{AuthUser, Policy, Refusal, Require, User};
 ///
-/// struct OfTheHouse;
+/// struct Employee;
 ///
-/// impl Policy<User> for OfTheHouse {
+/// impl Policy<User> for Employee {
 ///     fn judge(user: &AuthUser, _now: DateTime<Utc>) -> Result<(), Refusal> {
-///         match user.email.ends_with("@example.com") {
-///             true => Ok(()),
-///             false => Err(Refusal::RoleMissing),
-///         }
+///         if user.email.ends_with("@example.com") { Ok(()) } else { Err(Refusal::RoleMissing) }
 ///     }
 /// }
 ///
-/// async fn canteen(user: Require<OfTheHouse>) -> String {
+/// async fn canteen(user: Require<Employee>) -> String {
 ///     format!("today's menu, {}", user.email)
 /// }
 /// ```
 pub trait Policy<U>: 'static {
-    /// Whether `user` meets the demand at the time `now`.
+    /// Checks whether `user` meets the requirement at the time `now`.
     ///
     /// # Errors
-    /// The reason for turning the caller away.
+    /// The reason why the request is refused.
     fn judge(user: &AuthUser<U>, now: DateTime<Utc>) -> Result<(), Refusal>;
 }
 
-/// Asks for the one role `R`.
+/// Requires the role `R`.
 ///
 /// # Example
 /// ```
@@ -103,7 +99,7 @@ pub trait Policy<U>: 'static {
 #[derive(Debug)]
 pub struct Role<R>(PhantomData<R>);
 
-/// Asks for at least one of the demands of a tuple, such as `AnyOf<(Role<Admin>, Role<Editor>)>`.
+/// Requires at least one of the policies in a tuple of two to four, such as `AnyOf<(Role<Admin>, Role<Editor>)>`.
 ///
 /// # Example
 /// ```
@@ -118,7 +114,7 @@ pub struct Role<R>(PhantomData<R>);
 #[derive(Debug)]
 pub struct AnyOf<T>(PhantomData<T>);
 
-/// Asks for every demand of a tuple, such as `AllOf<(Role<Admin>, SignedInWithin<10>)>`.
+/// Requires every policy in a tuple of two to four, such as `AllOf<(Role<Admin>, SignedInWithin<10>)>`.
 ///
 /// # Example
 /// ```
@@ -131,8 +127,9 @@ pub struct AnyOf<T>(PhantomData<T>);
 #[derive(Debug)]
 pub struct AllOf<T>(PhantomData<T>);
 
-/// Asks for a sign-in at most so many minutes ago (RFC 9470). The time of the sign-in is the session's
-/// beginning, which a refreshed token keeps.
+/// Requires a sign-in at most `MINUTES` minutes ago (RFC 9470).
+///
+/// The sign-in is the beginning of the session. A refreshed token keeps it.
 ///
 /// # Example
 /// ```
@@ -145,10 +142,7 @@ pub struct SignedInWithin<const MINUTES: u32>;
 
 impl<U: HasRoles, R: RoleName> Policy<U> for Role<R> {
     fn judge(user: &AuthUser<U>, _: DateTime<Utc>) -> Result<(), Refusal> {
-        match user.has_role(R::NAME) {
-            true => Ok(()),
-            false => Err(Refusal::RoleMissing),
-        }
+        if user.has_role(R::NAME) { Ok(()) } else { Err(Refusal::RoleMissing) }
     }
 }
 
@@ -161,15 +155,15 @@ impl<U, const MINUTES: u32> Policy<U> for SignedInWithin<MINUTES> {
     }
 }
 
-/// When the session behind `claims` began: `auth_time` where the issuer tells it (OpenID Connect Core §2),
-/// else the time within a `sid` that is a UUIDv7 (RFC 9562 §5.7), as our own server's are.
+/// Returns the time when the session of `claims` began: `auth_time` if the issuer sets it (OpenID Connect Core §2), or
+/// else the time in a `sid` that is a UUIDv7 (RFC 9562 §5.7), as this crate's server makes it.
 fn signed_in_at(claims: &Claims) -> Option<DateTime<Utc>> {
     #[derive(serde::Deserialize)]
     struct AuthTime {
         auth_time: Option<i64>,
     }
-    let told = claims.custom::<AuthTime>().ok().and_then(|claims| claims.auth_time);
-    if let Some(seconds) = told {
+    let auth_time = claims.custom::<AuthTime>().ok().and_then(|claims| claims.auth_time);
+    if let Some(seconds) = auth_time {
         return DateTime::from_timestamp(seconds, 0);
     }
     let (seconds, nanos) = Uuid::try_parse(claims.sid.as_deref()?).ok()?.get_timestamp()?.to_unix();
@@ -198,9 +192,9 @@ tuples! { A B }
 tuples! { A B C }
 tuples! { A B C D }
 
-/// A user who meets the demand `P`; it dereferences to the [`AuthUser`].
+/// A user who meets the policy `P`. It dereferences to the [`AuthUser`].
 ///
-/// # Example: for admins alone
+/// # Example: only for admins
 /// ```
 /// use hallpass::{Require, Role, RoleName};
 ///
@@ -219,7 +213,7 @@ pub struct Require<P, U = User> {
 }
 
 impl<P, U> Require<P, U> {
-    /// The user, freed of the demand that was met.
+    /// Returns the user, without the policy.
     ///
     /// # Example
     /// ```

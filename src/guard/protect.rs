@@ -1,5 +1,4 @@
-//! Deny by default: the middleware that judges every request of a scope, or of a whole app, before any
-//! extractor is built.
+//! The middleware: authenticates every request to a scope or an app before any extractor is built.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
@@ -15,13 +14,13 @@ use super::authenticate::UnknownKey;
 use super::guard::Guard;
 use super::source::User;
 
-/// The middleware of a [`Guard`]; made by [`Guard::protect`].
+/// The middleware of a [`Guard`], from [`Guard::protect`].
 ///
-/// Handlers below it take [`AuthUser`](super::AuthUser) or [`Claims`](crate::token::Claims) in any place
-/// among their parameters: the verdict is in before the first of them is built. OPTIONS is let through
-/// unasked, so that CORS preflights work (RFC 9110 §9.3.7; the Fetch standard sends them without credentials).
+/// It refuses every request without a good token, also where a handler takes no user. Handlers may take
+/// [`AuthUser`](super::AuthUser) or [`Claims`](crate::token::Claims) at any place among their parameters. OPTIONS passes
+/// without a token, so that CORS preflights work (RFC 9110 §9.3.7; the Fetch standard sends them without credentials).
 ///
-/// # Example: everything is guarded but one page
+/// # Example: all paths are guarded but one
 /// ```
 /// use actix_web::{App, test, web};
 /// use hallpass::Guard;
@@ -37,7 +36,7 @@ use super::source::User;
 ///     App::new()
 ///         .wrap(guard.protect().allow("/about"))
 ///         .route("/about", web::get().to(|| async { "anybody may read this" }))
-///         .route("/secret", web::get().to(|| async { "and this only users" })),
+///         .route("/secret", web::get().to(|| async { "only users may read this" })),
 /// )
 /// .await;
 ///
@@ -70,8 +69,16 @@ impl<U: Send + Sync + 'static> Guard<U> {
 }
 
 impl<U: Send + Sync + 'static> Protect<U> {
-    /// Lets everybody see `path`: the request's whole path, with and without a trailing slash. Handlers
-    /// there may still ask who comes, with [`MaybeAuthUser`](super::MaybeAuthUser).
+    /// Makes `path` public: the request's whole path, with and without a trailing slash.
+    ///
+    /// Its handler may take a [`MaybeAuthUser`](super::MaybeAuthUser).
+    ///
+    /// # Example
+    /// ```
+    /// # let guard = hallpass::testing::Mint::new().guard();
+    /// let middleware = guard.protect().allow("/about").allow("/health");
+    /// # let _ = middleware;
+    /// ```
     #[must_use]
     pub fn allow(mut self, path: impl Into<String>) -> Self {
         let path = path.into().trim_end_matches('/').to_owned();
@@ -101,7 +108,7 @@ where
     }
 }
 
-/// The service that [`Protect`] makes.
+/// The service of [`Protect`].
 pub struct ProtectService<S, U = User> {
     service: Rc<S>,
     guard: Guard<U>,
@@ -109,7 +116,7 @@ pub struct ProtectService<S, U = User> {
 }
 
 impl<S, U> ProtectService<S, U> {
-    /// Compared as it stands, not decoded: what is spelled otherwise is not public.
+    /// Paths are compared without decoding: another spelling of a public path is not public.
     fn is_public(&self, request: &ServiceRequest) -> bool {
         let path = request.path().trim_end_matches('/');
         request.method() == Method::OPTIONS || self.public.iter().any(|public| public == path)
