@@ -1,9 +1,9 @@
 //! The decision: who sent a request, or why it is refused.
 //!
-//! It is read from top to bottom. [`Guard::authenticate`] takes the claims of the token from
-//! [`Authenticator::authenticate`], loads the user and stores the caller; the steps that concern the token alone
-//! stand in [`Authenticator::verified_claims`]. Extractors and middleware call the same functions. They wait only for
-//! what is not in memory, so that everything else is decided in the first poll.
+//! Read it from top to bottom: [`Guard::authenticate`] gets the claims of the token from
+//! [`Authenticator::authenticate`], loads the user and stores the caller. [`Authenticator::verified_claims`] has the steps
+//! for the token alone. Extractors and middleware call the same functions, which wait only for what is not in memory.
+//! So everything else is decided in the first poll.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::refused::Refused;
 use super::source::{CachedUser, Unavailable};
 use crate::token::{Claims, TokenError};
 
-/// How long a request waits for the key that its token names, while the key source refreshes.
+/// The longest wait of a request for the key that its token names.
 const MAX_REFRESH_WAIT: Duration = Duration::from_secs(2);
 
 /// The treatment of a token that names a key which is not in memory.
@@ -117,9 +117,9 @@ impl Authenticator {
         Ok(self.verifier.verify(token, &self.key_source.keys()?, self.clock.now())?)
     }
 
-    /// Tells the key source that a key is unknown, and waits for its refresh if the request may wait.
+    /// Asks the key source to refresh, and waits for it if the request may wait.
     ///
-    /// The source is told in any case: a later request then finds the key.
+    /// The key source starts its refresh in any case, so that a later request finds the key.
     async fn refresh_keys(&self, unknown_key: UnknownKey) -> Result<(), Refusal> {
         let refresh = self.key_source.refresh();
         let Some(refresh) = refresh.filter(|_| unknown_key == UnknownKey::Await) else {

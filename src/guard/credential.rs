@@ -50,7 +50,7 @@ fn text(word: &[u8]) -> Result<&str, Refusal> {
     std::str::from_utf8(word).ok().filter(|_| is_token68).ok_or(Refusal::TokenInvalid(TokenError::Malformed))
 }
 
-/// Whether `word` is base64url with exactly two dots (RFC 7515 §7.1).
+/// Returns whether `word` is base64url with exactly two dots (RFC 7515 §7.1).
 fn is_compact_jws(word: &[u8]) -> bool {
     let mut dots = 0;
     for byte in word {

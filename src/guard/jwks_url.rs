@@ -268,7 +268,7 @@ impl JwksUrl {
     }
 }
 
-/// Whether a request to `url` stays on the machine.
+/// Returns whether a request to `url` stays on the machine.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();

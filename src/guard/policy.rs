@@ -174,8 +174,8 @@ macro_rules! tuples {
     ($($policy:ident)+) => {
         impl<U, $($policy: Policy<U>),+> Policy<U> for AnyOf<($($policy,)+)> {
             fn judge(user: &AuthUser<U>, now: DateTime<Utc>) -> Result<(), Refusal> {
-                let verdicts = [$($policy::judge(user, now)),+];
-                verdicts.into_iter().reduce(|any, next| any.or(next)).unwrap_or(Ok(()))
+                let results = [$($policy::judge(user, now)),+];
+                results.into_iter().reduce(|any, next| any.or(next)).unwrap_or(Ok(()))
             }
         }
 

@@ -23,7 +23,7 @@ use super::request_id::{RequestId, X_REQUEST_ID};
 /// The challenge of a 401 until another scheme or realm is configured.
 pub(crate) const DEFAULT_CHALLENGE: &str = r#"Bearer realm="Authentication Required""#;
 
-/// How long the body of a refused request may take to arrive before the connection is closed.
+/// The time in which the body of a refused request must arrive, before the connection is closed.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Middleware for a whole app: JSON failures, request ids, `X-Content-Type-Options: nosniff`.

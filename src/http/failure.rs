@@ -61,7 +61,7 @@ pub struct Failure {
 }
 
 /// The message of every 401; the oldest clients compare it literally.
-pub const UNAUTHORIZED_MESSAGE: &str = "401 Unauthorized Access";
+pub(crate) const UNAUTHORIZED_MESSAGE: &str = "401 Unauthorized Access";
 
 impl Failure {
     /// A failure with the status `code`, the stable name `error` for programs, and one sentence for a person.

@@ -8,5 +8,8 @@ mod request_id;
 
 pub(crate) use envelope::DEFAULT_CHALLENGE;
 pub use envelope::Envelope;
-pub use failure::{Failure, Fields, UNAUTHORIZED_MESSAGE};
-pub use request_id::{RequestId, X_REQUEST_ID};
+pub(crate) use failure::UNAUTHORIZED_MESSAGE;
+pub use failure::{Failure, Fields};
+pub use request_id::RequestId;
+#[cfg(feature = "server")]
+pub(crate) use request_id::X_REQUEST_ID;

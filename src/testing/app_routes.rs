@@ -18,7 +18,7 @@ pub(super) struct AppRoutes {
     pub scopes: BTreeSet<String>,
 }
 
-/// Whether [`AppRoutes::of`] finds out methods.
+/// Set if [`AppRoutes::of`] finds out the methods, and not only the paths.
 pub(super) const METHODS_ARE_KNOWN: bool = cfg!(feature = "testing-introspection");
 
 impl AppRoutes {

@@ -20,8 +20,8 @@ use crate::token::{Algorithm, KeyMaterial, Keyring, SigningKey, TokenType};
 const ISSUER: &str = "https://issuer.test";
 const AUDIENCE: &str = "https://app.test";
 
-/// How long ago an expired token expired, and how far in the future a not yet valid one begins: more than the five
-/// minutes that a guard tolerates at most.
+/// The time since an expired token has expired, and until a not yet valid one begins: more than the five minutes that a
+/// guard tolerates at most.
 const WELL_BEYOND_LEEWAY: Duration = Duration::hours(1);
 
 /// Issues tokens in a test, and makes the guard that accepts them.
@@ -258,7 +258,7 @@ fn fresh_key(algorithm: Algorithm) -> SigningKey {
         .expect("the system has random numbers")
 }
 
-/// When a token is valid, seen from now.
+/// The time of a token's validity, seen from now.
 #[derive(Debug, Clone, Copy)]
 enum Time {
     Past,

@@ -81,7 +81,7 @@ impl Response {
         Self { method: method.clone(), path: path.to_owned(), status, allow: allow.collect() }
     }
 
-    /// Whether it may mean that there is no such route.
+    /// Returns whether the response may mean that there is no such route.
     fn is_no_route(&self) -> bool {
         matches!(self.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
     }
