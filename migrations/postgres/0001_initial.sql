@@ -113,6 +113,15 @@ create table changes (
 
 create index changes_by_xid on changes (xid);
 
+-- The newest transaction whose changes have been deleted. A reader whose last snapshot may not have seen it has missed
+-- something and reads everything anew.
+create table changes_deleted (
+    singleton bigint not null primary key check (singleton = 1),
+    through xid8 not null
+);
+
+insert into changes_deleted (singleton, through) values (1, '0');
+
 -- Attempts to sign in, register or refresh, counted before any password is hashed. Neither the account nor the address
 -- can be told from a row.
 create table attempts (

@@ -285,8 +285,7 @@ async fn a_key_made_under_a_shorter_lifetime_is_kept_for_the_longest_that_a_serv
 
 #[actix_rt::test]
 async fn a_row_that_does_not_unseal_keeps_no_revoked_key_alive_and_refuses_nobody() {
-    for damage in ["sealed = x'00'", "created_at = 9223372036854775807", "signs_from = -9223372036854775808"]
-    {
+    for damage in ["sealed", "created_at = 9223372036854775807", "signs_from = -9223372036854775808"] {
         a_damaged_row_keeps_no_revoked_key_alive(damage).await;
     }
 }
@@ -300,7 +299,11 @@ async fn a_damaged_row_keeps_no_revoked_key_alive(damage: &str) {
     let good = app.token().await;
     app.rotate().await;
     let damaged = app.kids().await.pop().unwrap();
-    alter(&app, &damaged, damage).await;
+    if damage == "sealed" {
+        self::damage(&app, &damaged).await;
+    } else {
+        alter(&app, &damaged, damage).await;
+    }
     app.revoke(&kid(&revoked)).await;
 
     app.server.sync_changes().await.unwrap();

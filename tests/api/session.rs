@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::app::{EMAIL, PASSWORD, Reply, TestApp};
 use crate::secrets::holds;
+use crate::test_database::TestDatabase;
 
 /// The two tokens of an answer.
 struct Pair {
@@ -544,7 +545,7 @@ async fn no_refresh_token_rests_in_the_database_in_clear() {
     use base64::Engine;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-    let app = TestApp::new().await;
+    let app = TestApp::on(TestDatabase::sqlite(), |_| {}).await;
     let mut issued = vec![app.sign_in().await.refresh];
     for _ in 0..5 {
         let newest = issued.last().unwrap().clone();

@@ -24,8 +24,6 @@ pub enum Position {
         /// The start of the database server that took it. Another server, such as a replica that was promoted, may have
         /// lost what the first one showed.
         server: String,
-        /// The time at which it was taken, in seconds, by the database's clock.
-        taken_at: i64,
     },
 }
 
@@ -38,17 +36,15 @@ pub struct Changes {
     pub changes: Option<Vec<Change>>,
 }
 
-/// A snapshot older than this is not read on from: changes are deleted after an hour.
-const MAX_SNAPSHOT_AGE_S: i64 = 1_800;
-
 type SqliteColumns = (i64, Option<i64>, Option<String>, Option<Uuid>);
-type PostgresColumns = (String, String, i64, Option<String>, Option<Uuid>);
+type PostgresColumns = (String, String, bool, Option<String>, Option<Uuid>);
 
 macro_rules! select_position {
-    ($rest:literal) => {
+    ($is_complete:literal, $rest:literal) => {
         concat!(
-            "select pg_current_snapshot()::text, pg_postmaster_start_time()::text, \
-             extract(epoch from clock_timestamp())::bigint, kind, subject from (values (1)) as one ",
+            "select pg_current_snapshot()::text, pg_postmaster_start_time()::text, ",
+            $is_complete,
+            ", kind, subject from changes_deleted left join changes on ",
             $rest
         )
     };
@@ -67,10 +63,8 @@ impl Connection {
                 Ok(Position::Number(row.map_or(0, |(seq,)| seq)))
             }
             Dialect::Postgres => {
-                let rows = self
-                    .query(select_position!("left join changes on false"))
-                    .fetch_all::<PostgresColumns>()
-                    .await?;
+                let rows =
+                    self.query(select_position!("true", "false")).fetch_all::<PostgresColumns>().await?;
                 Ok(postgres(rows)?.0)
             }
         }
@@ -80,21 +74,21 @@ impl Connection {
     pub async fn changes_since(&mut self, position: &Position) -> Result<Changes, StoreError> {
         match position {
             Position::Number(seen) => self.numbered_changes(*seen).await,
-            Position::Snapshot { snapshot, server, taken_at } => {
-                let rows = self
+            Position::Snapshot { snapshot, server } => {
+                let rows: Vec<PostgresColumns> = self
                     .query(select_position!(
-                        "left join changes on xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
+                        // Every transaction up to then had ended when the snapshot was taken, so it saw their changes.
+                        "through < pg_snapshot_xmin($1::text::pg_snapshot)",
+                        "xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
                          and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)"
                     ))
                     .bind(snapshot)
                     .fetch_all()
                     .await?;
-                let (now, changes) = postgres(rows)?;
-                let Position::Snapshot { server: this, taken_at: read_at, .. } = &now else {
-                    unreachable!("PostgreSQL's positions are snapshots")
-                };
-                let is_complete = this == server && (0..MAX_SNAPSHOT_AGE_S).contains(&(read_at - taken_at));
-                Ok(Changes { position: now, changes: is_complete.then_some(changes) })
+                let is_complete =
+                    rows.first().is_some_and(|(_, this, none_deleted, ..)| this == server && *none_deleted);
+                let (position, changes) = postgres(rows)?;
+                Ok(Changes { position, changes: is_complete.then_some(changes) })
             }
         }
     }
@@ -140,10 +134,10 @@ impl Transaction {
 }
 
 fn postgres(rows: Vec<PostgresColumns>) -> Result<(Position, Vec<Change>), StoreError> {
-    let (snapshot, server, taken_at, ..) =
+    let (snapshot, server, ..) =
         rows.first().cloned().ok_or_else(|| StoreError::Failed("a snapshot cannot be had".into()))?;
     let changes = rows.into_iter().filter_map(|(.., kind, subject)| Some(change(&kind?, subject?)));
-    Ok((Position::Snapshot { snapshot, server, taken_at }, changes.collect::<Result<_, _>>()?))
+    Ok((Position::Snapshot { snapshot, server }, changes.collect::<Result<_, _>>()?))
 }
 
 fn change(kind: &str, subject: Uuid) -> Result<Change, StoreError> {
