@@ -94,6 +94,10 @@ pub(super) async fn store_session(
     let Some(user) = user.filter(|user| user.is_enabled() && proof.holds_for(user)) else {
         return Ok(None);
     };
+    if tx.session(session.id).await?.is_some() {
+        // It was stored before, and the answer was lost.
+        return Ok(Some(user));
+    }
     let at: DateTime<Utc> = session.at;
     tx.set_last_login(user.id, at).await?;
     tx.insert_session(session).await?;

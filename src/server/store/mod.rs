@@ -11,6 +11,7 @@
 //! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |
 //! | `changes` | `position`, `changes_since`; `note_change` |
 //! | `retention` | `Store::delete_expired` |
+//! | `fast_path` | `Store::try_first_use`, `Store::try_begin_session`: two transactions as one statement each, in PostgreSQL |
 //!
 //! `sqlite/` and `postgres/` own what differs: connecting, migrating, beginning and committing. No rule stands here.
 
@@ -18,6 +19,7 @@ mod attempts;
 mod changes;
 mod connection;
 mod events;
+mod fast_path;
 mod keys;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -34,6 +36,7 @@ use tokio::time::Instant;
 
 pub use changes::{Changes, Position};
 pub use connection::{Connection, Transaction};
+pub use fast_path::FirstUse;
 
 use super::config::{self, DatabaseUrl};
 use super::model::Event;
@@ -147,6 +150,18 @@ impl Store {
             Database::Sqlite(_) => std::future::pending().await,
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => pool.notified().await,
+            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+            Database::Never(never) => match *never {},
+        }
+    }
+
+    /// Tells the other servers that there are changes to read, where the database can pass that on.
+    fn notify_changes(&self) {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => {}
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => pool.notify_changes(),
             #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
             Database::Never(never) => match *never {},
         }

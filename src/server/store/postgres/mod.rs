@@ -171,7 +171,8 @@ impl Pool {
             Ok(_) => {
                 connection.in_transaction = false;
                 if tx.has_changes {
-                    self.notify(tx);
+                    drop(tx);
+                    self.notify_changes();
                 }
                 return Ok(());
             }
@@ -190,13 +191,11 @@ impl Pool {
 
     /// Tells the other servers that there are changes. Outside the transaction, because a commit that notifies holds a lock
     /// of the whole database while it is written to the disk. Where this fails, they ask soon by themselves.
-    fn notify(&self, mut tx: Transaction) {
+    pub(super) fn notify_changes(&self) {
+        let pool = self.pool.clone();
         self.runtime.spawn(async move {
-            if let Inner::Postgres(connection) = &mut tx.connection.inner
-                && let Err(error) = connection.execute(concat!("notify ", "hallpass_changes")).await
-            {
+            if let Err(error) = sqlx::raw_sql("notify hallpass_changes").execute(&pool).await {
                 log::debug!("other servers are not notified: {error}");
-                connection.close_on_drop();
             }
         });
     }
