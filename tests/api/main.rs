@@ -4,6 +4,7 @@ mod account;
 mod app;
 mod audit;
 mod cli;
+mod cookie;
 mod crash;
 mod database;
 mod events;

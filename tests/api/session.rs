@@ -604,8 +604,8 @@ mod cookie {
         let (pair, flags) = cookie.split_once("; ").unwrap();
         let mut flags: Vec<_> = flags.split("; ").filter(|flag| !flag.starts_with("Max-Age=")).collect();
         flags.sort_unstable();
-        assert_eq!(flags, ["HttpOnly", "Path=/auth", "SameSite=Strict", "Secure"], "{cookie}");
-        assert!(pair.starts_with("__Secure-hallpass=hpr_"), "{cookie}");
+        assert_eq!(flags, ["HttpOnly", "Path=/", "SameSite=Strict", "Secure"], "{cookie}");
+        assert!(pair.starts_with("__Host-hallpass=hpr_"), "{cookie}");
         assert!(cookie.contains("; Max-Age=1209600"), "{cookie}");
         pair.to_owned()
     }
@@ -613,8 +613,8 @@ mod cookie {
     #[track_caller]
     fn expect_cleared(reply: &Reply, what: &str) {
         let cookie = reply.header("set-cookie").unwrap_or_else(|| panic!("{what}: no cookie"));
-        assert!(cookie.starts_with("__Secure-hallpass=; "), "{what}: {cookie}");
-        for flag in ["Max-Age=0", "Path=/auth", "Secure", "HttpOnly", "SameSite=Strict"] {
+        assert!(cookie.starts_with("__Host-hallpass=; "), "{what}: {cookie}");
+        for flag in ["Max-Age=0", "Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
             assert!(cookie.contains(flag), "{what}: {cookie}");
         }
     }
@@ -679,7 +679,7 @@ mod cookie {
         expect_invalid(&app.refresh(in_cookie).await, "the cookie's in a body");
         let in_body = app.sign_in().await.refresh;
         expect_invalid(
-            &app.refresh_by_cookie(&format!("__Secure-hallpass={in_body}")).await,
+            &app.refresh_by_cookie(&format!("__Host-hallpass={in_body}")).await,
             "a body's in the cookie",
         );
         token(&app.refresh_by_cookie(&cookie).await);

@@ -57,7 +57,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             )
             .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
-            .fails([Error::CredentialsInvalid.into()])
+            .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(cookie::TWO_COOKIES)])
             .checks("password", "is required")
             .hashes(),
         post("/auth/register", "register", "Make an account")
@@ -126,6 +126,7 @@ struct LoginRequest {
 }
 
 async fn login(
+    http: HttpRequest,
     sessions: web::Data<Sessions>,
     client: Client,
     Body(request): Body<LoginRequest>,
@@ -135,7 +136,15 @@ async fn login(
     let password = checked.presented("password", request.password);
     checked.verdict()?;
     let by_cookie = request.cookie.unwrap_or(false);
-    Ok(tokens("Login successfully", sessions.sign_in(&email, &password, &client, by_cookie).await?))
+    // The new cookie takes the place of the one that the browser has, whose session nobody could use or end any more.
+    let replaced = if by_cookie { cookie::presented(&http)? } else { None };
+    let signed_in = sessions.sign_in(&email, &password, &client, by_cookie).await?;
+    if let Some(replaced) = replaced
+        && let Err(error) = sessions.sign_out(None, Some(&replaced), &client).await
+    {
+        log::debug!("the session of a replaced cookie is not ended: {error}");
+    }
+    Ok(tokens("Login successfully", signed_in))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -199,8 +208,7 @@ struct RefreshRequest {
 impl RefreshRequest {
     /// The refresh token of the body or of the cookie, if there is one.
     fn credential(self, request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
-        match (self.refresh_token, request.cookie(cookie::NAME)) {
-            (None, None) => Ok(None),
+        match (self.refresh_token, cookie::presented(request)?) {
             (Some(text), None) => Ok(Some(RefreshCredential { text, by_cookie: false })),
             (Some(_), Some(_)) => Err(ApiError::RequestInvalid(
                 "a refresh token came in the cookie and another in the body; send one",
@@ -209,9 +217,7 @@ impl RefreshRequest {
             (None, Some(_)) if request.headers().get(X_HALLPASS).is_none_or(|value| value != "1") => {
                 Err(ApiError::CsrfRejected)
             }
-            (None, Some(cookie)) => {
-                Ok(Some(RefreshCredential { text: cookie.value().to_owned().into(), by_cookie: true }))
-            }
+            (None, credential) => Ok(credential),
         }
     }
 }
