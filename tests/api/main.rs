@@ -24,6 +24,7 @@ mod pages;
 mod prompt;
 mod secrets;
 mod session;
+mod session_end;
 mod settings;
 mod test_database;
 mod throttle;

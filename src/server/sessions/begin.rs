@@ -74,9 +74,9 @@ impl Sessions {
         let Parts { state, access_tokens, .. } = &*self.inner;
         // Synced first, so that the token is not signed by a key that was revoked meanwhile.
         state.sync_changes().await?;
+        let session_end = session.at + refresh.expires_in;
         Ok(Tokens {
-            access_token: access_tokens.issue(&user, session.id, session.at)?,
-            expires_in: access_tokens.lifetime(),
+            access_token: access_tokens.issue(&user, session.id, session_end, session.at)?,
             refresh,
             user: user.into(),
         })

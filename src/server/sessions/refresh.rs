@@ -105,8 +105,7 @@ impl Sessions {
                     log::warn!("a refreshed session's token is signed by the last known key: {error}");
                 }
                 Ok(Tokens {
-                    access_token: access_tokens.issue(&user, token.session(), now)?,
-                    expires_in: access_tokens.lifetime(),
+                    access_token: access_tokens.issue(&user, token.session(), expires_at, now)?,
                     refresh: Refresh {
                         token: refresh_tokens.successor(&token, &salt),
                         expires_in: expires_at - now,
