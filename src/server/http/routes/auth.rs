@@ -15,7 +15,7 @@ use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
 use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES};
 use crate::server::credentials::{Password, Strength};
 use crate::server::error::Error;
-use crate::server::http::body::{Body, OptionalBody};
+use crate::server::http::body::{Body, OptionalBody, given};
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{EMAIL, Operation, PASSWORD, a_user, some_tokens};
@@ -80,6 +80,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 "What is to be said of it",
                 json!({"score": 4, "reason": null, "advice": []}),
             )
+            .checks("password", "is required")
             .hashes(),
         post("/auth/refresh", "refresh", "Renew the tokens")
             .text(
@@ -116,11 +117,14 @@ pub(crate) fn operations() -> Vec<Operation> {
 
 #[derive(Deserialize, ToSchema)]
 struct LoginRequest {
-    #[schema(value_type = String)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true)]
     email: Option<String>,
-    #[schema(value_type = String, format = Password)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
     /// Whether the refresh token shall travel in a cookie that no script can read. Defaults to false.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool, required = false)]
     cookie: Option<bool>,
 }
@@ -141,12 +145,15 @@ async fn login(
 #[derive(Deserialize, ToSchema)]
 struct RegisterRequest {
     /// A plausible address of printable ASCII; trimmed, and kept in lower case.
-    #[schema(value_type = String, max_length = 254)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, max_length = 254)]
     email: Option<String>,
     /// `password.min_length` to 256 characters, none of the common ones.
-    #[schema(value_type = String, format = Password, max_length = 256)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password, max_length = 256)]
     password: Option<Password>,
     /// No control characters.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     name: Option<String>,
 }
@@ -172,9 +179,11 @@ async fn register(
 #[derive(Deserialize, ToSchema)]
 #[schema(as = PasswordStrengthRequest)]
 struct StrengthRequest {
-    #[schema(value_type = String, format = Password)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
     /// Whose it is to be: what stands in it is easily guessed.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     email: Option<String>,
 }
@@ -184,7 +193,9 @@ async fn password_strength(
     client: Client,
     Body(request): Body<StrengthRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let password = request.password.unwrap_or_default();
+    let mut checked = Checked::default();
+    let password = checked.required("password", request.password);
+    checked.verdict()?;
     // What is longer is nobody's address.
     let email = request.email.filter(|email| email.len() <= MAX_EMAIL_BYTES).unwrap_or_default();
     Ok(data(accounts.estimate_strength(&password, email.trim(), &client).await?))
@@ -192,6 +203,7 @@ async fn password_strength(
 
 #[derive(Default, Deserialize, ToSchema)]
 struct RefreshRequest {
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     refresh_token: Option<Zeroizing<String>>,
 }
