@@ -8,4 +8,6 @@ mod request_id;
 
 pub use envelope::Envelope;
 pub use failure::{Failure, Fields, UNAUTHORIZED_MESSAGE};
-pub use request_id::{RequestId, X_REQUEST_ID};
+pub use request_id::RequestId;
+#[cfg(feature = "server")]
+pub(crate) use request_id::X_REQUEST_ID;

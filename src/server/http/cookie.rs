@@ -2,12 +2,15 @@
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{HeaderName, HeaderValue};
 
 use crate::server::sessions::Refresh;
 
 /// Its name. Browsers take a cookie of this prefix only with `Secure`, and only over HTTPS or on the loopback.
 pub const NAME: &str = "__Secure-hallpass";
+
+/// The header that a request by cookie must carry: only a page that may set headers can send it.
+pub const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
 
 /// The value of the `Set-Cookie` that brings `refresh` to the browser.
 pub fn carrying(refresh: &Refresh) -> HeaderValue {
