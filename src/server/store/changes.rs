@@ -8,8 +8,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::StoreError;
 use super::connection::{Connection, Dialect, Transaction};
+use super::error::StoreError;
 use crate::server::model::Change;
 
 /// A place in the feed of changes.

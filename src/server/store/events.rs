@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::connection::{Connection, Dialect, Transaction};
-use super::{StoreError, time};
+use super::connection::{Connection, Dialect, Transaction, time};
+use super::error::StoreError;
 use crate::server::model::{Event, EventFilter, EventKind, RecordedEvent};
 
 type EventColumns = (
