@@ -112,7 +112,7 @@ fn a_setting_that_does_not_exist_is_named_with_where_it_stands_and_what_there_is
     layers(&[], &[("HALLPASS_NONSENSE", "5")]).expect_error(&["HALLPASS_NONSENSE", "server.bind"]);
     layers(&[(".env", "HALLPASS_NONSENSE=5")], &[]).expect_error(&["HALLPASS_NONSENSE in .env"]);
     layers(&[("config/default.toml", "lifetime_s = 5\n")], &[])
-        .expect_error(&["lifetime_s stands outside a section"]);
+        .expect_error(&["lifetime_s is outside a section"]);
 }
 
 #[test]
@@ -212,11 +212,10 @@ fn the_example_environment_lists_every_setting_once_with_its_default() {
     for field in FIELDS {
         let name = variable_name(field.name);
         let lines: Vec<_> = example.lines().filter(|line| line.starts_with(&format!("# {name}="))).collect();
-        assert_eq!(lines.len(), 1, "{name}");
-        assert!(
-            example.contains(&format!("# {}\n{}", field.help, lines[0])),
-            "{name} is explained as in the code"
-        );
+        let [line] = lines[..] else {
+            panic!("add to .env.example:\n# {}\n# {name}={}", field.help, field.default)
+        };
+        assert!(example.contains(&format!("# {}\n{line}", field.help)), "{name} is explained as in its row");
     }
     assert_eq!(example.matches("HALLPASS_").count(), FIELDS.len() + 1, "and none besides HALLPASS_ENV");
     let text = listed(example, |rest| rest.starts_with("HALLPASS_") && !rest.ends_with('='));
@@ -231,7 +230,8 @@ fn the_default_file_lists_every_setting_with_its_default() {
     assert_eq!(layers(&[("config/default.toml", &text)], &[]).settings(), Settings::default());
     for field in FIELDS {
         let key = field.name.split_once('.').unwrap().1;
-        assert!(file.contains(&format!("# {}\n# {key} = ", field.help)), "{}", field.name);
+        let lines = format!("# {}\n# {key} = ", field.help);
+        assert!(file.contains(&lines), "config/default.toml lacks {}:\n{lines}", field.name);
     }
 }
 
