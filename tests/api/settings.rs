@@ -100,6 +100,24 @@ fn database_url_is_known_by_its_common_name_too_and_ours_is_stronger() {
 }
 
 #[test]
+fn the_database_url_of_an_apps_own_dot_env_is_left_alone() {
+    let url = |dot_env: &str, variables: &[(&str, &str)]| {
+        layers(&[(".env", dot_env)], variables).settings().database.url.to_string()
+    };
+    assert_eq!(url("DATABASE_URL=sqlite://app.db\n", &[]), "sqlite://hallpass.db");
+    assert_eq!(url("DATABASE_URL=mysql://app\n", &[]), "sqlite://hallpass.db");
+    assert_eq!(
+        url("DATABASE_URL=sqlite://app.db\nHALLPASS_DATABASE__URL=sqlite://own.db", &[]),
+        "sqlite://own.db"
+    );
+    assert_eq!(
+        url("DATABASE_URL=sqlite://app.db\n", &[("DATABASE_URL", "sqlite://real.db")]),
+        "sqlite://real.db",
+        "the real environment counts"
+    );
+}
+
+#[test]
 fn a_setting_that_does_not_exist_is_named_with_where_it_stands_and_what_there_is() {
     layers(&[("config/default.toml", "[token]\nlifetime = 5\n")], &[]).expect_error(&[
         "token.lifetime",

@@ -173,10 +173,15 @@ impl Loaded {
                     .into(),
             ));
         }
+        // DATABASE_URL does not count here: in a `.env` it names the database of the app whose folder this is.
         self.read_variables(lines, Origin::DotEnv)
     }
 
     fn read_environment(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
+        // The name that other programs share is weaker than our own.
+        if let Some(url) = find(variables, "DATABASE_URL") {
+            self.set("database.url", url, Origin::Variable("DATABASE_URL".into()))?;
+        }
         self.read_variables(variables, Origin::Variable)
     }
 
@@ -185,10 +190,6 @@ impl Loaded {
         variables: &[(String, String)],
         origin: fn(String) -> Origin,
     ) -> Result<(), ConfigError> {
-        // The name that other programs share is weaker than our own.
-        if let Some(url) = find(variables, "DATABASE_URL") {
-            self.set("database.url", url, origin("DATABASE_URL".into()))?;
-        }
         for (variable, text) in variables {
             let Some(rest) = variable.strip_prefix("HALLPASS_").filter(|_| !is_no_setting(variable)) else {
                 continue;
