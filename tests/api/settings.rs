@@ -1,8 +1,8 @@
-//! Settings: layers, names, values, and the files that list them.
+//! Settings: sources, names, values, and the files that list them.
 
 use hallpass::server::config::{ConfigError, FIELDS, Loaded, Settings, Sources, variable_name};
 
-use crate::cli::Workplace;
+use crate::process::Workplace;
 
 /// A folder with these files, and these variables.
 struct Layers {
@@ -42,7 +42,7 @@ impl Layers {
 }
 
 #[test]
-fn without_any_layer_the_built_in_defaults_are_those_of_the_contract() {
+fn without_any_source_the_defaults_are_those_of_the_contract() {
     let settings = layers(&[], &[]).settings();
     assert_eq!(settings, Settings::default());
     assert_eq!(settings.server.bind.to_string(), "127.0.0.1:8080");
@@ -62,7 +62,7 @@ fn without_any_layer_the_built_in_defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn each_layer_is_stronger_than_the_one_before() {
+fn each_source_overrides_the_ones_before_it() {
     let lifetime = |seconds: u32| format!("[token]\nlifetime_s = {seconds}\n");
     let files = [
         ("config/default.toml", lifetime(101)),
@@ -92,7 +92,7 @@ fn each_layer_is_stronger_than_the_one_before() {
 }
 
 #[test]
-fn database_url_is_known_by_its_common_name_too_and_ours_is_stronger() {
+fn database_url_can_have_its_common_name_and_ours_overrides_it() {
     let common = ("DATABASE_URL", "sqlite://common.db");
     assert_eq!(layers(&[], &[common]).settings().database.url.to_string(), "sqlite://common.db");
     let both = layers(&[], &[("HALLPASS_DATABASE__URL", "sqlite:///own.db"), common]).settings();
@@ -118,7 +118,7 @@ fn the_database_url_of_an_apps_own_dot_env_is_left_alone() {
 }
 
 #[test]
-fn a_setting_that_does_not_exist_is_named_with_where_it_stands_and_what_there_is() {
+fn a_setting_that_does_not_exist_is_named_with_its_source_and_similar_settings() {
     layers(&[("config/default.toml", "[token]\nlifetime = 5\n")], &[]).expect_error(&[
         "token.lifetime",
         "default.toml",
@@ -134,7 +134,7 @@ fn a_setting_that_does_not_exist_is_named_with_where_it_stands_and_what_there_is
 }
 
 #[test]
-fn a_value_that_is_not_acceptable_is_told_with_where_it_stands_and_what_is_accepted() {
+fn a_value_that_is_not_acceptable_is_named_with_its_source_and_what_is_accepted() {
     let long = "x".repeat(513);
     for (name, bad, accepted) in [
         ("server.bind", "localhost", "127.0.0.1:8080"),
@@ -173,7 +173,7 @@ fn text_that_looks_like_a_number_stays_text() {
 }
 
 #[test]
-fn a_layer_that_was_asked_for_must_be_there_and_be_readable() {
+fn a_file_that_was_asked_for_must_be_readable() {
     layers(&[], &[("HALLPASS_ENV", "staging")]).expect_error(&["staging.toml", "cannot be read"]);
     layers(&[], &[("HALLPASS_ENV", "../../etc/passwd")]).expect_error(&["HALLPASS_ENV", "letters"]);
     layers(&[("config/default.toml", "[token\n")], &[]).expect_error(&["default.toml", "line 1"]);
@@ -197,7 +197,7 @@ fn a_list_is_a_toml_array_or_text_with_commas() {
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_are_no_fault() {
+fn a_byte_order_mark_and_windows_line_ends_are_accepted() {
     let text = "\u{feff}[token]\r\nlifetime_s = 900\r\nrealm = \"x\"\r\n";
     assert_eq!(layers(&[("config/default.toml", text)], &[]).settings().token.lifetime.as_secs(), 900);
 }
@@ -216,7 +216,7 @@ fn the_passphrase_is_refused_from_files_and_never_repeated() {
     layers(&[], &[("HALLPASS_KEY", secret)]).settings();
 }
 
-/// The lines of a file that stand for settings, uncommented.
+/// The text of a file with its commented settings uncommented.
 fn listed(text: &str, marker: impl Fn(&str) -> bool) -> String {
     text.lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| marker(rest)).unwrap_or(line))
@@ -272,7 +272,7 @@ fn the_production_example_is_acceptable() {
 }
 
 #[test]
-fn hallpass_config_shows_every_value_and_where_it_comes_from() {
+fn hallpass_config_prints_every_value_and_its_source() {
     let place = Workplace::new()
         .variable("HALLPASS_TOKEN__LIFETIME_S", "900")
         .variable("HALLPASS_KEY", "not to be shown");
