@@ -1,6 +1,9 @@
 //! `hallpass demo`: a temporary server with a demo user. It deletes everything when it ends.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -19,6 +22,9 @@ use crate::server::store::Store;
 const EMAIL: &str = "demo@example.com";
 
 pub(super) fn run() -> Result<(), CommandError> {
+    if is_output_discarded() {
+        return Err(password_unknown());
+    }
     let mut settings = Settings::default();
     log::start(settings.log.format);
     let folder = tempfile::Builder::new().prefix("hallpass-demo-").tempdir().map_err(|error| {
@@ -75,7 +81,7 @@ fn random() -> Zeroizing<String> {
 /// # Errors
 /// [`CommandError`] if it cannot be written.
 fn introduce(url: &str, password: &str) -> Result<(), CommandError> {
-    let _ = print(format_args!(
+    print(format_args!(
         r#"
 This is a demo: everything is deleted when you press Ctrl-C.
 The user is {EMAIL}, the password {password}. Sign in at {url}, or paste this into another terminal:
@@ -85,6 +91,21 @@ TOKEN=$(curl -s {url}/auth/login -H 'Content-Type: application/json' -d '{{"emai
 curl -i {url}/user/ -H "Authorization: Bearer $TOKEN"
 
 "#
-    ));
-    Ok(())
+    ))
+    .map_err(|_| password_unknown())
+}
+
+fn password_unknown() -> CommandError {
+    CommandError::running(
+        "standard output cannot be written, so nobody would know the demo user's password; run hallpass demo in a terminal",
+    )
+}
+
+/// Tells whether standard output is the null device. Rust opens that in its place if the process was started without one.
+fn is_output_discarded() -> bool {
+    let output = std::io::stdout().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+    let null = std::fs::metadata("/dev/null");
+    output.is_ok_and(|output| {
+        output.file_type().is_char_device() && null.is_ok_and(|null| null.rdev() == output.rdev())
+    })
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
-use crate::process::{Finished, Server, Workplace, finish};
+use crate::process::{Finished, Server, Workplace, finish, finish_or_kill};
 
 #[test]
 fn a_server_started_by_a_script_signs_in_a_user_and_accepts_the_token() {
@@ -258,6 +258,26 @@ fn the_demo_prints_what_to_try_and_leaves_nothing_behind() {
     );
     server.stop("INT").expect(0, "Ctrl-C");
     assert_eq!(dir_len(&temporary), 0);
+}
+
+#[test]
+fn a_demo_that_cannot_show_its_password_fails() {
+    let place = Workplace::new();
+    let temporary = place.path("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let in_shell = |output| (output, place.shell(&format!("exec \"$0\" demo {output}")));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut without_reader = place.command(["demo"]);
+    without_reader.stdout(writer);
+    for (output, mut command) in
+        [in_shell(">&-"), in_shell(">/dev/null"), in_shell(">/dev/full"), ("no reader", without_reader)]
+    {
+        command.env("TMPDIR", &temporary);
+        let finished = finish_or_kill(command);
+        finished.expect_error(1, "nobody would know the demo user's password");
+        assert_eq!(dir_len(&temporary), 0, "{output}");
+    }
 }
 
 fn dir_len(folder: &Path) -> usize {

@@ -112,6 +112,19 @@ pub fn finish(mut command: Command, input: impl AsRef<[u8]>) -> Finished {
     output_of(child)
 }
 
+/// Waits for the end of a process that must end by itself; after a minute, kills it.
+pub fn finish_or_kill(mut command: Command) -> Finished {
+    let mut child = command.spawn().unwrap();
+    let since = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if since.elapsed().as_secs() >= 60 {
+            child.kill().unwrap();
+        }
+        std::thread::yield_now();
+    }
+    output_of(child)
+}
+
 fn output_of(child: Child) -> Finished {
     let output = child.wait_with_output().unwrap();
     Finished {
