@@ -1,16 +1,16 @@
-//! `hallpass config`: the settings in force, and where each comes from.
+//! `hallpass config`: prints the settings in force, and where each comes from.
 
-use super::out::say;
-use super::{Common, Failed};
+use super::output::print_line;
+use super::{CommandError, Common};
 use crate::server::config::{ConfigError, Loaded, Sources};
 
-/// Reads every layer, with the flags of the command line on top.
+/// Reads the settings from every source; the flags of the command line override the others.
 pub(super) fn load(common: &Common, bind: Option<&str>) -> Result<Loaded, ConfigError> {
     let flag = |flag, name, value: Option<&str>| value.map(|value| (flag, name, value.to_owned()));
     Loaded::from(&Sources {
         folder: "".into(),
         config_file: common.config.clone(),
-        // What is not UTF-8 is none of our settings' names, and as a value it is refused in words.
+        // A name that is not UTF-8 is not one of ours. A value that is not is refused with its setting's own error.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
@@ -27,11 +27,11 @@ pub(super) fn load(common: &Common, bind: Option<&str>) -> Result<Loaded, Config
     })
 }
 
-pub(super) fn run(common: &Common) -> Result<(), Failed> {
+pub(super) fn run(common: &Common) -> Result<(), CommandError> {
     let loaded = load(common, None)?;
     for (field, value, origin) in loaded.report() {
         let value = if value.is_empty() { "(not set)" } else { &value };
-        say(format_args!("{:<24} = {value:<32} # {origin}", field.name))?;
+        print_line(format_args!("{:<24} = {value:<32} # {origin}", field.name))?;
     }
     Ok(())
 }

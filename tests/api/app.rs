@@ -60,7 +60,8 @@ impl TestApp {
     /// The same on a database of a certain kind.
     pub async fn on(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let store = Store::open(&database.settings).await.unwrap();
-        let mut settings = Settings { database: database.settings.clone(), ..Settings::default() };
+        let mut settings = Settings::default();
+        settings.database = database.settings.clone();
         settings.password.bcrypt_cost = 4;
         change(&mut settings);
         // Whole seconds, as tokens count them.

@@ -21,6 +21,7 @@ mod manners;
 mod model;
 mod openapi;
 mod pages;
+mod process;
 mod prompt;
 mod secrets;
 mod session;

@@ -10,8 +10,8 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::app::{Reply, TestApp};
-use crate::cli::Workplace;
 use crate::manners::ROUTES;
+use crate::process::Workplace;
 
 /// The document, and what its schemas accept.
 struct Document {
