@@ -299,7 +299,9 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
         match sqlx::raw_sql(create).execute(&mut connection).await {
             // Two servers that start at once.
             Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {}
-            done => drop(done.map_err(failed)?),
+            done => {
+                done.map_err(failed)?;
+            }
         }
     }
     let (current,): (Option<String>,) =
