@@ -5,6 +5,7 @@ mod app;
 mod audit;
 mod cli;
 mod cookie;
+mod cors;
 mod crash;
 mod database;
 mod events;
