@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{entries, examples, list, operations};
+use super::document::{entries, examples, list, operations};
 
 /// Before each request: new tokens, where the token has expired.
 const RENEW: &str = r"
