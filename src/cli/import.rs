@@ -62,8 +62,11 @@ pub(super) async fn import(users: &UserAdmin, path: &Path) -> Result<(), Command
     };
     let counts = import.counts;
     progress.finish_and_clear();
+    // An import that stopped halfway has added users too.
+    if outcome.is_ok() || counts.added > 0 {
+        users.record_import(&counts).await?;
+    }
     outcome?;
-    users.record_import(&counts).await?;
     let ImportCounts { added, existing, refused } = counts;
     let printed =
         print_line(format_args!("{added} added, {existing} existing and unchanged, {refused} refused"));

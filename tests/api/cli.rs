@@ -1,7 +1,8 @@
 //! The command line: commands, exit statuses and one-line errors, and a server that is started, used and stopped.
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -197,6 +198,59 @@ fn the_database_is_readable_by_its_owner_alone() {
         let mode = std::fs::metadata(place.path(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
     }
+}
+
+/// Creates a SQLite database as another program would: a table with a row, and a journal of this kind.
+fn create_foreign(path: &Path, journal: &str) {
+    actix_rt::System::new().block_on(async {
+        use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let mut database = options.pragma("journal_mode", journal.to_owned()).connect().await.unwrap();
+        let statements = "create table notes (text text not null); insert into notes values ('mine')";
+        database.execute(statements).await.unwrap();
+        database.close().await.unwrap();
+    });
+}
+
+/// The files of a folder, by name, with what is in them.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn the_database_of_another_program_is_refused_by_name_and_unchanged() {
+    for journal in ["delete", "wal"] {
+        let place = Workplace::new();
+        create_foreign(&place.path("app.db"), journal);
+        let before = contents(place.folder.path());
+        assert!(before[&place.path("app.db")].starts_with(b"SQLite format 3"), "the control");
+        let passphrase = format!("{PASSPHRASE}\n");
+        let commands: &[(&[&str], &str)] = &[
+            (&["user", "list"], ""),
+            (&["user", "add", EMAIL, "--password-stdin"], PASSWORD),
+            (&["serve", "--bind", "127.0.0.1:0", "--key-stdin"], &passphrase),
+            (&["key", "list"], ""),
+            (&["events"], ""),
+        ];
+        for (command, input) in commands {
+            let refused = place.run(&[command, &["--database-url", "sqlite://app.db"][..]].concat(), input);
+            refused.expect_error(1, "app.db has tables of another program, and nothing was written");
+            assert!(refused.err.contains("choose another with --database-url"), "{refused:?}");
+            assert!(contents(place.folder.path()) == before, "{journal} {command:?}: a file has changed");
+        }
+    }
+}
+
+#[test]
+fn the_database_that_an_apps_dot_env_names_is_not_opened() {
+    let place = Workplace::new();
+    create_foreign(&place.path("app.db"), "delete");
+    let before = std::fs::read(place.path("app.db")).unwrap();
+    std::fs::write(place.path(".env"), "DATABASE_URL=sqlite://app.db\n").unwrap();
+    place.run(&["user", "list"], "").expect(0, "user list");
+    assert!(std::fs::read(place.path("app.db")).unwrap() == before, "it has changed");
+    assert!(place.path("hallpass.db").exists(), "its own database is used");
 }
 
 #[test]

@@ -132,6 +132,64 @@ fn a_file_that_is_no_list_of_users_is_refused() {
 }
 
 #[test]
+fn an_import_is_one_event_and_one_line_of_the_log_with_its_counts() {
+    let place = Workplace::new();
+    place.add_user();
+    let mut text = format!("email,name\n{EMAIL},Somebody Else\nnobody,\n");
+    // More than two of the transactions in which they are written.
+    for number in 0..2500 {
+        text.push_str(&format!("user{number}@example.com,\n"));
+    }
+    let imported = import(&place, "users.csv", &text);
+    assert_eq!(imported.out, "2500 added, 1 existing and unchanged, 1 refused\n", "{imported:?}");
+    let log: Vec<_> = imported.err.lines().filter(|line| line.contains(" INFO ")).collect();
+    let [line] = log[..] else { panic!("one line of the log: {imported:?}") };
+    assert!(line.ends_with(" users_imported added=2500 existing=1 refused=1"), "{line}");
+
+    let events = place.run(&["events", "--json"], "");
+    let events: Vec<Value> =
+        events.expect(0, "events").out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let imports: Vec<_> = events.iter().filter(|event| event["kind"] == "users_imported").collect();
+    let [event] = imports[..] else { panic!("one event: {events:?}") };
+    assert_eq!(event["details"], serde_json::json!({"added": 2500, "existing": 1, "refused": 1}));
+    assert_eq!((events.len(), &event["user_id"], &event["address"]), (2, &Value::Null, &Value::Null));
+    let shown = place.run(&["events"], "").out;
+    let last = shown.lines().last().unwrap();
+    assert!(
+        last.contains(" users_imported ") && last.ends_with(" added=2500 existing=1 refused=1"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn an_import_that_the_database_stops_is_recorded_with_what_it_added() {
+    use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+
+    let place = Workplace::new();
+    place.run(&["user", "list"], "").expect(0, "the database is created");
+    actix_rt::System::new().block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path("hallpass.db"));
+        let mut database = options.connect().await.unwrap();
+        let trigger = "create trigger stop before insert on users when new.email = 'last@example.com' \
+                       begin select raise(abort, 'stopped by the test'); end";
+        database.execute(trigger).await.unwrap();
+        database.close().await.unwrap();
+    });
+    let mut text = "email\n".to_owned();
+    // One transaction, and a second one that fails.
+    for number in 0..1000 {
+        text.push_str(&format!("user{number}@example.com\n"));
+    }
+    text.push_str("other@example.com\nlast@example.com\n");
+    import(&place, "users.csv", &text).expect_error(1, "stopped by the test");
+    let events = place.run(&["events", "--json"], "").out;
+    let event: Value = serde_json::from_str(events.trim()).unwrap();
+    assert_eq!(event["kind"], "users_imported");
+    assert_eq!(event["details"], serde_json::json!({"added": 1000, "existing": 0, "refused": 0}));
+    assert_eq!(users(&place).len(), 1000);
+}
+
+#[test]
 fn import_reads_what_export_writes() {
     let place = Workplace::new();
     place.add_user();

@@ -114,7 +114,15 @@ async fn check_ours(path: &Path) -> Result<(), StoreError> {
     if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
         return Ok(());
     }
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        // Reading a database in WAL mode would otherwise create its companions, which another program may then be unable to
+        // open. Without a log, all that was committed is in the file.
+        .immutable(!Path::new(&wal).exists())
+        .busy_timeout(BUSY_TIMEOUT);
     let asked = async {
         let mut connection: SqliteConnection = options.connect().await?;
         let (id,): (i64,) = sqlx::query_as("pragma application_id").fetch_one(&mut connection).await?;
