@@ -217,7 +217,15 @@ impl Store {
                         continue;
                     }
                 };
-                let value = match work(&mut tx).await {
+                let done = match work(&mut tx).await {
+                    // PostgreSQL has rolled it back, whatever the answer to a commit would say.
+                    Ok(_) if tx.has_failed => {
+                        Err(StoreError::Failed("a transaction goes on after a statement that failed".into())
+                            .into())
+                    }
+                    done => done,
+                };
+                let value = match done {
                     Ok(value) => value,
                     Err(error) => {
                         let fault = tx.fault;

@@ -14,7 +14,8 @@ use sqlx::{ConnectOptions, Connection as _, Executor, Postgres, SqlSafeStr};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use super::connection::{Connection, Fault, Inner, Transaction};
+use super::changes::xid_sequence;
+use super::connection::{Connection, Fault, Inner, Trace, Transaction};
 use super::{CommitError, PATIENCE, StoreError, classify as classify_error};
 use crate::server::config;
 
@@ -33,6 +34,18 @@ const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often to ask for the outcome of a commit whose answer was lost.
 const ASK_OUTCOME_EVERY: Duration = Duration::from_millis(100);
 
+/// The outcome of a transaction. In the sequence of its number PostgreSQL knows it. In another, the server that ran it has
+/// crashed or was replaced, so it is no longer under way, and its number may be that of another transaction: then its event
+/// is there, or not. The number of an event may be given twice as well, but not together with all the rest.
+const SELECT_OUTCOME: &str = concat!(
+    "select case when ",
+    xid_sequence!(),
+    " = $2 then pg_xact_status($1::text::xid8) \
+     when exists (select 1 from events where id = $3 and at = $4 and kind = $5 and user_id is not distinct from $6 \
+     and session_id is not distinct from $7 and request_id is not distinct from $8) then 'committed' \
+     else 'aborted' end"
+);
+
 /// The pool of the process. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
@@ -42,11 +55,14 @@ pub(super) struct Pool {
     _thread: Arc<RuntimeThread>,
 }
 
-/// A connection taken from the pool. One that was given up in the middle of a transaction, as when a request's client went
-/// away, is closed, which rolls the transaction back.
+/// A connection taken from the pool. One that was given up in the middle of a transaction or a statement, as when a
+/// request's client went away or the database did not answer in time, is closed. That rolls the transaction back, and the
+/// pool does not wait for the answer.
 pub(super) struct Checkout {
     connection: PoolConnection<Postgres>,
     in_transaction: bool,
+    /// A statement was sent and not yet answered.
+    pub(super) in_statement: bool,
 }
 
 impl Checkout {
@@ -58,7 +74,7 @@ impl Checkout {
 
 impl Drop for Checkout {
     fn drop(&mut self) {
-        if self.in_transaction {
+        if self.in_transaction || self.in_statement {
             self.connection.close_on_drop();
         }
     }
@@ -141,7 +157,11 @@ impl Pool {
                 opened.await.map_err(|_| sqlx::Error::PoolClosed)??
             }
         };
-        Ok(Connection::on(Inner::Postgres(Checkout { connection, in_transaction: false })))
+        Ok(Connection::on(Inner::Postgres(Checkout {
+            connection,
+            in_transaction: false,
+            in_statement: false,
+        })))
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
@@ -178,13 +198,18 @@ impl Pool {
             }
             Err(error) => classify_error(error),
         };
-        match (fault, tx.xid.take()) {
+        match (fault, tx.trace.take()) {
             (Fault::None, _) => Err(CommitError::Failed(error)),
             (Fault::Conflict, _) => Err(CommitError::Conflict),
             (Fault::ConnectionLost, None) => Err(CommitError::Failed(error)),
-            (Fault::ConnectionLost, Some(xid)) => {
+            (Fault::ConnectionLost, Some(trace)) => {
+                let has_changes = tx.has_changes;
                 drop(tx);
-                self.outcome(&xid).await
+                self.outcome(&trace).await?;
+                if has_changes {
+                    self.notify_changes();
+                }
+                Ok(())
             }
         }
     }
@@ -200,16 +225,18 @@ impl Pool {
         });
     }
 
-    /// Finds out whether the transaction `xid`, whose commit was not answered, took place.
-    async fn outcome(&self, xid: &str) -> Result<(), CommitError> {
+    /// Finds out whether the transaction that left this trace took place. Its commit was not answered.
+    async fn outcome(
+        &self,
+        Trace { xid, sequence, event: (number, event) }: &Trace,
+    ) -> Result<(), CommitError> {
         loop {
             let status = match self.acquire().await {
                 Ok(mut connection) => {
-                    let row = connection
-                        .query("select pg_xact_status($1::text::xid8)")
-                        .bind(xid)
-                        .fetch_optional::<(Option<String>,)>()
-                        .await;
+                    let query = connection.query(SELECT_OUTCOME).bind(xid).bind(sequence).bind(*number);
+                    let query = query.bind(event.at.timestamp_millis()).bind(event.kind.name());
+                    let query = query.bind(event.user).bind(event.session).bind(&event.request);
+                    let row = query.fetch_optional::<(Option<String>,)>().await;
                     if connection.fault == Fault::ConnectionLost
                         && let Inner::Postgres(inner) = &mut connection.inner
                     {
@@ -228,9 +255,6 @@ impl Pool {
                         "the outcome of a transaction is unknown".into(),
                     )));
                 }
-                // The number is one that this server has not given yet: it is a promoted replica that never had the
-                // transaction.
-                Err(StoreError::Failed(_)) => return Err(CommitError::Conflict),
                 // Still under way, or the database does not answer; the caller's patience ends this.
                 Ok(Some((Some(_),))) | Err(_) => tokio::time::sleep(ASK_OUTCOME_EVERY).await,
             }
@@ -245,8 +269,12 @@ pub(super) fn classify(code: &str, text: String) -> (StoreError, Fault) {
         "40001" | "40P01" => (StoreError::Unavailable(text), Fault::Conflict),
         // read_only_sql_transaction: a primary that has become a replica
         "25006" => (StoreError::Unavailable(text), Fault::ConnectionLost),
+        // feature_not_supported: a replica cannot read a table that is not logged
+        "0A000" => (StoreError::Unavailable(text), Fault::ConnectionLost),
         // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
         "57P01" | "57P02" | "57P03" | "53300" => (StoreError::Unavailable(text), Fault::ConnectionLost),
+        // idle_in_transaction_session_timeout, idle_session_timeout
+        "25P03" | "57P05" => (StoreError::Unavailable(text), Fault::ConnectionLost),
         // connection exceptions
         _ if code.starts_with("08") => (StoreError::Unavailable(text), Fault::ConnectionLost),
         // insufficient resources (disk full, out of memory), query_canceled, lock_not_available, system errors
