@@ -53,6 +53,10 @@ fn classify_postgres(code: &str, text: String) -> (StoreError, Fault) {
         "25006" => (StoreError::Unavailable(text), Fault::ConnectionLost),
         // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
         "57P01" | "57P02" | "57P03" | "53300" => (StoreError::Unavailable(text), Fault::ConnectionLost),
+        // feature_not_supported: a replica cannot read a table that is not logged
+        "0A000" => (StoreError::Unavailable(text), Fault::ConnectionLost),
+        // idle_in_transaction_session_timeout, idle_session_timeout
+        "25P03" | "57P05" => (StoreError::Unavailable(text), Fault::ConnectionLost),
         // connection exceptions
         _ if code.starts_with("08") => (StoreError::Unavailable(text), Fault::ConnectionLost),
         // insufficient resources (disk full, out of memory), query_canceled, lock_not_available, system errors

@@ -28,6 +28,8 @@ pub struct Connection {
     pub(super) inner: Inner,
     /// The worst that has happened to it.
     pub(super) fault: Fault,
+    /// A statement has failed.
+    pub(super) has_failed: bool,
 }
 
 pub(super) enum Inner {
@@ -44,10 +46,20 @@ pub struct Transaction {
     pub(super) connection: Connection,
     /// Recorded events; written to the log once they are committed.
     pub(super) events: Vec<Event>,
-    /// PostgreSQL's number of this transaction, once it has recorded something that must not be written twice.
-    pub(super) xid: Option<String>,
+    /// What tells, in PostgreSQL, whether the transaction took place; none until it has recorded an event.
+    pub(super) trace: Option<Trace>,
     /// Other servers have something to learn of.
     pub(super) has_changes: bool,
+}
+
+/// The trace that a transaction leaves in PostgreSQL.
+pub(super) struct Trace {
+    /// The number of the transaction.
+    pub(super) xid: String,
+    /// The sequence that the number belongs to.
+    pub(super) sequence: String,
+    /// The number of the event that it recorded last, and the event.
+    pub(super) event: (i64, Event),
 }
 
 impl std::ops::Deref for Transaction {
@@ -66,13 +78,13 @@ impl std::ops::DerefMut for Transaction {
 
 impl Transaction {
     pub(super) fn on(inner: Inner) -> Self {
-        Self { connection: Connection::on(inner), events: Vec::new(), xid: None, has_changes: false }
+        Self { connection: Connection::on(inner), events: Vec::new(), trace: None, has_changes: false }
     }
 }
 
 impl Connection {
     pub(super) fn on(inner: Inner) -> Self {
-        Self { inner, fault: Fault::None }
+        Self { inner, fault: Fault::None, has_failed: false }
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -105,6 +117,7 @@ impl Connection {
 
     fn failed(&mut self, error: sqlx::Error) -> StoreError {
         let (error, fault) = classify(error);
+        self.has_failed = true;
         if fault != Fault::None {
             self.fault = fault;
         }
@@ -167,7 +180,10 @@ impl Query<'_> {
             }
             #[cfg(feature = "postgres")]
             (Inner::Postgres(to), Bound::Postgres(arguments)) => {
-                sqlx::query_with(sql, arguments).execute(&mut **to).await.map(|done| done.rows_affected())
+                to.in_statement = true;
+                let done = sqlx::query_with(sql, arguments).execute(&mut **to).await;
+                to.in_statement = false;
+                done.map(|done| done.rows_affected())
             }
             #[allow(
                 unreachable_patterns,
@@ -198,7 +214,10 @@ impl Query<'_> {
             }
             #[cfg(feature = "postgres")]
             (Inner::Postgres(to), Bound::Postgres(arguments)) => {
-                sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await
+                to.in_statement = true;
+                let rows = sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await;
+                to.in_statement = false;
+                rows
             }
             #[allow(
                 unreachable_patterns,
@@ -266,6 +285,6 @@ impl std::fmt::Debug for Connection {
 
 impl std::fmt::Debug for Transaction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transaction").field("xid", &self.xid).finish_non_exhaustive()
+        f.debug_struct("Transaction").field("events", &self.events).finish_non_exhaustive()
     }
 }

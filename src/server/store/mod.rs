@@ -34,6 +34,7 @@ mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod users;
+mod xid_sequence;
 
 pub use changes::{Changes, Position};
 pub use connection::{Connection, Transaction};
@@ -174,7 +175,15 @@ impl Store {
                         continue;
                     }
                 };
-                let value = match work(&mut tx).await {
+                let done = match work(&mut tx).await {
+                    // PostgreSQL has rolled it back, whatever the answer to a commit would say.
+                    Ok(_) if tx.has_failed => {
+                        Err(StoreError::Failed("a transaction goes on after a statement that failed".into())
+                            .into())
+                    }
+                    done => done,
+                };
+                let value = match done {
                     Ok(value) => value,
                     Err(error) => {
                         let fault = tx.fault;

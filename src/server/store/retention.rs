@@ -77,7 +77,8 @@ impl Store {
                     "with deleted as (",
                     delete_batch!("changes", "seq", "at < $1"),
                     " returning xid) update changes_deleted \
-                     set through = greatest(through, (select max(xid) from deleted))"
+                     set through = greatest(through, (select max(xid) from deleted)), \
+                     deleted_by = pg_current_xact_id()"
                 )
             ),
             // Every limit forgets an attempt after a day.

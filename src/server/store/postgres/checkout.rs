@@ -4,16 +4,19 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 
-/// A connection taken from the pool. One that was given up in the middle of a transaction, as when a request's client went
-/// away, is closed, which rolls the transaction back.
+/// A connection taken from the pool. One that was given up in the middle of a transaction or a statement, as when a
+/// request's client went away or the database did not answer in time, is closed. That rolls the transaction back, and the
+/// pool does not wait for the answer.
 pub(in crate::server::store) struct Checkout {
     connection: PoolConnection<Postgres>,
     pub(super) in_transaction: bool,
+    /// A statement was sent and not yet answered.
+    pub(in crate::server::store) in_statement: bool,
 }
 
 impl Checkout {
     pub(super) fn new(connection: PoolConnection<Postgres>) -> Self {
-        Self { connection, in_transaction: false }
+        Self { connection, in_transaction: false, in_statement: false }
     }
 
     /// Closes the connection instead of giving it back.
@@ -24,7 +27,7 @@ impl Checkout {
 
 impl Drop for Checkout {
     fn drop(&mut self) {
-        if self.in_transaction {
+        if self.in_transaction || self.in_statement {
             self.connection.close_on_drop();
         }
     }

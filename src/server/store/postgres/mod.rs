@@ -23,9 +23,10 @@ use tokio::sync::{Notify, oneshot};
 pub(super) use checkout::Checkout;
 
 use super::classify::classify;
-use super::connection::{Connection, Inner, Transaction};
+use super::connection::{Connection, Inner, Trace, Transaction};
 use super::error::{CommitError, Fault, StoreError};
 use super::retry::PATIENCE;
+use super::xid_sequence::xid_sequence;
 use crate::server::config;
 
 const MIGRATIONS: &[(i64, &str, &str)] =
@@ -45,6 +46,18 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 
 /// How often to ask for the outcome of a commit whose answer was lost.
 const ASK_OUTCOME_EVERY: Duration = Duration::from_millis(100);
+
+/// The outcome of a transaction. In the sequence of its number PostgreSQL knows it. In another, the server that ran it has
+/// crashed or was replaced, so it is no longer under way, and its number may be that of another transaction: then its event
+/// is there, or not. The number of an event may be given twice as well, but not together with all the rest.
+const SELECT_OUTCOME: &str = concat!(
+    "select case when ",
+    xid_sequence!(),
+    " = $2 then pg_xact_status($1::text::xid8) \
+     when exists (select 1 from events where id = $3 and at = $4 and kind = $5 and user_id is not distinct from $6 \
+     and session_id is not distinct from $7 and request_id is not distinct from $8) then 'committed' \
+     else 'aborted' end"
+);
 
 /// The pool of the process. Clones share it.
 #[derive(Debug, Clone)]
@@ -160,13 +173,18 @@ impl Pool {
             }
             Err(error) => classify(error),
         };
-        match (fault, tx.xid.take()) {
+        match (fault, tx.trace.take()) {
             (Fault::None, _) => Err(CommitError::Failed(error)),
             (Fault::Conflict, _) => Err(CommitError::Conflict),
             (Fault::ConnectionLost, None) => Err(CommitError::Failed(error)),
-            (Fault::ConnectionLost, Some(xid)) => {
+            (Fault::ConnectionLost, Some(trace)) => {
+                let has_changes = tx.has_changes;
                 drop(tx);
-                self.outcome(&xid).await
+                self.outcome(&trace).await?;
+                if has_changes {
+                    self.notify_changes();
+                }
+                Ok(())
             }
         }
     }
@@ -177,16 +195,18 @@ impl Pool {
         self.has_changes.notify_one();
     }
 
-    /// Finds out whether the transaction `xid`, whose commit was not answered, took place.
-    async fn outcome(&self, xid: &str) -> Result<(), CommitError> {
+    /// Finds out whether the transaction that left this trace took place. Its commit was not answered.
+    async fn outcome(
+        &self,
+        Trace { xid, sequence, event: (number, event) }: &Trace,
+    ) -> Result<(), CommitError> {
         loop {
             let status = match self.acquire().await {
                 Ok(mut connection) => {
-                    let row = connection
-                        .query("select pg_xact_status($1::text::xid8)")
-                        .bind(xid)
-                        .fetch_optional::<(Option<String>,)>()
-                        .await;
+                    let query = connection.query(SELECT_OUTCOME).bind(xid).bind(sequence).bind(*number);
+                    let query = query.bind(event.at.timestamp_millis()).bind(event.kind.name());
+                    let query = query.bind(event.user).bind(event.session).bind(&event.request);
+                    let row = query.fetch_optional::<(Option<String>,)>().await;
                     if connection.fault == Fault::ConnectionLost
                         && let Inner::Postgres(inner) = &mut connection.inner
                     {
@@ -205,9 +225,6 @@ impl Pool {
                         "the outcome of a transaction is unknown".into(),
                     )));
                 }
-                // The number is one that this server has not given yet: it is a promoted replica that never had the
-                // transaction.
-                Err(StoreError::Failed(_)) => return Err(CommitError::Conflict),
                 // Still under way, or the database does not answer; the caller's patience ends this.
                 Ok(Some((Some(_),))) | Err(_) => tokio::time::sleep(ASK_OUTCOME_EVERY).await,
             }
