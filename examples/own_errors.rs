@@ -48,9 +48,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .realm("The Library")
         // A reason of the app's own. It may wait, as for a database.
         .verify_token(|claims, _request| async move {
-            match claims.roles.iter().any(|role| role == "late") {
-                true => Err(Refusal::Application("fees_due")),
-                false => Ok(()),
+            if claims.roles.iter().any(|role| role == "late") {
+                Err(Refusal::Application("fees_due"))
+            } else {
+                Ok(())
             }
         })
         .on_unauthorized(refuse)

@@ -37,10 +37,7 @@ impl RoleName for Editor {
 struct Staff;
 impl Policy<User> for Staff {
     fn judge(user: &AuthUser, _now: DateTime<Utc>) -> Result<(), Refusal> {
-        match user.email.starts_with("ada") {
-            true => Ok(()),
-            false => Err(Refusal::RoleMissing),
-        }
+        if user.email.starts_with("ada") { Ok(()) } else { Err(Refusal::RoleMissing) }
     }
 }
 

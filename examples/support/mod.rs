@@ -1,6 +1,6 @@
 //! What the examples need to be tried by hand: an address, and a token. In life the login server issues it.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each example is a crate of its own, and uses what it needs")]
 
 use hallpass::testing::Mint;
 use hallpass::{Guard, GuardBuilder, User};

@@ -53,7 +53,7 @@ pub struct Failure {
 }
 
 /// The message of every 401: what the first clients of this house compare with.
-pub const UNAUTHORIZED_MESSAGE: &str = "401 Unauthorized Access";
+pub(crate) const UNAUTHORIZED_MESSAGE: &str = "401 Unauthorized Access";
 
 impl Failure {
     /// A failure with the status `code`, the stable slug `error` for programs, and one sentence for a person.

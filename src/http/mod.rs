@@ -7,7 +7,8 @@ pub(crate) mod payload;
 mod request_id;
 
 pub use envelope::Envelope;
-pub use failure::{Failure, Fields, UNAUTHORIZED_MESSAGE};
+pub(crate) use failure::UNAUTHORIZED_MESSAGE;
+pub use failure::{Failure, Fields};
 pub use request_id::RequestId;
 #[cfg(feature = "server")]
 pub(crate) use request_id::X_REQUEST_ID;

@@ -7,7 +7,7 @@ use actix_web::http::header::{AUTHORIZATION, HeaderName};
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -107,7 +107,7 @@ impl Mint {
     /// ```
     pub fn with_key(key: impl Into<Arc<SigningKey>>) -> Self {
         // Tokens count whole seconds, so a test that adds up times should too.
-        let now = DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap_or_default();
+        let now = DateTime::from_timestamp(Clock::system().now().timestamp(), 0).unwrap_or_default();
         Self {
             key: key.into(),
             issuer: ISSUER.to_owned(),

@@ -98,10 +98,7 @@ where
 
 /// An audit of exactly these routes: told by introspection where that is on, else by the list.
 fn audit_of(routes: &[&str]) -> Audit {
-    match cfg!(feature = "testing-introspection") {
-        true => Audit::new(),
-        false => Audit::new().routes(routes),
-    }
+    if cfg!(feature = "testing-introspection") { Audit::new() } else { Audit::new().routes(routes) }
 }
 
 /// What an audit says of an app, line by line.
@@ -426,9 +423,10 @@ async fn the_servers_own_app_passes_with_what_it_tells_anybody() {
             // Without a token: what tokens are got with, the keys, and which methods there are.
             let asks_for_one =
                 path.starts_with("/user") || ["/auth/logout-all", "/auth/verify"].contains(path);
-            match asks_for_one {
-                true => public.push(format!("OPTIONS {path}{slash}")),
-                false => public.push(format!("{path}{slash}")),
+            if asks_for_one {
+                public.push(format!("OPTIONS {path}{slash}"));
+            } else {
+                public.push(format!("{path}{slash}"));
             }
         }
     }

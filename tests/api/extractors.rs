@@ -39,7 +39,7 @@ impl Office {
             SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa).unwrap()).unwrap();
         Self {
             key: Arc::new(key),
-            clock: Clock::manual(DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap()),
+            clock: Clock::manual(DateTime::from_timestamp(Clock::system().now().timestamp(), 0).unwrap()),
         }
     }
 
@@ -360,9 +360,10 @@ impl RoleName for Editor {
 struct OfTheHouse;
 impl Policy<User> for OfTheHouse {
     fn judge(user: &AuthUser, _: DateTime<Utc>) -> Result<(), Refusal> {
-        match user.email.ends_with("@example.com") && user.has_role("editor") {
-            true => Ok(()),
-            false => Err(Refusal::RoleMissing),
+        if user.email.ends_with("@example.com") && user.has_role("editor") {
+            Ok(())
+        } else {
+            Err(Refusal::RoleMissing)
         }
     }
 }
@@ -475,9 +476,10 @@ async fn verify_token_may_wait_sees_the_request_and_refuses_for_its_own_reason()
             .builder()
             .verify_token(|claims, request| async move {
                 actix_rt::task::yield_now().await;
-                match request.headers().contains_key("x-door") && claims.sub == "ada" {
-                    true => Ok(()),
-                    false => Err(Refusal::Application("wrong_door")),
+                if request.headers().contains_key("x-door") && claims.sub == "ada" {
+                    Ok(())
+                } else {
+                    Err(Refusal::Application("wrong_door"))
                 }
             })
             .build()

@@ -487,7 +487,7 @@ fn a_url_is_refused_at_construction_where_the_keys_could_be_exchanged_on_their_w
         match expected {
             None => assert_eq!(error, None, "{url}"),
             Some(part) => {
-                assert!(error.as_ref().is_some_and(|error| error.contains(part)), "{url}: {error:?}")
+                assert!(error.as_ref().is_some_and(|error| error.contains(part)), "{url}: {error:?}");
             }
         }
     }

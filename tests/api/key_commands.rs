@@ -103,7 +103,8 @@ fn a_key_of_a_later_time_than_the_clock_tells_is_named_with_the_way_out() {
         )
         .unwrap();
         let settings = hallpass::server::config::Settings::default();
-        let ahead = hallpass::clock::Clock::manual(chrono::Utc::now() + Duration::days(400));
+        let ahead =
+            hallpass::clock::Clock::manual(hallpass::clock::Clock::system().now() + Duration::days(400));
         rotation::rotate(&store, &vault, &settings, &ahead, REQUESTED).await.unwrap();
         store.close().await;
     });
@@ -262,11 +263,10 @@ fn a_descriptor_is_read_whatever_may_be_opened_by_now_and_only_one_is() {
     let place = founded();
     std::fs::write(place.path("key"), format!("{PASSPHRASE}\n")).unwrap();
     // root opens whatever it likes; so where the tests run as root, the command does without that.
-    let humble = match rustix::process::getuid().is_root() {
-        true => {
-            "setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search"
-        }
-        false => "",
+    let humble = if rustix::process::getuid().is_root() {
+        "setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search"
+    } else {
+        ""
     };
     let check = |arguments: &str| {
         let script = format!(

@@ -510,6 +510,7 @@ mod clocks_that_were_wrong {
         let app = founded_ahead().await;
         let before = app.signing_keys().await;
         let error = app.try_rotate(false).await.unwrap_err().to_string();
+        #[expect(clippy::disallowed_methods, reason = "written out, apart from the code that is tested")]
         let shown =
             |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         for part in [shown(app.clock.now()), shown(app.clock.now() + YEAR), "--trust-clock".into()] {

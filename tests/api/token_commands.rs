@@ -76,7 +76,7 @@ fn verify_goes_by_the_leeway_that_is_set() {
     std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
     let token = mint
         .token_for("ada")
-        .claim("exp", (chrono::Utc::now() - Duration::seconds(30)).timestamp())
+        .claim("exp", (hallpass::clock::Clock::system().now() - Duration::seconds(30)).timestamp())
         .to_string();
     let verify = ["token", "verify", "--jwks", "jwks.json", &token];
     place.run(&verify, "").expect_error(1, "not valid: ");
@@ -90,7 +90,7 @@ fn each_token_of_many_is_judged_by_the_time_at_which_it_comes() {
     let place = Workplace::new();
     let mint = hallpass::testing::Mint::new();
     std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
-    let ending = (chrono::Utc::now() + Duration::seconds(3)).timestamp();
+    let ending = (hallpass::clock::Clock::system().now() + Duration::seconds(3)).timestamp();
     let token = mint.token_for("ada").claim("exp", ending).to_string();
     let mut child = place.command(["token", "verify", "--jwks", "jwks.json"]).spawn().unwrap();
     let (mut tokens, verdicts) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());

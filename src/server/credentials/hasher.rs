@@ -218,6 +218,7 @@ impl Queue {
         be_nice(STEADY);
         while self.wait_for_work() {
             let (before, began) = (self.patient_time(), Instant::now());
+            #[expect(clippy::disallowed_methods, reason = "this thread is the hasher's own")]
             thread::sleep(WATCH);
             let ran = self.patient_time().saturating_sub(before);
             let threads = self.patient.lock().unwrap_or_else(PoisonError::into_inner).len();

@@ -19,7 +19,7 @@ use super::error::HashError;
 use super::foreign::Foreign;
 
 /// The longest password, in characters.
-pub const MAX_CHARS: usize = 256;
+pub(crate) const MAX_CHARS: usize = 256;
 
 /// Keeps this use of HMAC apart from every other. It is public.
 const DOMAIN: &[u8] = b"hallpass password v1";

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
+use zxcvbn::feedback::Feedback;
 
 use super::Password;
 use super::password::MAX_CHARS;
@@ -76,7 +77,7 @@ pub(super) fn strength(password: &Password, email: &str, min_chars: usize) -> St
     let reason = check_shape(password, email, min_chars).err().or_else(|| {
         is_common.then(|| format!("is among those that are tried first{}; choose another", advice(&entropy)))
     });
-    let suggestions = entropy.feedback().map(|feedback| feedback.suggestions()).unwrap_or_default();
+    let suggestions = entropy.feedback().map(Feedback::suggestions).unwrap_or_default();
     Strength {
         score: u8::from(entropy.score()),
         reason,
@@ -87,7 +88,7 @@ pub(super) fn strength(password: &Password, email: &str, min_chars: usize) -> St
 /// Returns what zxcvbn says against a password.
 fn advice(entropy: &zxcvbn::Entropy) -> String {
     let feedback = entropy.feedback();
-    let warning = feedback.and_then(|feedback| feedback.warning()).map(|warning| warning.to_string());
+    let warning = feedback.and_then(Feedback::warning).map(|warning| warning.to_string());
     let suggestion = feedback.and_then(|feedback| feedback.suggestions().first()).map(ToString::to_string);
     let words = [warning, suggestion].into_iter().flatten();
     words.map(|text| format!(": {}", text.trim_end_matches('.').to_lowercase())).collect()

@@ -7,18 +7,18 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use crate::server::sessions::Refresh;
 
 /// Its name. Browsers take a cookie of this prefix only with `Secure`, and only over HTTPS or on the loopback.
-pub const NAME: &str = "__Secure-hallpass";
+pub(crate) const NAME: &str = "__Secure-hallpass";
 
 /// The header that a request by cookie must carry: only a page that may set headers can send it.
-pub const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
+pub(crate) const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
 
 /// The value of the `Set-Cookie` that brings `refresh` to the browser.
-pub fn carrying(refresh: &Refresh) -> HeaderValue {
+pub(crate) fn carrying(refresh: &Refresh) -> HeaderValue {
     value(refresh.token.to_text().as_str(), refresh.expires_in.num_seconds())
 }
 
 /// The value of the `Set-Cookie` that takes the cookie away.
-pub fn cleared() -> HeaderValue {
+pub(crate) fn cleared() -> HeaderValue {
     value("", 0)
 }
 

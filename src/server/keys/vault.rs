@@ -11,6 +11,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
+use zxcvbn::feedback::Feedback;
 
 use crate::server::model::{KdfParams, SealedInstallation, SealedKey};
 
@@ -261,13 +262,14 @@ pub fn judge_new_passphrase(passphrase: &SecretString) -> Result<(), WeakPassphr
         return Ok(());
     }
     let feedback = entropy.feedback();
-    let reason = feedback.and_then(|feedback| feedback.warning()).map(|warning| warning.to_string());
+    let reason = feedback.and_then(Feedback::warning).map(|warning| warning.to_string());
     let advice = feedback.and_then(|feedback| feedback.suggestions().first()).map(ToString::to_string);
     let words = [reason, advice].into_iter().flatten().map(|text| text.trim_end_matches('.').to_lowercase());
     let words: Vec<String> = words.collect();
-    Err(WeakPassphrase(match words.is_empty() {
-        true => "it could be guessed with patience".into(),
-        false => words.join("; "),
+    Err(WeakPassphrase(if words.is_empty() {
+        "it could be guessed with patience".into()
+    } else {
+        words.join("; ")
     }))
 }
 

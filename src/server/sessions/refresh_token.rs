@@ -178,12 +178,12 @@ mod tests {
 
     #[test]
     fn another_installations_token_and_one_with_another_secret_are_not_ours() {
-        let (tokens, others) = (tokens(), self::tokens());
-        let token = tokens.first(Uuid::now_v7()).unwrap();
+        let (ours, others) = (tokens(), tokens());
+        let token = ours.first(Uuid::now_v7()).unwrap();
         assert!(others.read(&token.to_text()).is_none());
         let mut forged = token.0.clone();
         forged[ID] ^= 1;
-        assert!(tokens.read(&RefreshToken(forged).to_text()).is_none());
+        assert!(ours.read(&RefreshToken(forged).to_text()).is_none());
     }
 
     #[test]

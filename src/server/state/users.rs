@@ -6,6 +6,7 @@ use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use crate::guard::{Recall, Unavailable, User, UserSource};
+use crate::server::model::UserRecord;
 use crate::server::store::{Store, StoreError};
 use crate::token::Claims;
 
@@ -36,7 +37,7 @@ impl UserCache {
 
     async fn read(&self, id: Uuid) -> Result<Cached, StoreError> {
         let user = self.store.read(async |connection| connection.user(id).await).await?;
-        Ok(user.filter(|user| user.is_enabled()).map(|user| Arc::new(user.into())))
+        Ok(user.filter(UserRecord::is_enabled).map(|user| Arc::new(user.into())))
     }
 }
 
