@@ -13,7 +13,7 @@ tokio::task_local! {
 }
 
 /// The name of a request: the client's own `X-Request-Id`, when it is 1 to 128 of `A-Z a-z 0-9 - _ .`,
-/// else a new UUIDv7. Under [`Envelope`] it is among the request's extensions.
+/// else a new UUIDv7. Under [`Envelope`](crate::Envelope) it is among the request's extensions.
 ///
 /// # Example
 /// ```
@@ -34,7 +34,7 @@ impl RequestId {
         &self.0
     }
 
-    /// The name of the request that the running task is serving, if it is serving one under [`Envelope`].
+    /// The name of the request that the running task is serving, if it is serving one under [`Envelope`](crate::Envelope).
     ///
     /// # Example
     /// ```

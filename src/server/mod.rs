@@ -14,8 +14,8 @@ pub mod http;
 pub mod keys;
 pub mod model;
 mod run;
-pub mod sessions;
-pub mod state;
+mod sessions;
+mod state;
 pub mod store;
 
 pub use abuse::RateLimiter;

@@ -116,7 +116,7 @@ pub(super) fn verify(password: &Password, stored: &str) -> Result<bool, HashErro
 ///
 /// # Errors
 /// The reason.
-pub fn check_stored(stored: &str) -> Result<(), &'static str> {
+pub(crate) fn check_stored(stored: &str) -> Result<(), &'static str> {
     match cost_of(stored) {
         Some(4..=MAX_COST) => Ok(()),
         Some(_) => Err("asks for more work than is accepted"),

@@ -18,7 +18,7 @@ const ESTIMATED_CHARS: usize = 64;
 ///
 /// # Errors
 /// The reason, with what is accepted.
-pub fn check_presented(password: &Password) -> Result<(), String> {
+pub(crate) fn check_presented(password: &Password) -> Result<(), String> {
     match password.expose().chars().count() {
         0 => Err("is required".into()),
         chars if chars > MAX_CHARS => Err(format!("is longer than {MAX_CHARS} characters")),
@@ -31,7 +31,7 @@ pub fn check_presented(password: &Password) -> Result<(), String> {
 ///
 /// # Errors
 /// The reason, with advice.
-pub fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
+pub(crate) fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
     check_shape(password, email, min_chars)?;
     strength(password, email, min_chars).reason.map_or(Ok(()), Err)
 }
@@ -40,7 +40,7 @@ pub fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(
 ///
 /// # Errors
 /// The reason, with advice.
-pub fn check_shape(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
+pub(crate) fn check_shape(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
     check_presented(password)?;
     if password.expose().chars().count() < min_chars {
         return Err(format!("is shorter than {min_chars} characters; a few words make a good one"));
@@ -53,7 +53,7 @@ pub fn check_shape(password: &Password, email: &str, min_chars: usize) -> Result
 
 /// How good a password is, for a person who is choosing one.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Strength {
+pub(crate) struct Strength {
     /// From 0, which is guessed at once, to 4, which is not.
     #[schema(minimum = 0, maximum = 4)]
     score: u8,

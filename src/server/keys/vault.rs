@@ -76,7 +76,7 @@ pub enum VaultError {
 /// The reason why a new passphrase is too weak, with advice. It never holds the passphrase.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this passphrase is too weak: {0}; five or six unrelated words make a good one")]
-pub struct WeakPassphrase(String);
+pub(crate) struct WeakPassphrase(String);
 
 /// An open vault. It holds the installation key, in memory only.
 pub struct Vault {
@@ -89,7 +89,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Failed`].
-    pub fn create(
+    pub(crate) fn create(
         passphrase: &SecretString,
         now: DateTime<Utc>,
     ) -> Result<(Self, SealedInstallation), VaultError> {
@@ -132,7 +132,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Failed`].
-    pub fn reseal(
+    pub(crate) fn reseal(
         &self,
         installation: &SealedInstallation,
         passphrase: &SecretString,
@@ -190,7 +190,7 @@ impl Vault {
 
     /// Derives the key for one purpose, which `label` names (RFC 5869 §3.2). It reveals neither the installation key nor the
     /// key of another purpose.
-    pub fn derive(&self, label: &'static str) -> Zeroizing<[u8; KEY_BYTES]> {
+    pub(crate) fn derive(&self, label: &'static str) -> Zeroizing<[u8; KEY_BYTES]> {
         struct Length;
         impl KeyType for Length {
             fn len(&self) -> usize {
@@ -254,7 +254,7 @@ fn length_prefixed(fields: &[&[u8]]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`WeakPassphrase`] with the reason.
-pub fn judge_new_passphrase(passphrase: &SecretString) -> Result<(), WeakPassphrase> {
+pub(crate) fn judge_new_passphrase(passphrase: &SecretString) -> Result<(), WeakPassphrase> {
     let judged: Zeroizing<String> =
         Zeroizing::new(passphrase.expose_secret().chars().take(JUDGED_CHARS).collect());
     let entropy = zxcvbn::zxcvbn(&judged, &["hallpass"]);

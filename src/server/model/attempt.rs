@@ -4,15 +4,15 @@ use chrono::{DateTime, Utc};
 
 /// The place of a counter in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CounterKey(pub(in crate::server) i64);
+pub(crate) struct CounterKey(pub(in crate::server) i64);
 
 /// An account together with a client address from which somebody has signed in to it, as one HMAC.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct KnownAddress(pub(in crate::server) [u8; 32]);
+pub(crate) struct KnownAddress(pub(in crate::server) [u8; 32]);
 
 /// The attempts that were counted under one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttemptCounter {
+pub(crate) struct AttemptCounter {
     /// Failed attempts not yet cleared by a success.
     pub failures: u32,
     /// The time of the last attempt.

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 /// A change that every running server must learn of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// The user was changed or deleted.
     User(Uuid),
     /// The session ended; its tokens are revoked.

@@ -15,7 +15,7 @@ pub struct Client {
 
 impl Client {
     /// Returns the address that rate limits count by. Only a test has no socket.
-    pub fn counted_address(&self) -> IpAddr {
+    pub(crate) fn counted_address(&self) -> IpAddr {
         self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 }

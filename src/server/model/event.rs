@@ -40,7 +40,7 @@ macro_rules! kinds {
 
         impl EventKind {
             /// Every kind.
-            pub const ALL: &[Self] = &[$(Self::$kind),*];
+            pub(crate) const ALL: &[Self] = &[$(Self::$kind),*];
 
             /// Returns its name in the database and in the log.
             pub fn name(self) -> &'static str {
@@ -93,7 +93,7 @@ kinds! {
 
 impl Event {
     /// An event at `at`, about nobody so far.
-    pub fn new(kind: EventKind, at: DateTime<Utc>) -> Self {
+    pub(crate) fn new(kind: EventKind, at: DateTime<Utc>) -> Self {
         Self {
             at,
             kind,
@@ -107,21 +107,21 @@ impl Event {
 
     /// Sets the user.
     #[must_use]
-    pub fn user(mut self, id: Uuid) -> Self {
+    pub(crate) fn user(mut self, id: Uuid) -> Self {
         self.user = Some(id);
         self
     }
 
     /// Sets the session.
     #[must_use]
-    pub fn session(mut self, id: Uuid) -> Self {
+    pub(crate) fn session(mut self, id: Uuid) -> Self {
         self.session = Some(id);
         self
     }
 
     /// Sets the client's address and the request id.
     #[must_use]
-    pub fn by(mut self, client: &Client) -> Self {
+    pub(crate) fn by(mut self, client: &Client) -> Self {
         self.address = client.address;
         self.request.clone_from(&client.request_id);
         self
@@ -129,7 +129,7 @@ impl Event {
 
     /// Adds a detail.
     #[must_use]
-    pub fn detail(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+    pub(crate) fn detail(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
         self
     }

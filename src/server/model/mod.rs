@@ -9,14 +9,15 @@ mod key;
 mod session;
 mod user;
 
-pub use attempt::{AttemptCounter, CounterKey, KnownAddress};
-pub use change::Change;
+pub(crate) use attempt::{AttemptCounter, CounterKey, KnownAddress};
+pub(crate) use change::Change;
 pub use client::Client;
 pub use event::{Event, EventFilter, EventKind, RecordedEvent};
 pub use key::{KdfParams, SealedInstallation, SealedKey, StoredKey};
-pub use session::{Digest, Lifetimes, NewSession, Retention, Rotation, Session};
+pub(crate) use session::{Digest, NewSession, Retention, Rotation};
+pub use session::{Lifetimes, Session};
 pub use user::UserRecord;
 
 /// How far a clock may step back. Whatever has expired is kept this much longer, so that no revoked token becomes valid
 /// again.
-pub const CLOCK_STEP: chrono::Duration = chrono::Duration::hours(1);
+pub(crate) const CLOCK_STEP: chrono::Duration = chrono::Duration::hours(1);

@@ -6,11 +6,11 @@ use uuid::Uuid;
 use super::Client;
 
 /// SHA-256 of a refresh token.
-pub type Digest = [u8; 32];
+pub(crate) type Digest = [u8; 32];
 
 /// A session about to begin.
 #[derive(Debug, Clone)]
-pub struct NewSession {
+pub(crate) struct NewSession {
     /// The `sid` of its tokens.
     pub id: Uuid,
     /// The user's id.
@@ -52,19 +52,19 @@ pub struct Session {
 
 impl Session {
     /// Returns the time after which it can no longer be refreshed.
-    pub fn expires_at(&self, lifetimes: &Lifetimes) -> DateTime<Utc> {
+    pub(crate) fn expires_at(&self, lifetimes: &Lifetimes) -> DateTime<Utc> {
         (self.created_at + lifetimes.absolute).min(self.refreshed_at + lifetimes.idle)
     }
 
     /// Tells whether it can be refreshed at `now`.
-    pub fn is_alive(&self, lifetimes: &Lifetimes, now: DateTime<Utc>) -> bool {
+    pub(crate) fn is_alive(&self, lifetimes: &Lifetimes, now: DateTime<Utc>) -> bool {
         self.ended_at.is_none() && self.user_id.is_some() && now < self.expires_at(lifetimes)
     }
 }
 
 /// The first use of a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rotation {
+pub(crate) struct Rotation {
     /// The salt from which its successor is made.
     pub salt: [u8; 32],
     /// The time of the first use.
@@ -84,7 +84,7 @@ pub struct Lifetimes {
 
 /// How long rows are kept after they have become useless.
 #[derive(Debug, Clone, Copy)]
-pub struct Retention {
+pub(crate) struct Retention {
     /// Sessions: a session that is over stays until its last access token has expired.
     pub sessions: Lifetimes,
     /// How long after its expiry an access token may still be accepted.

@@ -28,7 +28,7 @@ pub struct UserRecord {
 
 impl UserRecord {
     /// Tells whether the user may sign in at all.
-    pub fn is_enabled(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         self.disabled_at.is_none()
     }
 }

@@ -12,7 +12,7 @@ use crate::token::{Grant, Issuer};
 
 /// Issues access tokens.
 #[derive(Debug)]
-pub struct AccessTokens {
+pub(crate) struct AccessTokens {
     issuer: Issuer,
     keys: Arc<SigningKeys>,
     lifetime: Duration,
@@ -20,17 +20,12 @@ pub struct AccessTokens {
 
 impl AccessTokens {
     /// Access tokens that `keys` sign and that live for `lifetime`.
-    pub fn new(issuer: String, audience: String, lifetime: Duration, keys: Arc<SigningKeys>) -> Self {
+    pub(crate) fn new(issuer: String, audience: String, lifetime: Duration, keys: Arc<SigningKeys>) -> Self {
         Self { issuer: Issuer::new(issuer, audience, lifetime), keys, lifetime }
     }
 
-    /// Returns the `iss` of the tokens.
-    pub fn issuer(&self) -> &str {
-        &self.issuer.issuer
-    }
-
     /// Returns the lifetime of a token.
-    pub fn lifetime(&self) -> Duration {
+    pub(crate) fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
@@ -38,7 +33,12 @@ impl AccessTokens {
     ///
     /// # Errors
     /// [`Error::Unavailable`] where there is no key to sign with.
-    pub fn issue(&self, user: &UserRecord, session: Uuid, now: DateTime<Utc>) -> Result<String, Error> {
+    pub(crate) fn issue(
+        &self,
+        user: &UserRecord,
+        session: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<String, Error> {
         let grant = Grant {
             subject: user.id.to_string(),
             email: Some(user.email.clone()),

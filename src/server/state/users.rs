@@ -17,7 +17,7 @@ const MAX_USERS: usize = 100_000;
 type Cached = Option<Arc<User>>;
 
 /// The users that were asked for lately.
-pub struct UserCache {
+pub(crate) struct UserCache {
     store: Store,
     users: Cache<Uuid, Cached>,
 }

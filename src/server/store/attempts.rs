@@ -10,7 +10,7 @@ type CounterColumns = (i64, i64, i64, i64, i64);
 
 impl Connection {
     /// Tells whether somebody has signed in from this address to this account, as far as that is remembered at `now`.
-    pub async fn is_known_address(
+    pub(crate) async fn is_known_address(
         &mut self,
         address: &KnownAddress,
         now: DateTime<Utc>,
@@ -28,7 +28,10 @@ impl Connection {
 impl Transaction {
     /// Returns one or two counters, and keeps everybody else from counting them until the transaction ends. A counter
     /// that was never counted is all zero.
-    pub async fn lock_counters(&mut self, keys: &[CounterKey]) -> Result<Vec<AttemptCounter>, StoreError> {
+    pub(crate) async fn lock_counters(
+        &mut self,
+        keys: &[CounterKey],
+    ) -> Result<Vec<AttemptCounter>, StoreError> {
         let (Some(first), Some(last), 1..=2) = (keys.first(), keys.last(), keys.len()) else {
             return Err(StoreError::Failed(format!("{} counters cannot be locked at once", keys.len())));
         };
@@ -54,7 +57,11 @@ impl Transaction {
     }
 
     /// Stores a counter.
-    pub async fn put_counter(&mut self, key: CounterKey, counter: &AttemptCounter) -> Result<(), StoreError> {
+    pub(crate) async fn put_counter(
+        &mut self,
+        key: CounterKey,
+        counter: &AttemptCounter,
+    ) -> Result<(), StoreError> {
         self.query(
             "insert into attempts (slot, failures, last_at, window_began, in_window) values ($1, $2, $3, $4, $5) \
              on conflict (slot) do update set failures = excluded.failures, last_at = excluded.last_at, \
@@ -71,7 +78,7 @@ impl Transaction {
     }
 
     /// Takes one counted attempt back from one or two counters.
-    pub async fn uncount(&mut self, keys: &[CounterKey]) -> Result<(), StoreError> {
+    pub(crate) async fn uncount(&mut self, keys: &[CounterKey]) -> Result<(), StoreError> {
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(()) };
         self.query(
             "update attempts set failures = case when failures > 0 then failures - 1 else 0 end, \
@@ -85,7 +92,7 @@ impl Transaction {
     }
 
     /// Remembers until then that somebody has signed in from this address to this account.
-    pub async fn remember_address(
+    pub(crate) async fn remember_address(
         &mut self,
         address: &KnownAddress,
         until: DateTime<Utc>,

@@ -14,7 +14,7 @@ use crate::server::model::Change;
 
 /// A place in the feed of changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Position {
+pub(crate) enum Position {
     /// SQLite: the number of the last change.
     Number(i64),
     /// PostgreSQL: the changes that this snapshot sees.
@@ -31,7 +31,7 @@ pub enum Position {
 
 /// The changes since a position.
 #[derive(Debug)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// The position behind them.
     pub position: Position,
     /// The changes; `None` where some were deleted before they were read, so that everything must be read anew.
@@ -56,7 +56,7 @@ macro_rules! select_position {
 
 impl Connection {
     /// Returns the position behind the last change.
-    pub async fn position(&mut self) -> Result<Position, StoreError> {
+    pub(crate) async fn position(&mut self) -> Result<Position, StoreError> {
         match self.dialect() {
             Dialect::Sqlite => {
                 // sqlite_sequence remembers the number even after the rows are deleted.
@@ -77,7 +77,7 @@ impl Connection {
     }
 
     /// Returns the changes that were committed after `position` and before the call.
-    pub async fn changes_since(&mut self, position: &Position) -> Result<Changes, StoreError> {
+    pub(crate) async fn changes_since(&mut self, position: &Position) -> Result<Changes, StoreError> {
         match position {
             Position::Number(seen) => self.numbered_changes(*seen).await,
             Position::Snapshot { snapshot, server, taken_at } => {
@@ -122,7 +122,7 @@ impl Connection {
 
 impl Transaction {
     /// Tells every server of a change, once the transaction is committed.
-    pub async fn note_change(&mut self, change: Change, at: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(crate) async fn note_change(&mut self, change: Change, at: DateTime<Utc>) -> Result<(), StoreError> {
         let (kind, subject) = match change {
             Change::User(id) => ("user", id),
             Change::Session(id) => ("session", id),

@@ -40,7 +40,7 @@ pub(super) enum Inner {
 }
 
 /// A transaction that writes. Dropped without a commit, it is rolled back.
-pub struct Transaction {
+pub(crate) struct Transaction {
     pub(super) connection: Connection,
     /// Recorded events; written to the log once they are committed.
     pub(super) events: Vec<Event>,

@@ -59,7 +59,7 @@ impl Connection {
 
 impl Transaction {
     /// Records an event, which is written to the log too once the transaction is committed.
-    pub async fn record(&mut self, event: Event) -> Result<(), StoreError> {
+    pub(crate) async fn record(&mut self, event: Event) -> Result<(), StoreError> {
         let dialect = self.dialect();
         let query = self
             .query_by_dialect(

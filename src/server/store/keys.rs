@@ -68,7 +68,7 @@ impl Connection {
 
 impl Transaction {
     /// Makes the database an installation. Returns the number of rows added: 0 where another process was first.
-    pub async fn insert_installation(
+    pub(crate) async fn insert_installation(
         &mut self,
         installation: &SealedInstallation,
     ) -> Result<u64, StoreError> {
@@ -90,7 +90,7 @@ impl Transaction {
 
     /// Replaces the seal `old` of the installation by `new`. Returns the number of rows changed: 0 where it is no longer
     /// `old`.
-    pub async fn replace_seal(
+    pub(crate) async fn replace_seal(
         &mut self,
         old: &SealedInstallation,
         new: &SealedInstallation,
@@ -112,7 +112,7 @@ impl Transaction {
 
     /// Returns the sealed signing keys, and keeps everybody else from adding or removing one until the transaction
     /// ends.
-    pub async fn lock_signing_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
+    pub(crate) async fn lock_signing_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
         if self.dialect() == Dialect::Postgres {
             self.query("lock table signing_keys in share row exclusive mode").execute().await?;
         }
@@ -121,7 +121,11 @@ impl Transaction {
 
     /// Adds a signing key whose tokens live for `token_lifetime`, or as long as those of a key that is there already,
     /// if that is longer: the servers that will sign with it may have a longer lifetime than the process that made it.
-    pub async fn insert_key(&mut self, key: &SealedKey, token_lifetime: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn insert_key(
+        &mut self,
+        key: &SealedKey,
+        token_lifetime: Duration,
+    ) -> Result<(), StoreError> {
         self.query_by_dialect(
             "insert into signing_keys (kid, algorithm, purpose, created_at, signs_from, token_lifetime, sealed) \
              values ($1, $2, $3, $4, $5, max($6, coalesce((select max(token_lifetime) from signing_keys), 0)), $7)",
@@ -141,7 +145,7 @@ impl Transaction {
     }
 
     /// Replaces the dates and the seal of a signing key.
-    pub async fn replace_key(&mut self, key: &SealedKey) -> Result<(), StoreError> {
+    pub(crate) async fn replace_key(&mut self, key: &SealedKey) -> Result<(), StoreError> {
         self.query("update signing_keys set created_at = $1, signs_from = $2, sealed = $3 where kid = $4")
             .bind(key.created_at.timestamp_millis())
             .bind(key.signs_from.timestamp_millis())
@@ -153,13 +157,13 @@ impl Transaction {
     }
 
     /// Removes a signing key.
-    pub async fn delete_key(&mut self, kid: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(crate) async fn delete_key(&mut self, kid: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
         self.query("delete from signing_keys where kid = $1").bind(kid).execute().await?;
         self.note_change(Change::Keys, at).await
     }
 
     /// Notes that a server is about to sign tokens that live for `lifetime`, if that is longer than for any other.
-    pub async fn raise_token_lifetime(&mut self, lifetime: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn raise_token_lifetime(&mut self, lifetime: Duration) -> Result<(), StoreError> {
         self.query("update signing_keys set token_lifetime = $1 where token_lifetime < $1")
             .bind(lifetime.num_seconds())
             .execute()

@@ -33,10 +33,11 @@ mod sessions;
 mod sqlite;
 mod users;
 
-pub use changes::{Changes, Position};
-pub use connection::{Connection, Transaction};
+pub(crate) use changes::Position;
+pub use connection::Connection;
+pub(crate) use connection::Transaction;
 pub use error::StoreError;
-pub use retry::PATIENCE;
+pub(crate) use retry::PATIENCE;
 
 use super::config::{self, DatabaseUrl};
 use super::model::Event;
@@ -95,12 +96,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         self.read(async |connection| connection.query("select 1").execute().await.map(|_| ())).await
     }
 
     /// Waits until another server has told of a change, where the database can pass that on; for ever where not.
-    pub async fn notified(&self) {
+    pub(crate) async fn notified(&self) {
         match &self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(_) => std::future::pending().await,
@@ -145,7 +146,7 @@ impl Store {
     ///
     /// # Errors
     /// The error of `work`; [`StoreError::Unavailable`] when the database does not answer within [`PATIENCE`].
-    pub async fn write<T, E: From<StoreError>>(
+    pub(crate) async fn write<T, E: From<StoreError>>(
         &self,
         mut work: impl AsyncFnMut(&mut Transaction) -> Result<T, E>,
     ) -> Result<T, E> {

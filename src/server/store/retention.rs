@@ -42,7 +42,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used.
-    pub async fn delete_expired(&self, now: DateTime<Utc>, keep: &Retention) -> Result<(), StoreError> {
+    pub(crate) async fn delete_expired(
+        &self,
+        now: DateTime<Utc>,
+        keep: &Retention,
+    ) -> Result<(), StoreError> {
         let before = |age: chrono::Duration| (now - age).timestamp_millis();
         let sessions = [
             before(keep.leeway + CLOCK_STEP),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::error::{Fault, StoreError};
 
 /// How long the database may take for one operation before it counts as not answering.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait before a transaction is run again, at first; doubled each time.
 const RETRY_AFTER: Duration = Duration::from_millis(10);

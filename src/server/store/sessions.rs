@@ -65,7 +65,7 @@ impl Connection {
 
 impl Transaction {
     /// Adds a session.
-    pub async fn insert_session(&mut self, session: &NewSession) -> Result<(), StoreError> {
+    pub(crate) async fn insert_session(&mut self, session: &NewSession) -> Result<(), StoreError> {
         self.query(
             "insert into sessions (id, user_id, created_at, refreshed_at, last_seen_at, token_until, refresh_digest, \
              by_cookie, user_agent, address) values ($1, $2, $3, $3, $3, $4, $5, $6, $7, $8)",
@@ -84,14 +84,14 @@ impl Transaction {
     }
 
     /// Returns the session with this id, and keeps everybody else from changing it until the transaction ends.
-    pub async fn lock_session(&mut self, id: Uuid) -> Result<Option<Session>, StoreError> {
+    pub(crate) async fn lock_session(&mut self, id: Uuid) -> Result<Option<Session>, StoreError> {
         let row =
             select_for_update!(self, select_session!("where id = $1")).bind(id).fetch_optional().await?;
         row.map(session).transpose()
     }
 
     /// Makes `successor` the session's refresh token.
-    pub async fn set_refresh_digest(
+    pub(crate) async fn set_refresh_digest(
         &mut self,
         id: Uuid,
         successor: &Digest,
@@ -114,7 +114,7 @@ impl Transaction {
     }
 
     /// Notes that an access token of the session expires at `until`, if that is later than every other.
-    pub async fn extend_tokens(&mut self, id: Uuid, until: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(crate) async fn extend_tokens(&mut self, id: Uuid, until: DateTime<Utc>) -> Result<(), StoreError> {
         self.query("update sessions set token_until = $2 where id = $1 and token_until < $2")
             .bind(id)
             .bind(until.timestamp_millis())
@@ -124,7 +124,7 @@ impl Transaction {
     }
 
     /// Records the first use of the refresh token with this digest.
-    pub async fn insert_rotation(
+    pub(crate) async fn insert_rotation(
         &mut self,
         session: Uuid,
         digest: &Digest,
@@ -141,7 +141,11 @@ impl Transaction {
     }
 
     /// Returns the first use of a refresh token of the session, where that was a moment ago.
-    pub async fn rotation(&mut self, session: Uuid, digest: &Digest) -> Result<Option<Rotation>, StoreError> {
+    pub(crate) async fn rotation(
+        &mut self,
+        session: Uuid,
+        digest: &Digest,
+    ) -> Result<Option<Rotation>, StoreError> {
         let row: Option<(Vec<u8>, i64)> = self
             .query("select salt, at from rotations where digest = $1 and session_id = $2")
             .bind(&digest[..])
@@ -153,7 +157,7 @@ impl Transaction {
     }
 
     /// Ends the session, and tells every server.
-    pub async fn end_session(&mut self, id: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(crate) async fn end_session(&mut self, id: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
         self.query("update sessions set ended_at = $2 where id = $1 and ended_at is null")
             .bind(id)
             .bind(at.timestamp_millis())
@@ -163,7 +167,7 @@ impl Transaction {
     }
 
     /// Ends every session of the user, and tells every server.
-    pub async fn end_sessions_of(&mut self, user: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(crate) async fn end_sessions_of(&mut self, user: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
         self.has_changes = true;
         self.query(
             "insert into changes (kind, subject, at) \
@@ -182,7 +186,7 @@ impl Transaction {
     }
 
     /// Notes the times at which sessions were last used.
-    pub async fn set_last_seen(&mut self, uses: &[(Uuid, DateTime<Utc>)]) -> Result<(), StoreError> {
+    pub(crate) async fn set_last_seen(&mut self, uses: &[(Uuid, DateTime<Utc>)]) -> Result<(), StoreError> {
         for (id, at) in uses {
             self.query("update sessions set last_seen_at = $2 where id = $1 and last_seen_at < $2")
                 .bind(*id)

@@ -30,13 +30,17 @@ impl Connection {
     }
 
     /// Returns the user with this address, which must be trimmed and in lower case.
-    pub async fn user_by_email(&mut self, email: &str) -> Result<Option<UserRecord>, StoreError> {
+    pub(crate) async fn user_by_email(&mut self, email: &str) -> Result<Option<UserRecord>, StoreError> {
         let row = self.query(select_user!("where email = $1")).bind(email).fetch_optional().await?;
         row.map(user).transpose()
     }
 
     /// Returns at most `limit` users, sorted by address, from the one after `after`.
-    pub async fn users_after(&mut self, after: &str, limit: u32) -> Result<Vec<UserRecord>, StoreError> {
+    pub(crate) async fn users_after(
+        &mut self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<UserRecord>, StoreError> {
         let query = self.query(select_user!("where email > $1 order by email limit $2"));
         let rows = query.bind(after).bind(i64::from(limit)).fetch_all().await?;
         rows.into_iter().map(user).collect()
@@ -46,13 +50,13 @@ impl Connection {
 impl Transaction {
     /// Returns the user with this id, and keeps everybody else from changing it, or beginning or ending a session of
     /// it, until the transaction ends.
-    pub async fn lock_user(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
+    pub(crate) async fn lock_user(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
         let row = select_for_update!(self, select_user!("where id = $1")).bind(id).fetch_optional().await?;
         row.map(user).transpose()
     }
 
     /// Adds a user, unless the address belongs to somebody. Returns the number of users added.
-    pub async fn insert_user(&mut self, user: &UserRecord) -> Result<u64, StoreError> {
+    pub(crate) async fn insert_user(&mut self, user: &UserRecord) -> Result<u64, StoreError> {
         self.query(INSERT)
             .bind(user.id)
             .bind(&user.email)
@@ -67,34 +71,38 @@ impl Transaction {
     }
 
     /// Sets the user's name.
-    pub async fn set_name(&mut self, id: Uuid, name: Option<&str>) -> Result<(), StoreError> {
+    pub(crate) async fn set_name(&mut self, id: Uuid, name: Option<&str>) -> Result<(), StoreError> {
         self.query("update users set name = $2 where id = $1").bind(id).bind(name).execute().await?;
         Ok(())
     }
 
     /// Sets the hash of the user's password.
-    pub async fn set_password_hash(&mut self, id: Uuid, hash: &str) -> Result<(), StoreError> {
+    pub(crate) async fn set_password_hash(&mut self, id: Uuid, hash: &str) -> Result<(), StoreError> {
         let query = self.query("update users set password_hash = $2 where id = $1");
         query.bind(id).bind(hash).execute().await?;
         Ok(())
     }
 
     /// Sets the time at which the user was disabled; `None` enables the user.
-    pub async fn set_disabled(&mut self, id: Uuid, at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
+    pub(crate) async fn set_disabled(
+        &mut self,
+        id: Uuid,
+        at: Option<DateTime<Utc>>,
+    ) -> Result<(), StoreError> {
         let query = self.query("update users set disabled_at = $2 where id = $1");
         query.bind(id).bind(at.map(|at| at.timestamp_millis())).execute().await?;
         Ok(())
     }
 
     /// Sets the time of the user's last sign-in.
-    pub async fn set_last_login(&mut self, id: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(crate) async fn set_last_login(&mut self, id: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
         let query = self.query("update users set last_login_at = $2 where id = $1");
         query.bind(id).bind(at.timestamp_millis()).execute().await?;
         Ok(())
     }
 
     /// Deletes the user. The ids of the sessions stay, without an owner and a client, until their tokens have expired.
-    pub async fn delete_user(&mut self, id: Uuid) -> Result<(), StoreError> {
+    pub(crate) async fn delete_user(&mut self, id: Uuid) -> Result<(), StoreError> {
         let query = self.query("update sessions set user_agent = null, address = null where user_id = $1");
         query.bind(id).execute().await?;
         self.query("delete from users where id = $1").bind(id).execute().await?;
