@@ -43,6 +43,10 @@ pub(super) fn watch() {
                 }
                 Action::Exit => {}
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the main thread waits at a prompt and cannot be made to return"
+            )]
             std::process::exit(128 + signal);
         }
     });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The reasons why fields of a request were not accepted, by the field's name.
-pub type FieldErrors = BTreeMap<&'static str, Vec<String>>;
+pub(crate) type FieldErrors = BTreeMap<&'static str, Vec<String>>;
 
 /// The reason why a rule refused a request or could not serve it.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use actix_web::body::to_bytes;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, test};
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration};
 use hallpass::clock::Clock;
 use hallpass::server::AuthServer;
 use hallpass::server::accounts::{NewUser, UserAdmin};
@@ -65,7 +65,7 @@ impl TestApp {
         settings.password.bcrypt_cost = 4;
         change(&mut settings);
         // Whole seconds, as tokens count them.
-        let clock = Clock::manual(DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap());
+        let clock = Clock::manual(DateTime::from_timestamp(Clock::system().now().timestamp(), 0).unwrap());
         // So that a test may move the clock back.
         let long_ago = clock.now() - Duration::days(365);
         let (vault, sealed) =

@@ -103,7 +103,8 @@ fn a_key_dated_in_the_future_is_named_with_the_way_out() {
         )
         .unwrap();
         let settings = hallpass::server::config::Settings::default();
-        let ahead = hallpass::clock::Clock::manual(chrono::Utc::now() + Duration::days(400));
+        let ahead =
+            hallpass::clock::Clock::manual(hallpass::clock::Clock::system().now() + Duration::days(400));
         rotation::rotate(&store, &vault, &settings, &ahead, REQUESTED).await.unwrap();
         store.close().await;
     });
@@ -261,12 +262,11 @@ fn a_descriptor_may_be_a_nonblocking_socket_and_is_closed_after_it_was_read() {
 fn a_descriptor_is_read_even_if_its_file_cannot_be_opened_and_only_one_is_accepted() {
     let place = founded();
     std::fs::write(place.path("key"), format!("{PASSPHRASE}\n")).unwrap();
-    // root may open any file, so if the tests run as root, the command gives that right up.
-    let humble = match rustix::process::getuid().is_root() {
-        true => {
-            "setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search"
-        }
-        false => "",
+    // root opens whatever it likes; so where the tests run as root, the command does without that.
+    let humble = if rustix::process::getuid().is_root() {
+        "setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search"
+    } else {
+        ""
     };
     let check = |arguments: &str| {
         let script = format!(

@@ -189,13 +189,13 @@ fn the_process_writes_no_core_and_no_other_process_can_read_it() {
     assert!(core.split_whitespace().filter(|word| *word == "0").count() >= 2, "{core}");
 
     // root may trace every process, so if the tests run as root, both processes give that right up.
-    let humble = |program: &OsStr| match rustix::process::getuid().is_root() {
-        true => {
-            let mut command = Command::new("setpriv");
-            command.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]).arg(program);
-            command
+    let humble = |program: &OsStr| {
+        if !rustix::process::getuid().is_root() {
+            return Command::new(program);
         }
-        false => Command::new(program),
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]).arg(program);
+        command
     };
     let is_seen = |place: Workplace| {
         let inner = place.shell("exec \"$0\" serve --bind 127.0.0.1:0 --key-stdin");

@@ -79,7 +79,7 @@ fn verify_uses_the_leeway_of_the_settings() {
     std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
     let token = mint
         .token_for("ada")
-        .claim("exp", (chrono::Utc::now() - Duration::seconds(30)).timestamp())
+        .claim("exp", (hallpass::clock::Clock::system().now() - Duration::seconds(30)).timestamp())
         .to_string();
     let verify = ["token", "verify", "--jwks", "jwks.json", &token];
     place.run(&verify, "").expect_error(1, "not valid: ");
@@ -93,7 +93,7 @@ fn each_token_of_many_is_verified_at_the_time_at_which_it_arrives() {
     let place = Workplace::new();
     let mint = hallpass::testing::Mint::new();
     std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
-    let ending = (chrono::Utc::now() + Duration::seconds(3)).timestamp();
+    let ending = (hallpass::clock::Clock::system().now() + Duration::seconds(3)).timestamp();
     let token = mint.token_for("ada").claim("exp", ending).to_string();
     let mut child = place.command(["token", "verify", "--jwks", "jwks.json"]).spawn().unwrap();
     let (mut tokens, verdicts) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());

@@ -54,7 +54,7 @@ struct Queue {
 
 /// How busy the service is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
+pub(crate) struct Load {
     /// Passwords that wait for their hash to begin.
     pub waiting: usize,
     /// How long the first of them has waited.
@@ -125,7 +125,7 @@ impl Hasher {
     ///
     /// # Errors
     /// [`HashError`], [`HashError::QueueFull`] at once.
-    pub async fn verify(&self, password: &Password, stored: Option<&str>) -> Result<bool, HashError> {
+    pub(crate) async fn verify(&self, password: &Password, stored: Option<&str>) -> Result<bool, HashError> {
         let against = stored.unwrap_or(&self.decoy).to_owned();
         match self.queue.run(Task::Verify(password.clone(), against)).await? {
             Outcome::Verify(is_right) => Ok(is_right && stored.is_some()),
@@ -138,7 +138,7 @@ impl Hasher {
     ///
     /// # Errors
     /// [`HashError`], [`HashError::QueueFull`] at once.
-    pub async fn estimate(
+    pub(crate) async fn estimate(
         &self,
         password: &Password,
         email: &str,
@@ -152,12 +152,12 @@ impl Hasher {
     }
 
     /// How busy it is.
-    pub fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         self.queue.load()
     }
 
     /// Whether `stored` is due for a new hash: made elsewhere, or at a cost below the policy's.
-    pub fn is_outdated(&self, stored: &str) -> bool {
+    pub(crate) fn is_outdated(&self, stored: &str) -> bool {
         cost_of(stored).is_none_or(|cost| cost < self.cost)
     }
 }
@@ -218,6 +218,7 @@ impl Queue {
         be_nice(STEADY);
         while self.wait_for_work() {
             let (before, began) = (self.patient_time(), Instant::now());
+            #[expect(clippy::disallowed_methods, reason = "this thread is the hasher's own")]
             thread::sleep(WATCH);
             let ran = self.patient_time().saturating_sub(before);
             let threads = self.patient.lock().unwrap_or_else(PoisonError::into_inner).len();

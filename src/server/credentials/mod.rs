@@ -7,6 +7,7 @@ mod password;
 mod rules;
 
 pub use error::HashError;
-pub use hasher::{Hasher, Load};
-pub use password::{Password, check_stored};
-pub use rules::{Strength, check_new, check_presented, check_shape};
+pub use hasher::Hasher;
+pub use password::Password;
+pub(crate) use password::check_stored;
+pub(crate) use rules::{Strength, check_new, check_presented, check_shape};

@@ -44,10 +44,7 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalBody<T> {
         let bytes = collect(request, payload);
         Box::pin(async move {
             let bytes = bytes.await?;
-            match bytes.is_empty() {
-                true => Ok(Self(T::default())),
-                false => parse(&bytes).map(Self),
-            }
+            if bytes.is_empty() { Ok(Self(T::default())) } else { parse(&bytes).map(Self) }
         })
     }
 }
@@ -177,7 +174,7 @@ mod tests {
         for (name, bytes, expected) in table {
             match parse::<Login>(bytes) {
                 Err(ApiError::JsonMalformed(reason)) => {
-                    assert!(reason.starts_with(expected), "{name}: {reason}")
+                    assert!(reason.starts_with(expected), "{name}: {reason}");
                 }
                 other => panic!("{name}: {other:?}"),
             }

@@ -8,18 +8,18 @@ use crate::server::sessions::Refresh;
 
 /// The name of the cookie. Browsers accept a cookie with this prefix only over HTTPS or on the loopback, with `Secure` and
 /// `Path=/` and without `Domain`, so that no sibling host can plant one.
-pub const NAME: &str = "__Host-hallpass";
+pub(crate) const NAME: &str = "__Host-hallpass";
 
 /// The header that a request by cookie must carry: only a page that may set headers can send it.
-pub const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
+pub(crate) const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
 
 /// Returns the `Set-Cookie` that brings `refresh` to the browser.
-pub fn carrying(refresh: &Refresh) -> HeaderValue {
+pub(crate) fn carrying(refresh: &Refresh) -> HeaderValue {
     value(refresh.token.to_text().as_str(), refresh.expires_in.num_seconds())
 }
 
 /// Returns the `Set-Cookie` that clears the cookie.
-pub fn cleared() -> HeaderValue {
+pub(crate) fn cleared() -> HeaderValue {
     value("", 0)
 }
 

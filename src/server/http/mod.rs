@@ -19,13 +19,13 @@ mod fields;
 pub mod openapi;
 mod pages;
 mod responses;
-pub mod routes;
+pub(in crate::server) mod routes;
 
 use actix_web::web::ServiceConfig;
 
 pub(in crate::server) use context::Context;
 pub(in crate::server) use cookie::X_HALLPASS;
-pub use error::ApiError;
+pub(in crate::server) use error::ApiError;
 
 /// Registers every route except the console's.
 pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context) {

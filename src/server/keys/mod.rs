@@ -17,4 +17,4 @@ pub mod vault;
 
 pub use error::KeysError;
 pub use sealed::new_signing_key;
-pub use signing::SigningKeys;
+pub(crate) use signing::SigningKeys;

@@ -13,7 +13,7 @@ use crate::server::model::StoredKey;
 use crate::token::{JwkSet, Keyring, SigningKey};
 
 /// The signing keys of a running server. They are replaced while requests go on.
-pub struct SigningKeys {
+pub(crate) struct SigningKeys {
     vault: Arc<Vault>,
     unsealed: ArcSwap<Unsealed>,
 }
@@ -31,7 +31,7 @@ impl SigningKeys {
     ///
     /// # Errors
     /// [`KeysError`] for the first key that does not unseal; [`KeysError::NoSigningKey`] where there is none.
-    pub fn open(vault: Arc<Vault>, keys: &[StoredKey]) -> Result<Self, KeysError> {
+    pub(crate) fn open(vault: Arc<Vault>, keys: &[StoredKey]) -> Result<Self, KeysError> {
         let unsealed = Unsealed::all(keys, &vault)?;
         if unsealed.keyring.is_none() {
             return Err(KeysError::NoSigningKey);
@@ -40,7 +40,7 @@ impl SigningKeys {
     }
 
     /// Replaces the keys by those that the database has now.
-    pub fn replace(&self, keys: &[StoredKey]) {
+    pub(crate) fn replace(&self, keys: &[StoredKey]) {
         let unsealed = Unsealed::all(keys, &self.vault).unwrap_or_else(|error| {
             // A damaged row must not keep a revoked key in use.
             log::error!("{error}; the keys that were known before are used, without those that were removed");
@@ -55,17 +55,17 @@ impl SigningKeys {
     }
 
     /// Returns the keys that verify; `None` where there are none.
-    pub fn keyring(&self) -> Option<Arc<Keyring>> {
+    pub(crate) fn keyring(&self) -> Option<Arc<Keyring>> {
         self.unsealed.load().keyring.clone()
     }
 
     /// Returns the public keys (RFC 7517 §5); none under HS256.
-    pub fn jwks(&self) -> JwkSet {
+    pub(crate) fn jwks(&self) -> JwkSet {
         self.unsealed.load().keyring.as_ref().map(|keyring| keyring.jwks()).unwrap_or_default()
     }
 
     /// Returns the key that signs at `now`.
-    pub fn signer(&self, now: DateTime<Utc>) -> Option<Arc<SigningKey>> {
+    pub(crate) fn signer(&self, now: DateTime<Utc>) -> Option<Arc<SigningKey>> {
         let unsealed = self.unsealed.load();
         let times: Vec<_> = unsealed.signers.iter().map(|(from, _)| *from).collect();
         unsealed.signers.get(current_signer(&times, now)).map(|(_, key)| Arc::clone(key))

@@ -36,8 +36,9 @@ mod sqlite;
 mod users;
 mod xid_sequence;
 
-pub use changes::{Changes, Position};
-pub use connection::{Connection, Transaction};
+pub use changes::Position;
+pub use connection::Connection;
+pub use connection::Transaction;
 pub use error::StoreError;
 pub use fast_path::FirstUse;
 pub use retry::PATIENCE;

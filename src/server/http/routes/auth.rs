@@ -315,9 +315,10 @@ async fn verify(user: AuthUser) -> HttpResponse {
 fn plain(text: &str) -> HeaderValue {
     let mut value = String::with_capacity(text.len());
     for byte in text.bytes() {
-        match byte.is_ascii_graphic() {
-            true => value.push(char::from(byte)),
-            false => write!(value, "%{byte:02X}").expect("a String takes all that is written"),
+        if byte.is_ascii_graphic() {
+            value.push(char::from(byte));
+        } else {
+            write!(value, "%{byte:02X}").expect("a String takes all that is written");
         }
     }
     HeaderValue::from_str(&value).expect("visible ASCII is a header's value")

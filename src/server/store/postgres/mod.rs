@@ -14,6 +14,7 @@ mod checkout;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection as _, Executor, SqlSafeStr};
@@ -274,7 +275,7 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
         let create = sqlx::AssertSqlSafe(format!("create schema if not exists \"{schema}\""));
         match sqlx::raw_sql(create).execute(&mut connection).await {
             // Two servers that start at once.
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {}
+            Err(error) if error.as_database_error().is_some_and(DatabaseError::is_unique_violation) => {}
             done => {
                 done.map_err(failed)?;
             }
