@@ -34,7 +34,7 @@ use clap::{Args, Parser, Subcommand};
 
 use output::{eprint_line, print_line};
 
-use crate::server::config::{ConfigError, Settings};
+use crate::server::config::{ConfigError, DatabaseUrl, Settings};
 use crate::server::error::Error;
 use crate::server::keys::KeysError;
 use crate::server::store::{Store, StoreError};
@@ -203,7 +203,11 @@ async fn open_store(settings: &Settings) -> Result<Store, CommandError> {
         )),
         StoreError::Foreign(name) => CommandError::running(format!(
             "the database {url} cannot be used: {name} has tables of another program, and nothing was written; choose \
-             another with --database-url, or set HALLPASS_DATABASE__URL"
+             another with --database-url, or set {}",
+            match url {
+                DatabaseUrl::Sqlite(_) => "HALLPASS_DATABASE__URL",
+                DatabaseUrl::Postgres(_) => "HALLPASS_DATABASE__SCHEMA",
+            }
         )),
         other => CommandError::running(other),
     })
