@@ -1,6 +1,6 @@
-//! From a hand-written middleware to the guard.
+//! Replacing a hand-written middleware with the guard.
 //!
-//! Many an app has grown something like this:
+//! Many apps have something like this:
 //!
 //! ```ignore
 //! App::new().wrap_fn(|request, service| {
@@ -14,17 +14,16 @@
 //!     let claims = request.extensions().get::<MyClaims>().cloned().unwrap(); // panics where the wrap is missing
 //! ```
 //!
-//! The guard replaces it in two steps, and what reads the request's extensions can stay as it is meanwhile:
-//! [`Caller`](hallpass::Caller) is there under the middleware, for handlers, other middleware and the access log. What is
-//! gained on the way: any case of `bearer`, a key that fixes the algorithm, issuer and audience, a body and a challenge
-//! with every 401, and preflights.
+//! The guard replaces it in two steps. Code that reads the request's extensions can stay at first: the middleware stores a
+//! [`Caller`](hallpass::Caller) there, for handlers, other middleware and the access log. The app gains: `bearer` in any
+//! case, a fixed algorithm, issuer and audience, a body and a challenge with every 401, and working preflights.
 //!
 //! ```console
 //! $ cargo run --example from_middleware
 //! $ curl http://127.0.0.1:8081/old -H "authorization: bearer $ADA"
-//! the notes of 1, found in the request's extensions
+//! the notes of 1, read from the request's extensions
 //! $ curl http://127.0.0.1:8081/new -H "Authorization: Bearer $ADA"
-//! the notes of 1, named in the signature
+//! the notes of 1, taken as a parameter
 //! $ curl -i http://127.0.0.1:8081/old
 //! HTTP/1.1 401 Unauthorized
 //! $ curl http://127.0.0.1:8081/about
@@ -36,16 +35,16 @@ mod support;
 use actix_web::{App, HttpMessage, HttpRequest, HttpServer, web};
 use hallpass::{AuthUser, Caller};
 
-/// Step one: the wrap is exchanged, and handlers look where they always looked.
+/// Step one: replace the middleware. Handlers still read the request's extensions.
 async fn old(request: HttpRequest) -> Option<String> {
     let extensions = request.extensions();
     let caller = extensions.get::<Caller>()?;
-    Some(format!("the notes of {}, found in the request's extensions\n", caller.claims().sub))
+    Some(format!("the notes of {}, read from the request's extensions\n", caller.claims().sub))
 }
 
-/// Step two, one handler after the other: what is needed stands in the signature.
+/// Step two, handler by handler: take the user as a parameter.
 async fn new(user: AuthUser) -> String {
-    format!("the notes of {}, named in the signature\n", user.id)
+    format!("the notes of {}, taken as a parameter\n", user.id)
 }
 
 #[actix_web::main]
@@ -60,7 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
 
     let server = HttpServer::new(app).bind(support::address())?;
-    support::introduce("ADA", "1", &[]);
+    support::print_token("ADA", "1", &[]);
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

@@ -1,7 +1,7 @@
-//! A service of its own, which verifies the tokens of a Hallpass server by the keys that one publishes.
+//! A separate service that verifies the tokens of a Hallpass server with the server's published keys.
 //!
-//! It shares no secret and no database with the server, so it does not learn of a logout, a changed password
-//! or a disabled user before the token's `exp`: keep `token.lifetime_s` short where that matters.
+//! It shares no secret and no database with the server. So it accepts a token until its `exp`, even after a sign-out, a
+//! password change or a disabled account: keep `token.lifetime_s` short where that matters.
 //!
 //! ```console
 //! $ HALLPASS_TOKEN__ISSUER=https://id.example hallpass serve
@@ -25,10 +25,10 @@ async fn hello(user: AuthUser) -> String {
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Over plain HTTP on the loopback alone; elsewhere it must be https.
+    // http is accepted on the loopback only; elsewhere it must be https.
     let issuer = std::env::var("ISSUER_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned());
     let keys = JwksUrl::new(&format!("{issuer}/.well-known/jwks.json"))?.start()?;
-    // Not needed: keys are fetched anyway, and until they are there, requests get 503.
+    // Optional: keys are fetched anyway, and clients get 503 until then.
     if let Err(error) = keys.refresh().await {
         eprintln!("no keys yet: {error}");
     }

@@ -1,12 +1,12 @@
-//! A page for everybody that greets those it knows.
+//! A page for everybody that greets signed-in users by name.
 //!
-//! A guest has no token and is welcome. Whoever shows a bad one believes to be signed in, and is told that it
-//! is not so: that is what `Option<AuthUser>` would keep quiet about.
+//! A request without a token is anonymous. A request with a bad token is refused, since its sender believes that they are
+//! signed in. `Option<AuthUser>` would silently treat them as a guest.
 //!
 //! ```console
 //! $ cargo run --example optional_sign_in
 //! $ curl http://127.0.0.1:8081/
-//! Hello, stranger!
+//! Hello, guest!
 //! $ curl http://127.0.0.1:8081/ -H "Authorization: Bearer $ADA"
 //! Hello, ada@example.com!
 //! $ curl -i http://127.0.0.1:8081/ -H "Authorization: Bearer ${ADA}x"
@@ -22,7 +22,7 @@ use hallpass::MaybeAuthUser;
 async fn hello(visitor: MaybeAuthUser) -> String {
     match visitor.user() {
         Some(user) => format!("Hello, {}!\n", user.email),
-        None => "Hello, stranger!\n".to_owned(),
+        None => "Hello, guest!\n".to_owned(),
     }
 }
 
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = move || App::new().app_data(guard.clone()).route("/", web::get().to(hello));
 
     let server = HttpServer::new(app).bind(support::address())?;
-    support::introduce("ADA", "1", &[]);
+    support::print_token("ADA", "1", &[]);
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

@@ -1,6 +1,6 @@
-//! Refusals in the app's own words: a page for people, JSON of another shape for programs.
+//! The app's own responses to refusals: a page for people, and JSON in another format for programs.
 //!
-//! What the app forgets is added: a status left at 200 becomes 401, and a 401 gets its challenge.
+//! A response with status 200 is sent as 401, and a missing challenge is added.
 //!
 //! ```console
 //! $ cargo run --example own_errors
@@ -26,7 +26,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use hallpass::{AuthUser, Refusal};
 use serde_json::json;
 
-/// Told why, with which status Hallpass would answer, and for which request.
+/// Makes the response, from the reason, the status that Hallpass would use, and the request.
 fn refuse(reason: Refusal, status: StatusCode, request: &HttpRequest) -> HttpResponse {
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match reason {
@@ -46,20 +46,17 @@ async fn hello(user: AuthUser) -> String {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let guard = support::guard()
         .realm("The Library")
-        // A reason of the app's own. It may wait, as for a database.
+        // The app's own reason. The function is async, so it may query a database.
         .verify_token(|claims, _request| async move {
-            match claims.roles.iter().any(|role| role == "late") {
-                true => Err(Refusal::Application("fees_due")),
-                false => Ok(()),
-            }
+            if claims.has_role("late") { Err(Refusal::Application("fees_due")) } else { Ok(()) }
         })
         .on_unauthorized(refuse)
         .build()?;
     let app = move || App::new().wrap(guard.protect()).route("/", web::get().to(hello));
 
     let server = HttpServer::new(app).bind(support::address())?;
-    support::introduce("ADA", "1", &[]);
-    support::introduce("LATE", "2", &["late"]);
+    support::print_token("ADA", "1", &[]);
+    support::print_token("LATE", "2", &["late"]);
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

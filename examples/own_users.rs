@@ -1,4 +1,4 @@
-//! The app's own table of users behind the guard: handlers get the app's `Member`, read by the app's query.
+//! The app's own users: handlers get the app's `Member`, read from its table.
 //!
 //! ```console
 //! $ cargo run --example own_users
@@ -17,7 +17,7 @@ use actix_web::{App, HttpServer, web};
 use hallpass::{AuthUser, Claims, Unavailable, UserSource};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
-/// The app's user: whatever its handlers need.
+/// The app's user type, with what its handlers need.
 struct Member {
     nickname: String,
     books: i64,
@@ -33,7 +33,7 @@ impl UserSource for Members {
             .bind(&claims.sub)
             .fetch_optional(&self.0)
             .await
-            // A 503, and no 401: the token may well be good.
+            // The client gets a 503 and not a 401, since the token may be good.
             .map_err(|_| Unavailable)?;
         Ok(row.map(|(nickname, books)| Arc::new(Member { nickname, books })))
     }
@@ -45,7 +45,7 @@ async fn shelf(member: AuthUser<Member>) -> String {
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // In memory, so one connection that stays.
+    // A database in memory lives as long as its one connection.
     let pool =
         SqlitePoolOptions::new().max_connections(1).idle_timeout(None).connect("sqlite::memory:").await?;
     sqlx::query("create table members (id text primary key, nickname text, books integer)")
@@ -54,12 +54,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     sqlx::query("insert into members values ('1', 'The Countess', 3)").execute(&pool).await?;
 
     let guard = support::guard().users(Members(pool)).build()?;
-    // The middleware waits for the user; handlers below it have their parameters in any order.
+    // The middleware waits for the user, so the order of a handler's parameters does not matter.
     let app = move || App::new().wrap(guard.protect()).route("/", web::get().to(shelf));
 
     let server = HttpServer::new(app).bind(support::address())?;
-    support::introduce("ADA", "1", &[]);
-    support::introduce("NOBODY", "2", &[]);
+    support::print_token("ADA", "1", &[]);
+    support::print_token("NOBODY", "2", &[]);
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

@@ -1,5 +1,5 @@
-//! What a handler asks of its user, written in its signature: a role, one of several, several at once, a recent
-//! sign-in, and a demand of the app's own.
+//! Requirements in a handler's signature: a role, one of several roles, several requirements at once, a recent sign-in,
+//! and the app's own policy.
 //!
 //! ```console
 //! $ cargo run --example roles
@@ -33,14 +33,11 @@ impl RoleName for Editor {
     const NAME: &'static str = "editor";
 }
 
-/// A demand of the app's own: here on the address, it could be on anything that the user has.
+/// The app's own policy. This one checks the address; it may check anything that the user has.
 struct Staff;
 impl Policy<User> for Staff {
     fn judge(user: &AuthUser, _now: DateTime<Utc>) -> Result<(), Refusal> {
-        match user.email.starts_with("ada") {
-            true => Ok(()),
-            false => Err(Refusal::RoleMissing),
-        }
+        if user.email.starts_with("ada") { Ok(()) } else { Err(Refusal::RoleMissing) }
     }
 }
 
@@ -68,8 +65,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
 
     let server = HttpServer::new(app).bind(support::address())?;
-    support::introduce("ADA", "1", &["admin"]);
-    support::introduce("EVE", "2", &["editor"]);
+    support::print_token("ADA", "1", &["admin"]);
+    support::print_token("EVE", "2", &["editor"]);
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = move || App::new().app_data(guard.clone()).route("/", web::get().to(hello));
 
     let server = HttpServer::new(app).bind(support::address())?;
-    support::introduce("ADA", "1", &[]);
+    support::print_token("ADA", "1", &[]);
     println!("listening on http://{}", server.addrs()[0]);
     Ok(server.run().await?)
 }

@@ -217,9 +217,9 @@ pub mod server;
 pub mod testing;
 
 pub use guard::{
-    AllOf, AnyOf, AuthUser, Authed, Caller, Guard, GuardBuilder, GuardError, HasRoles, KeySource,
-    MaybeAuthUser, Policy, Protect, Recall, Refusal, Refused, Require, Role, RoleName, SignedInWithin,
-    Unavailable, User, UserSource,
+    AllOf, AnyOf, AuthUser, Authed, CachedUser, Caller, Guard, GuardBuilder, GuardError, HasRoles, KeySource,
+    MaybeAuthUser, Policy, Protect, Refusal, Refused, Require, Role, RoleName, SignedInWithin, Unavailable,
+    User, UserSource,
 };
 #[cfg(feature = "jwks-url")]
 pub use guard::{FetchedKeys, JwksUrl};

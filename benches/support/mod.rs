@@ -33,6 +33,14 @@ impl Connection {
         ))
     }
 
+    pub fn refresh(&mut self, token: &str) -> u16 {
+        let body = format!(r#"{{"refresh_token":"{token}"}}"#);
+        self.send(&format!(
+            "POST /auth/refresh HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
     /// Sends a request and reads the answer into `self.1`; the status.
     fn send(&mut self, request: &str) -> u16 {
         self.0.get_mut().write_all(request.as_bytes()).unwrap();
@@ -86,6 +94,10 @@ pub fn import(folder: &Path, users: impl IntoIterator<Item = (String, String)>) 
 impl Server {
     pub fn hallpass(folder: &Path) -> Self {
         Self::start(hallpass(folder, &["serve", "--bind", "127.0.0.1:0", "--key-stdin"]), PASSPHRASE)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn start(mut command: Command, input: &str) -> Self {

@@ -113,6 +113,27 @@ create table changes (
 
 create index changes_by_xid on changes (xid);
 
+-- The deletion of changes. A reader has missed none of the deleted ones if its last snapshot sees the transaction that
+-- deleted last, or if every transaction up to the newest deleted change had ended when that snapshot was taken. Any other
+-- reader reads everything anew.
+create table changes_deleted (
+    singleton bigint not null primary key check (singleton = 1),
+    -- the newest transaction whose changes have been deleted
+    through xid8 not null,
+    -- the transaction that deleted last
+    deleted_by xid8 not null
+);
+
+insert into changes_deleted (singleton, through, deleted_by) values (1, '0', '0');
+
+-- Identifies an unbroken sequence of transaction numbers. After a crash or on a promoted replica a number may be given a
+-- second time, to another transaction, and exactly then PostgreSQL empties a table that is not logged. Whoever finds no
+-- row adds one.
+create unlogged table xid_sequence (
+    singleton bigint not null primary key check (singleton = 1),
+    id uuid not null default gen_random_uuid()
+);
+
 -- Attempts to sign in, register or refresh, counted before any password is hashed. Neither the account nor the address
 -- can be told from a row.
 create table attempts (

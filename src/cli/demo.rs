@@ -9,9 +9,11 @@ use secrecy::SecretString;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::common::block_on;
+use super::error::CommandError;
+use super::log;
 use super::output::print;
 use super::serve::listen;
-use super::{CommandError, block_on, log};
 use crate::clock::Clock;
 use crate::server::accounts::{NewUser, UserAdmin};
 use crate::server::config::{DatabaseUrl, Settings, seconds};

@@ -6,9 +6,10 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use clap::Args;
 use serde_json::json;
 
+use super::common::{Common, with_store};
+use super::error::CommandError;
 use super::output::print_line;
 use super::user::find;
-use super::{CommandError, Common, with_store};
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::UserAdmin;
 use crate::server::model::{EventFilter, RecordedEvent};

@@ -7,7 +7,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
-use super::CommandError;
+use super::error::CommandError;
 use super::output::{eprint_line, output_error, print_line};
 use crate::server::accounts::{ImportCounts, NewUser, UserAdmin, parse_email, parse_name, parse_roles};
 use crate::server::credentials::check_stored;

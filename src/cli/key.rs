@@ -4,11 +4,12 @@ use clap::Subcommand;
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::common::{Common, with_store};
+use super::error::CommandError;
 use super::output::print_line;
 use super::secret::PassphraseSource;
 use super::terminal::Terminal;
 use super::unlock::{Existing, no_keys, unlock_existing};
-use super::{CommandError, Common, with_store};
 use crate::clock::{Clock, rfc3339};
 use crate::server::config::{Settings, seconds};
 use crate::server::keys::installation;

@@ -3,13 +3,16 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `serve`, `demo`, `user`, `import`, `key`, `token`, `events`, `openapi`, `config` | the commands |
+//! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it opens |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
 //! | `output`, `log` | standard output and standard error; the log |
 //! | `signals`, `harden`, `wiping` | signals; core dumps; the overwriting of freed memory |
 
+mod common;
 mod config;
 mod demo;
+mod error;
 mod events;
 mod harden;
 mod import;
@@ -26,18 +29,13 @@ mod unlock;
 mod user;
 pub mod wiping;
 
-use std::fmt::Display;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
+use common::Common;
+use error::CommandError;
 use output::{eprint_line, print_line};
-
-use crate::server::config::{ConfigError, DatabaseUrl, Settings};
-use crate::server::error::Error;
-use crate::server::keys::KeysError;
-use crate::server::store::{Store, StoreError};
 
 /// An authentication server: it signs users in and issues JSON Web Tokens.
 #[derive(Debug, Parser)]
@@ -50,17 +48,6 @@ struct Cli {
     /// `hallpass` alone is `hallpass serve` and takes the same flags.
     #[command(flatten)]
     serve: serve::ServeArgs,
-}
-
-/// The flags of every command.
-#[derive(Debug, Clone, Default, Args)]
-struct Common {
-    /// Settings file (TOML); overrides config/default.toml and config/<HALLPASS_ENV>.toml
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Database: sqlite://relative.db, sqlite:///absolute.db or postgres://user@host/database
-    #[arg(long, global = true, value_name = "URL")]
-    database_url: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,54 +71,6 @@ enum Command {
     Openapi(openapi::OpenapiArgs),
     /// Print the settings in force and where each comes from
     Config,
-}
-
-/// The reason why a command failed: the line that the operator sees (none if it is empty), and the exit status.
-#[derive(Debug)]
-struct CommandError {
-    message: String,
-    status: u8,
-}
-
-impl CommandError {
-    /// An error while running: exit status 1.
-    fn running(message: impl Display) -> Self {
-        Self { message: message.to_string(), status: 1 }
-    }
-
-    /// Wrong usage or configuration: exit status 2.
-    fn usage(message: impl Display) -> Self {
-        Self { message: message.to_string(), status: 2 }
-    }
-
-    /// A wrong passphrase: exit status 3.
-    fn passphrase(message: impl Display) -> Self {
-        Self { message: message.to_string(), status: 3 }
-    }
-}
-
-impl From<ConfigError> for CommandError {
-    fn from(error: ConfigError) -> Self {
-        Self::usage(error)
-    }
-}
-
-impl From<Error> for CommandError {
-    fn from(error: Error) -> Self {
-        Self::running(error)
-    }
-}
-
-impl From<KeysError> for CommandError {
-    fn from(error: KeysError) -> Self {
-        Self::running(error)
-    }
-}
-
-impl From<StoreError> for CommandError {
-    fn from(error: StoreError) -> Self {
-        Self::running(error)
-    }
 }
 
 /// Runs the command that the process was started with. `take_descriptor` takes over a descriptor that it was started with.
@@ -186,49 +125,4 @@ fn one_line(error: &clap::Error) -> String {
         .collect();
     let message = message.join(" ");
     format!("{}; see hallpass --help", message.strip_prefix("error: ").unwrap_or(&message))
-}
-
-impl Common {
-    fn settings(&self, bind: Option<&str>) -> Result<Settings, CommandError> {
-        Ok(config::load(self, bind)?.into_settings())
-    }
-}
-
-/// Opens the database that the settings name.
-async fn open_store(settings: &Settings) -> Result<Store, CommandError> {
-    let url = &settings.database.url;
-    Store::open(&settings.database).await.map_err(|error| match error {
-        StoreError::Unavailable(cause) | StoreError::Failed(cause) => CommandError::running(format!(
-            "the database {url} cannot be used: {cause}; choose another with --database-url"
-        )),
-        StoreError::Foreign(name) => CommandError::running(format!(
-            "the database {url} cannot be used: {name} has tables of another program, and nothing was written; choose \
-             another with --database-url, or set {}",
-            match url {
-                DatabaseUrl::Sqlite(_) => "HALLPASS_DATABASE__URL",
-                DatabaseUrl::Postgres(_) => "HALLPASS_DATABASE__SCHEMA",
-            }
-        )),
-        other => CommandError::running(other),
-    })
-}
-
-/// Runs `work` on the database that the settings name, and closes it.
-fn with_store(
-    common: &Common,
-    work: impl AsyncFnOnce(&Store, &Settings) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
-    let settings = common.settings(None)?;
-    log::start(settings.log.format);
-    block_on(async {
-        let store = open_store(&settings).await?;
-        let outcome = work(&store, &settings).await;
-        store.close().await;
-        outcome
-    })
-}
-
-/// Runs a command's asynchronous part.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    actix_rt::System::new().block_on(future)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write as _};
 
-use super::CommandError;
+use super::error::CommandError;
 
 /// The exit status of a command whose reader has gone, as with `| head`: that of a process which SIGPIPE ends, 128 + 13.
 const SIGPIPE_STATUS: u8 = 141;

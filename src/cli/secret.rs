@@ -13,7 +13,7 @@ use clap::Args;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::CommandError;
+use super::error::CommandError;
 
 /// The longest secret, in bytes.
 const MAX_BYTES: usize = 1024;

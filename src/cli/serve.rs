@@ -2,10 +2,12 @@
 
 use clap::Args;
 
+use super::common::{Common, block_on, open_store};
+use super::error::CommandError;
 use super::output::print_line;
 use super::secret::PassphraseSource;
 use super::unlock::unlock;
-use super::{CommandError, Common, block_on, log, open_store, signals, user};
+use super::{log, signals, user};
 use crate::clock::Clock;
 use crate::server::accounts::UserAdmin;
 use crate::server::config::Settings;

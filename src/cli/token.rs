@@ -9,8 +9,9 @@ use chrono::{DateTime, Duration, Utc};
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::common::{Common, block_on, open_store};
+use super::error::CommandError;
 use super::output::print_line;
-use super::{CommandError, Common, block_on, open_store};
 use crate::clock::{Clock, rfc3339};
 use crate::server::config::DatabaseUrl;
 use crate::server::keys::rotation::states;

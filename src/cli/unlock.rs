@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::CommandError;
+use super::error::CommandError;
 use super::secret::PassphraseSource;
 use super::terminal::Terminal;
 use crate::clock::Clock;

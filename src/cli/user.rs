@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::common::{Common, with_store};
+use super::error::CommandError;
 use super::output::{print, print_line};
 use super::secret::read_standard_input;
 use super::terminal::Terminal;
-use super::{CommandError, Common, with_store};
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::{NewUser, UserAdmin, parse_email, parse_name, parse_roles};
 use crate::server::config::Settings;

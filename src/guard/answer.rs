@@ -1,4 +1,4 @@
-//! How a refusal is told over HTTP: status, challenge and JSON body. The only such mapping.
+//! The HTTP response to a refusal: status, challenge and JSON body. Nothing else maps refusals to HTTP.
 //!
 //! | refusal | status | `error` | challenge (RFC 6750 §3, §3.1) |
 //! |---|---|---|---|
@@ -15,20 +15,20 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
-use super::Refusal;
-use crate::http::{Failure, UNAUTHORIZED_MESSAGE};
+use super::refusal::Refusal;
+use crate::http::{DEFAULT_CHALLENGE, Failure, UNAUTHORIZED_MESSAGE};
 
-/// The scheme and realm that a challenge names (RFC 9110 §11.6.1), checked once and kept ready.
+/// The scheme and realm of the challenges (RFC 9110 §11.6.1), validated once.
 #[derive(Debug, Clone)]
 pub(crate) struct Challenge {
     plain: HeaderValue,
 }
 
 impl Challenge {
-    /// A challenge that names `scheme` and `realm`.
+    /// A challenge with `scheme` and `realm`.
     ///
     /// # Errors
-    /// The reason, in words, when one of them cannot stand in a header.
+    /// A sentence for the developer, if one of them is not valid in a header.
     pub(crate) fn new(scheme: &str, realm: &str) -> Result<Self, &'static str> {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if scheme.is_empty() || !scheme.bytes().all(is_token) {
@@ -43,16 +43,15 @@ impl Challenge {
         }
         HeaderValue::from_str(&format!("{scheme} realm=\"{realm}\""))
             .map(|plain| Self { plain })
-            .map_err(|_| "the scheme and the realm cannot stand in a header")
+            .map_err(|_| "the scheme and the realm are not valid in a header")
     }
 
-    /// The challenge of a server that was configured in no other way.
-    #[cfg(feature = "server")]
+    /// The challenge with the default scheme and realm.
     pub(crate) fn bearer() -> Self {
-        Self { plain: HeaderValue::from_static(r#"Bearer realm="Authentication Required""#) }
+        Self { plain: HeaderValue::from_static(DEFAULT_CHALLENGE) }
     }
 
-    /// The challenge where nothing was presented, or where the route itself checks credentials.
+    /// The challenge that names no error: no credential was presented, or the route checks credentials itself.
     pub(crate) fn plain(&self) -> HeaderValue {
         self.plain.clone()
     }
@@ -63,7 +62,7 @@ impl Challenge {
             .unwrap_or_else(|_| self.plain.clone())
     }
 
-    /// The challenge that belongs to `refusal`, if one does.
+    /// The challenge of the response to `refusal`, if that response has one.
     pub(crate) fn of(&self, refusal: Refusal) -> Option<HeaderValue> {
         let (error, description) = match refusal {
             Refusal::TokenMissing => return Some(self.plain()),
@@ -84,7 +83,7 @@ impl Challenge {
     }
 }
 
-/// The status of `refusal`.
+/// The status of the response to `refusal`.
 pub(crate) fn status(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::TokenMissing
@@ -100,7 +99,7 @@ pub(crate) fn status(refusal: Refusal) -> StatusCode {
     }
 }
 
-/// The whole answer to `refusal`.
+/// The response to `refusal`: status, challenge and body.
 pub(crate) fn failure(refusal: Refusal, challenge: &Challenge) -> Failure {
     let status = status(refusal);
     let failure = match status {
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_realm_or_scheme_that_cannot_stand_in_a_header_is_refused_in_words() {
+    fn a_realm_or_scheme_that_is_not_valid_in_a_header_is_refused_with_a_reason() {
         for (scheme, realm) in [
             ("", "x"),
             ("two words", "x"),

@@ -1,5 +1,5 @@
-//! How a guard is put together. Whatever is missing or contradictory is found by [`GuardBuilder::build`],
-//! at start, and named with the line that cures it.
+//! The builder of guards. [`GuardBuilder::build`] reports every missing or contradictory setting, with the line that
+//! fixes it.
 
 use std::sync::Arc;
 
@@ -10,17 +10,20 @@ use chrono::Duration;
 
 use super::answer::Challenge;
 use super::credential::Scheme;
+use super::guard::{Authenticator, CheckClaims, Guard, OnUnauthorized, VerifyToken};
 #[cfg(feature = "jwks-url")]
 use super::jwks_url::{JwksUrl, JwksUrlError};
-use super::source::DynUsers;
-use super::{Door, Guard, KeySource, OnUnauthorized, Refusal, StillGood, UserSource, VerifyToken};
+use super::refusal::Refusal;
+use super::source::{DynUsers, FromClaims, KeySource, User, UserSource};
 use crate::clock::Clock;
 use crate::token::{Claims, Expected, KeyError, Keyring, TokenType, VerifiedTokens, VerifyingKey};
 
-/// Made by [`GuardBuilder::build`], which knows the guard's clock, whenever that was set.
+/// Called by [`GuardBuilder::build`], since the clock may be set after the keys.
 type MakeKeys = dyn FnOnce(&Clock) -> Result<Arc<dyn KeySource>, GuardError> + Send + Sync;
 
-/// Puts a [`Guard`] together; made by [`Guard::builder`].
+/// Builds a [`Guard`]; returned by [`Guard::builder`].
+///
+/// Keys, an issuer and an audience are required.
 ///
 /// # Example
 /// ```
@@ -45,13 +48,13 @@ pub struct GuardBuilder<U> {
     scheme: Option<String>,
     bare: bool,
     realm: String,
-    still_good: Option<Box<StillGood>>,
+    check_claims: Option<Box<CheckClaims>>,
     verify_token: Option<Box<VerifyToken>>,
     on_unauthorized: Option<Box<OnUnauthorized>>,
     clock: Clock,
 }
 
-/// What keeps a guard from being built.
+/// An error of [`GuardBuilder::build`].
 ///
 /// # Example
 /// ```
@@ -63,40 +66,53 @@ pub struct GuardBuilder<U> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GuardError {
-    /// No keys were named.
+    /// No keys are set.
     #[error(
         "the guard has no keys; add .shared_secret(..), .public_key_pem(..), .public_key_jwk(..), .jwks(..), .jwks_url(..) or .keys(..)"
     )]
     NoKeys,
-    /// No issuer was named.
-    #[error("the guard expects no issuer; add .issuer(\"…\") with the value of the tokens' iss")]
+    /// No issuer is set.
+    #[error("the guard has no issuer; add .issuer(\"…\") with the iss of the tokens")]
     NoIssuer,
-    /// No audience was named.
-    #[error("the guard expects no audience; add .audience(\"…\") with the value of the tokens' aud")]
+    /// No audience is set.
+    #[error("the guard has no audience; add .audience(\"…\") with the aud of the tokens")]
     NoAudience,
-    /// A key cannot be used.
+    /// The key cannot be used.
     #[error("the guard's key cannot be used: {0}")]
     Key(#[from] KeyError),
-    /// Keys cannot be fetched.
+    /// The keys cannot be fetched.
     #[cfg(feature = "jwks-url")]
     #[error("the guard's keys cannot be fetched: {0}")]
     JwksUrl(#[from] JwksUrlError),
-    /// The header's name is none.
-    #[error("{0:?} is not the name of a header; add .header(\"X-API-Key\") or the like")]
+    /// The name of the header is not valid.
+    #[error("{0:?} is not the name of a header; write .header(\"X-API-Key\"), for example")]
     Header(String),
-    /// The scheme or realm cannot stand in a challenge.
+    /// The scheme or realm is not valid in a header.
     #[error("{0}")]
     Challenge(&'static str),
-    /// The leeway is negative or above five minutes.
+    /// The leeway is negative, or longer than 300 s.
     #[error("the leeway is {0} s; 0 to 300 s are accepted")]
     Leeway(i64),
-    /// Bare tokens and a header without a scheme.
-    #[error(".accept_bare(true) is for headers with a scheme; drop it or .without_scheme()")]
+    /// Bare tokens are accepted, but the header has no scheme.
+    #[error(".accept_bare(true) is for headers with a scheme; remove it or .without_scheme()")]
     BareWithoutScheme,
 }
 
+impl Guard<User> {
+    /// Starts to build a guard. Its users are made from the token's claims unless [`users`](GuardBuilder::users) is set.
+    ///
+    /// # Example
+    /// ```
+    /// let builder = hallpass::Guard::builder().issuer("https://id.example").audience("https://api.example");
+    /// # let _ = builder;
+    /// ```
+    pub fn builder() -> GuardBuilder<User> {
+        GuardBuilder::new(Arc::new(FromClaims))
+    }
+}
+
 impl<U: Send + Sync + 'static> GuardBuilder<U> {
-    pub(super) fn new(users: Arc<dyn DynUsers<U>>) -> Self {
+    fn new(users: Arc<dyn DynUsers<U>>) -> Self {
         Self {
             keys: None,
             users,
@@ -108,14 +124,14 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             scheme: Some("Bearer".to_owned()),
             bare: false,
             realm: "Authentication Required".to_owned(),
-            still_good: None,
+            check_claims: None,
             verify_token: None,
             on_unauthorized: None,
             clock: Clock::system(),
         }
     }
 
-    /// Verifies with a shared secret of at least 32 bytes (HS256, RFC 7518 §3.2).
+    /// Verifies tokens with a shared secret of at least 32 bytes (HS256, RFC 7518 §3.2).
     ///
     /// # Example
     /// ```
@@ -131,7 +147,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self.key(VerifyingKey::hs256(secret))
     }
 
-    /// Verifies with a public key in PEM: Ed25519 or P-256.
+    /// Verifies tokens with a public key in PEM: Ed25519 or P-256.
     ///
     /// # Example
     /// ```
@@ -145,7 +161,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self.key(VerifyingKey::from_pem(pem.as_bytes()))
     }
 
-    /// Verifies with a public key as a JWK (RFC 7517 §4): Ed25519 or P-256.
+    /// Verifies tokens with a public key as a JWK (RFC 7517 §4): Ed25519 or P-256.
     ///
     /// # Example
     /// ```
@@ -158,7 +174,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self.key(VerifyingKey::from_jwk(json))
     }
 
-    /// Verifies with the keys of a JWK set (RFC 7517 §5), as read from a file.
+    /// Verifies tokens with the keys of a JWK set (RFC 7517 §5), for example from a file.
     ///
     /// # Example
     /// ```
@@ -170,11 +186,12 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// assert!(guard.is_ok());
     /// ```
     pub fn jwks(self, json: &str) -> Self {
-        self.ring(Keyring::from_jwks(json.as_bytes()))
+        self.keyring(Keyring::from_jwks(json.as_bytes()))
     }
 
-    /// Verifies with the keys that an issuer publishes at a URL, fetched again and again; see [`JwksUrl`] for
-    /// how, and for what such a guard does not learn.
+    /// Verifies tokens with the keys that an issuer publishes at a URL. They are fetched regularly.
+    ///
+    /// [`JwksUrl`] describes how, and which changes such a guard does not learn of.
     ///
     /// # Example
     /// ```
@@ -191,9 +208,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self.make_keys(|clock| Ok(url.or_clock(clock).start()?))
     }
 
-    /// Verifies with the keys that `source` names at each request.
+    /// Verifies tokens with the keys that `source` returns for each request.
     ///
-    /// # Example: keys of a source of your own
+    /// # Example: a key source of your own
     /// ```
     /// use std::sync::Arc;
     /// use hallpass::token::Keyring;
@@ -202,13 +219,13 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// struct Fixed(Arc<Keyring>);
     ///
     /// impl KeySource for Fixed {
-    ///     fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+    ///     fn keys(&self) -> Result<Arc<Keyring>, Refusal> {
     ///         Ok(Arc::clone(&self.0))
     ///     }
     /// }
     ///
-    /// # let ring = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
-    /// let guard = Guard::builder().keys(Arc::new(Fixed(Arc::new(ring)))).issuer("i").audience("a").build()?;
+    /// # let keys = Keyring::from_jwks(hallpass::testing::Mint::new().jwks())?;
+    /// let guard = Guard::builder().keys(Arc::new(Fixed(Arc::new(keys)))).issuer("i").audience("a").build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keys(self, source: Arc<dyn KeySource>) -> Self {
@@ -216,11 +233,11 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     }
 
     fn key(self, key: Result<VerifyingKey, KeyError>) -> Self {
-        self.ring(key.map(Keyring::from))
+        self.keyring(key.map(Keyring::from))
     }
 
-    fn ring(self, ring: Result<Keyring, KeyError>) -> Self {
-        self.make_keys(|_| Ok(Arc::new(ArcSwap::from_pointee(ring?))))
+    fn keyring(self, keys: Result<Keyring, KeyError>) -> Self {
+        self.make_keys(|_| Ok(Arc::new(ArcSwap::from_pointee(keys?))))
     }
 
     fn make_keys(
@@ -231,9 +248,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// The issuer that every token must name in `iss` (RFC 8725 §3.8). Required.
+    /// Sets the `iss` that every token must have (RFC 8725 §3.8). Required.
     ///
-    /// # Example: without one no guard is built
+    /// # Example: a guard without one is not built
     /// ```
     /// let error = hallpass::Guard::builder().shared_secret(&[7; 32]).audience("a").build().unwrap_err();
     /// assert!(error.to_string().contains(".issuer("));
@@ -243,9 +260,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// The audience that every token must name in `aud` (RFC 8725 §3.9). Required.
+    /// Sets the audience that every token must have in `aud` (RFC 8725 §3.9). Required.
     ///
-    /// # Example: without one no guard is built
+    /// # Example: a guard without one is not built
     /// ```
     /// let error = hallpass::Guard::builder().shared_secret(&[7; 32]).issuer("i").build().unwrap_err();
     /// assert!(error.to_string().contains(".audience("));
@@ -255,9 +272,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// The `typ` that every token must carry (RFC 8725 §3.11). Defaults to [`TokenType::AtJwt`].
+    /// Sets the `typ` that every token must have (RFC 8725 §3.11). Defaults to [`TokenType::AtJwt`].
     ///
-    /// # Example: an issuer that writes `typ: JWT`
+    /// # Example: an issuer with `typ: JWT`
     /// ```
     /// use hallpass::Guard;
     /// use hallpass::token::TokenType;
@@ -270,9 +287,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// How long after `exp` a token is still accepted, whole seconds, at most 300. Defaults to none.
+    /// Sets how long after its `exp` a token is still accepted: whole seconds, at most 300. Defaults to 0.
     ///
-    /// `nbf` and `iat` tolerate 60 s of clock difference whatever this says.
+    /// `nbf` and `iat` always tolerate 60 s of clock difference.
     ///
     /// # Example
     /// ```
@@ -287,9 +304,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// The header that carries the credential. Defaults to `Authorization`.
+    /// Sets the header that carries the token. Defaults to `Authorization`.
     ///
-    /// # Example: the token alone in a header of its own
+    /// # Example: the token alone, in another header
     /// ```
     /// # use actix_web::{App, test, web};
     /// # use hallpass::{AuthUser, testing::Mint};
@@ -307,9 +324,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// The scheme before the token. Defaults to `Bearer`; compared in any case (RFC 9110 §11.1).
+    /// Sets the scheme before the token, compared in any case (RFC 9110 §11.1). Defaults to `Bearer`.
     ///
-    /// # Example: `Authorization: Token …`, in any case
+    /// # Example: `Authorization: Token …`
     /// ```
     /// # use actix_web::{App, test, web};
     /// # use hallpass::{AuthUser, testing::Mint};
@@ -328,7 +345,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// Takes the header's whole value as the token, as with `X-API-Key`.
+    /// Takes the whole value of the header as the token, as in `X-API-Key: <token>`.
     ///
     /// # Example
     /// ```
@@ -340,7 +357,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// Whether `Authorization: <token>` without a scheme is accepted too. Defaults to no.
+    /// Sets whether a token without a scheme, `Authorization: <token>`, is accepted too. Defaults to `false`.
     ///
     /// # Example
     /// ```
@@ -360,7 +377,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// The realm that challenges name. Defaults to `Authentication Required`.
+    /// Sets the realm of the challenges. Defaults to `Authentication Required`.
     ///
     /// # Example
     /// ```
@@ -373,7 +390,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// The clock that tokens are judged by. Defaults to the system's.
+    /// Sets the clock. Defaults to the system's.
     ///
     /// # Example
     /// ```
@@ -390,8 +407,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// A check of verified claims that needs no waiting, such as a list of ended sessions in memory.
-    /// It is asked for each request, by every extractor and the middleware.
+    /// Sets a check of verified claims that does not wait, for example against a list of ended sessions in memory.
+    ///
+    /// It runs before [`verify_token`](Self::verify_token).
     ///
     /// # Example: sessions that have ended
     /// ```
@@ -400,31 +418,34 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// use hallpass::{Guard, Refusal};
     ///
     /// let ended: Arc<RwLock<HashSet<String>>> = Arc::default();
-    /// let builder = Guard::builder().still_good(move |claims| match &claims.sid {
+    /// let builder = Guard::builder().check_claims(move |claims| match &claims.sid {
     ///     Some(session) if ended.read().unwrap().contains(session) => Err(Refusal::TokenRevoked),
     ///     _ => Ok(()),
     /// });
     /// # let _ = builder;
     /// ```
-    pub fn still_good(
+    pub fn check_claims(
         mut self,
         check: impl Fn(&Claims) -> Result<(), Refusal> + Send + Sync + 'static,
     ) -> Self {
-        self.still_good = Some(Box::new(check));
+        self.check_claims = Some(Box::new(check));
         self
     }
 
-    /// A check of verified claims that may wait. It gets the request and may refuse for a reason of its
-    /// own: [`Refusal::Application`].
+    /// Sets a check of verified claims that may wait. It gets the request, and may refuse it for a reason of its own:
+    /// [`Refusal::Application`].
+    ///
+    /// Under the middleware it runs once for each request. Without, several extractors of one handler may each run it.
     ///
     /// # Example: a maintenance window
     /// ```
     /// use hallpass::{Guard, Refusal};
     ///
     /// let builder = Guard::builder().verify_token(|claims, request| async move {
-    ///     match request.method().is_safe() || claims.sub == "operator" {
-    ///         true => Ok(()),
-    ///         false => Err(Refusal::Application("maintenance")),
+    ///     if request.method().is_safe() || claims.sub == "operator" {
+    ///         Ok(())
+    ///     } else {
+    ///         Err(Refusal::Application("maintenance"))
     ///     }
     /// });
     /// ```
@@ -437,8 +458,9 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// Answers refusals of 401 and 403 in the app's own way. It is told the reason, the status and the
-    /// request; a status left at 200 becomes 401, and a missing challenge is added.
+    /// Sets the function that makes the responses with 401 and 403. It gets the reason, the status and the request.
+    ///
+    /// A response with a 2xx status is sent as 401, and a missing challenge is added.
     ///
     /// # Example
     /// ```
@@ -446,7 +468,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// use hallpass::Guard;
     ///
     /// let builder = Guard::builder().on_unauthorized(|reason, status, _request| {
-    ///     HttpResponse::build(status).body(format!("go away: {}", reason.code()))
+    ///     HttpResponse::build(status).body(format!("please sign in: {}", reason.code()))
     /// });
     /// # let _ = builder;
     /// ```
@@ -461,7 +483,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
-    /// Where users come from. Defaults to the claims alone.
+    /// Sets the source of users. Defaults to [`FromClaims`].
     ///
     /// # Example
     /// ```
@@ -493,19 +515,19 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             scheme: self.scheme,
             bare: self.bare,
             realm: self.realm,
-            still_good: self.still_good,
+            check_claims: self.check_claims,
             verify_token: self.verify_token,
             on_unauthorized: self.on_unauthorized,
             clock: self.clock,
         }
     }
 
-    /// The guard.
+    /// Builds the guard.
     ///
     /// # Errors
-    /// [`GuardError`] for whatever is missing, contradictory or cannot be used.
+    /// [`GuardError`] if a setting is missing or not valid, or contradicts another.
     ///
-    /// # Example: what is missing is named
+    /// # Example: the error names the missing line
     /// ```
     /// let error = hallpass::Guard::builder().issuer("https://id.example").build().unwrap_err();
     /// assert!(error.to_string().starts_with("the guard has no keys; add .shared_secret(..)"));
@@ -525,17 +547,17 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             None if self.bare => return Err(GuardError::BareWithoutScheme),
             None => Scheme::Whole,
         };
-        // Last, since it may begin to fetch.
-        let keys = make_keys(&self.clock)?;
+        // Last, since it may start to fetch.
+        let key_source = make_keys(&self.clock)?;
         let expected = Expected::new(issuer, audience).with_type(self.typ).with_leeway(self.leeway);
         Ok(Guard {
-            door: Arc::new(Door {
-                keys,
+            authenticator: Arc::new(Authenticator {
+                key_source,
                 verifier: VerifiedTokens::new(expected),
                 header,
                 scheme,
                 challenge,
-                still_good: self.still_good,
+                check_claims: self.check_claims,
                 verify_token: self.verify_token,
                 on_unauthorized: self.on_unauthorized,
                 clock: self.clock,

@@ -1,22 +1,23 @@
-//! Request headers in, token text out (RFC 9110 §11, RFC 6750 §2.1). Pure: names no framework.
+//! Reads the token from the request headers (RFC 9110 §11, RFC 6750 §2.1). Plain functions, without the framework.
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::token::TokenError;
 
-/// Which part of a header's value is the token.
+/// The part of the header value that is the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scheme {
-    /// `Bearer <token>` or another scheme's name, in any case; with `bare`, a lone compact JWS too.
+    /// The token follows a scheme: `Bearer <token>`, in any case. With `bare`, a compact JWS without a scheme is accepted
+    /// too.
     Named { name: String, bare: bool },
-    /// The whole value is the token, as with `X-API-Key`.
+    /// The whole value is the token, as in `X-API-Key: <token>`.
     Whole,
 }
 
-/// The token in the header's `values`, which are all the values that the request gave it.
+/// Returns the token from `values`, all values of the header in the request.
 ///
 /// # Errors
-/// [`Refusal::TokenMissing`] where no credential of the scheme is presented, and a refusal with the
-/// code `token_invalid` where one is presented that cannot be a token, or more than one.
+/// [`Refusal::TokenMissing`] if there is no credential of the scheme; a refusal with the code `token_invalid` if there
+/// are several, or if it cannot be a token.
 pub(crate) fn token<'h>(
     mut values: impl Iterator<Item = &'h [u8]>,
     scheme: &Scheme,
@@ -41,7 +42,7 @@ pub(crate) fn token<'h>(
     }
 }
 
-/// The credential as text: one word of RFC 9110's `token68`.
+/// Returns the credential as text, if it is one `token68` (RFC 9110 §11.2).
 fn text(word: &[u8]) -> Result<&str, Refusal> {
     let body_end = word.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     let is_token68 = !word.is_empty()
@@ -49,7 +50,7 @@ fn text(word: &[u8]) -> Result<&str, Refusal> {
     std::str::from_utf8(word).ok().filter(|_| is_token68).ok_or(Refusal::TokenInvalid(TokenError::Malformed))
 }
 
-/// One word of base64url with exactly two dots (RFC 7515 §7.1).
+/// Returns whether `word` is base64url with exactly two dots (RFC 7515 §7.1).
 fn is_compact_jws(word: &[u8]) -> bool {
     let mut dots = 0;
     for byte in word {
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_credential_of_ours_is_missing_and_what_is_but_cannot_be_a_token_is_invalid() {
+    fn another_scheme_is_a_missing_credential_and_a_malformed_token_an_invalid_one() {
         let table: &[(&str, &[u8], Refusal)] = &[
             ("empty value", b"", MISSING),
             ("only spaces", b"   ", MISSING),
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_without_a_scheme_is_taken_whole() {
+    fn without_a_scheme_the_whole_value_is_the_token() {
         assert_eq!(read(&[b" a.b.c "], &Scheme::Whole), Ok("a.b.c"));
         assert_eq!(read(&[b"Bearer a.b.c"], &Scheme::Whole), Err(INVALID));
     }

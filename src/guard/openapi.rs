@@ -1,4 +1,4 @@
-//! A guarded handler in the app's own OpenAPI document: its lock, and what a stranger is answered. Feature
+//! Guarded handlers in the app's own OpenAPI document: the security scheme, and the responses to refusals. Feature
 //! `openapi`, for documents made with [`utoipa`].
 
 use std::collections::BTreeMap;
@@ -10,18 +10,46 @@ use utoipa::openapi::{ContentBuilder, OpenApi, RefOr, Response, ResponseBuilder}
 use utoipa::{IntoResponses, Modify};
 
 use super::credential::Scheme;
-use super::{Guard, Refused};
+use super::guard::Guard;
+use super::refused::Refused;
 
-/// The name of the guard's security scheme: a handler shows its lock with `security(("hallpass" = []))`.
+/// The name of the guard's security scheme in an OpenAPI document.
+///
+/// # Example: a handler with a lock
+/// ```
+/// # use hallpass::{AuthUser, Refused};
+/// use utoipa::OpenApi;
+///
+/// #[utoipa::path(get, path = "/notes", security(("hallpass" = [])), responses((status = 200, body = str), Refused))]
+/// async fn notes(user: AuthUser) -> String {
+///     format!("the notes of {}", user.email)
+/// }
+///
+/// #[derive(OpenApi)]
+/// #[openapi(paths(notes))]
+/// struct Document;
+///
+/// let json = serde_json::to_value(Document::openapi())?;
+/// assert!(json["paths"]["/notes"]["get"]["security"][0][hallpass::guard::SECURITY_SCHEME].is_array());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub const SECURITY_SCHEME: &str = "hallpass";
 
 impl<U: Send + Sync + 'static> Guard<U> {
-    /// How a request carries this guard's tokens, for an OpenAPI document (OpenAPI 3.1 §4.8.27): the scheme in
-    /// `Authorization`, or a header of its own.
+    /// Returns the description of how requests carry this guard's tokens (OpenAPI 3.1 §4.8.27): a scheme in
+    /// `Authorization`, or another header.
+    ///
+    /// # Example
+    /// ```
+    /// let guard = hallpass::testing::Mint::new().guard();
+    /// let json = serde_json::to_value(guard.security_scheme())?;
+    /// assert_eq!((&json["type"], &json["scheme"]), (&"http".into(), &"bearer".into()));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     pub fn security_scheme(&self) -> SecurityScheme {
-        match &self.door.scheme {
+        match &self.authenticator.scheme {
             Scheme::Named { name, .. }
-                if self.door.header == AUTHORIZATION && name.eq_ignore_ascii_case("bearer") =>
+                if self.authenticator.header == AUTHORIZATION && name.eq_ignore_ascii_case("bearer") =>
             {
                 let mut http = Http::new(HttpAuthScheme::Bearer);
                 http.bearer_format = Some("JWT".to_owned());
@@ -30,12 +58,12 @@ impl<U: Send + Sync + 'static> Guard<U> {
             Scheme::Named { name, .. } => {
                 let text = format!("`{name}`, a space, and the token");
                 SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
-                    self.door.header.as_str(),
+                    self.authenticator.header.as_str(),
                     &text,
                 )))
             }
             Scheme::Whole => {
-                SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(self.door.header.as_str())))
+                SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(self.authenticator.header.as_str())))
             }
         }
     }
@@ -83,20 +111,15 @@ impl<U: Send + Sync + 'static> Modify for Guard<U> {
     }
 }
 
-/// What a guard answers to those it turns away: 401, 403 and 503, with an example each.
+/// The responses to refusals: 401, 403 and 503, each with an example.
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let table = [
-            ("401", "No token, or one that is not good", "401 Unauthorized Access", "token_missing"),
-            (
-                "403",
-                "A good token whose user lacks a role",
-                "your account lacks the role that this needs",
-                "role_missing",
-            ),
+            ("401", "The token is missing or not valid", "401 Unauthorized Access", "token_missing"),
+            ("403", "The user lacks a role", "your account lacks the role that this needs", "role_missing"),
             (
                 "503",
-                "What must be asked to decide does not answer",
+                "The source of users or keys does not answer",
                 "the service cannot answer now; try again soon",
                 "unavailable",
             ),
@@ -129,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_says_how_this_guard_wants_its_token() {
+    fn the_document_describes_how_this_guard_reads_its_token() {
         assert_eq!(scheme(|guard| guard), json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}));
         assert_eq!(
             scheme(|guard| guard.header("X-API-Key").without_scheme()),
@@ -145,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_refusals_are_what_a_guard_really_answers() {
+    fn the_example_responses_are_those_of_a_guard() {
         use crate::guard::{Refusal, answer};
 
         let responses = serde_json::to_value(Refused::responses()).unwrap();

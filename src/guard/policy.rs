@@ -1,6 +1,6 @@
-//! What a handler asks of its user beyond a name: roles and a recent sign-in, written in its signature.
+//! Policies in a handler's signature: roles, and a recent sign-in.
 //!
-//! Roles are the user's, as its source tells them, never the token's.
+//! Roles are read from the user, never from the token.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,13 +11,17 @@ use actix_web::{FromRequest, HttpRequest};
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::extract::{Refused, UnknownKey};
-use super::{Admission, AuthUser, Guard, Refusal, User};
+use super::admission::Admission;
+use super::extract::AuthUser;
+use super::guard::Guard;
+use super::refusal::Refusal;
+use super::refused::Refused;
+use super::source::User;
 use crate::token::Claims;
 
-/// A user that has roles.
+/// A user type with roles.
 ///
-/// # Example: roles of the app's own user
+/// # Example: the app's own user type
 /// ```
 /// use hallpass::HasRoles;
 ///
@@ -30,7 +34,7 @@ use crate::token::Claims;
 /// }
 /// ```
 pub trait HasRoles {
-    /// Whether the user has the role `name`.
+    /// Returns whether the user has the role `name`.
     fn has_role(&self, name: &str) -> bool;
 }
 
@@ -40,7 +44,7 @@ impl HasRoles for User {
     }
 }
 
-/// The name of a role, as a type.
+/// A role, as a type.
 ///
 /// # Example
 /// ```
@@ -51,42 +55,38 @@ impl HasRoles for User {
 /// }
 /// ```
 pub trait RoleName: 'static {
-    /// The role as the users have it.
+    /// The name of the role.
     const NAME: &'static str;
 }
 
-/// A demand on a caller. [`Role`], [`AnyOf`], [`AllOf`] and [`SignedInWithin`] are demands; so is whatever
-/// an app implements this for, such as its own role type.
+/// A requirement that the user must meet: [`Role`], [`AnyOf`], [`AllOf`], [`SignedInWithin`], or a type of the app's own.
 ///
 /// # Example
 /// ```
 /// use chrono::{DateTime, Utc};
 /// use hallpass::{AuthUser, Policy, Refusal, Require, User};
 ///
-/// struct OfTheHouse;
+/// struct Employee;
 ///
-/// impl Policy<User> for OfTheHouse {
+/// impl Policy<User> for Employee {
 ///     fn judge(user: &AuthUser, _now: DateTime<Utc>) -> Result<(), Refusal> {
-///         match user.email.ends_with("@example.com") {
-///             true => Ok(()),
-///             false => Err(Refusal::RoleMissing),
-///         }
+///         if user.email.ends_with("@example.com") { Ok(()) } else { Err(Refusal::RoleMissing) }
 ///     }
 /// }
 ///
-/// async fn canteen(user: Require<OfTheHouse>) -> String {
+/// async fn canteen(user: Require<Employee>) -> String {
 ///     format!("today's menu, {}", user.email)
 /// }
 /// ```
 pub trait Policy<U>: 'static {
-    /// Whether `user` meets the demand at the time `now`.
+    /// Checks whether `user` meets the requirement at the time `now`.
     ///
     /// # Errors
-    /// The reason for turning the caller away.
+    /// The reason why the request is refused.
     fn judge(user: &AuthUser<U>, now: DateTime<Utc>) -> Result<(), Refusal>;
 }
 
-/// Asks for the one role `R`.
+/// Requires the role `R`.
 ///
 /// # Example
 /// ```
@@ -99,7 +99,7 @@ pub trait Policy<U>: 'static {
 #[derive(Debug)]
 pub struct Role<R>(PhantomData<R>);
 
-/// Asks for at least one of the demands of a tuple, such as `AnyOf<(Role<Admin>, Role<Editor>)>`.
+/// Requires at least one of the policies in a tuple of two to four, such as `AnyOf<(Role<Admin>, Role<Editor>)>`.
 ///
 /// # Example
 /// ```
@@ -114,7 +114,7 @@ pub struct Role<R>(PhantomData<R>);
 #[derive(Debug)]
 pub struct AnyOf<T>(PhantomData<T>);
 
-/// Asks for every demand of a tuple, such as `AllOf<(Role<Admin>, SignedInWithin<10>)>`.
+/// Requires every policy in a tuple of two to four, such as `AllOf<(Role<Admin>, SignedInWithin<10>)>`.
 ///
 /// # Example
 /// ```
@@ -127,8 +127,9 @@ pub struct AnyOf<T>(PhantomData<T>);
 #[derive(Debug)]
 pub struct AllOf<T>(PhantomData<T>);
 
-/// Asks for a sign-in at most so many minutes ago (RFC 9470). The time of the sign-in is the session's
-/// beginning, which a refreshed token keeps.
+/// Requires a sign-in at most `MINUTES` minutes ago (RFC 9470).
+///
+/// The sign-in is the beginning of the session. A refreshed token keeps it.
 ///
 /// # Example
 /// ```
@@ -141,10 +142,7 @@ pub struct SignedInWithin<const MINUTES: u32>;
 
 impl<U: HasRoles, R: RoleName> Policy<U> for Role<R> {
     fn judge(user: &AuthUser<U>, _: DateTime<Utc>) -> Result<(), Refusal> {
-        match user.has_role(R::NAME) {
-            true => Ok(()),
-            false => Err(Refusal::RoleMissing),
-        }
+        if user.has_role(R::NAME) { Ok(()) } else { Err(Refusal::RoleMissing) }
     }
 }
 
@@ -157,15 +155,15 @@ impl<U, const MINUTES: u32> Policy<U> for SignedInWithin<MINUTES> {
     }
 }
 
-/// When the session behind `claims` began: `auth_time` where the issuer tells it (OpenID Connect Core §2),
-/// else the time within a `sid` that is a UUIDv7 (RFC 9562 §5.7), as our own server's are.
+/// Returns the time when the session of `claims` began: `auth_time` if the issuer sets it (OpenID Connect Core §2), or
+/// else the time in a `sid` that is a UUIDv7 (RFC 9562 §5.7), as this crate's server makes it.
 fn signed_in_at(claims: &Claims) -> Option<DateTime<Utc>> {
     #[derive(serde::Deserialize)]
     struct AuthTime {
         auth_time: Option<i64>,
     }
-    let told = claims.custom::<AuthTime>().ok().and_then(|claims| claims.auth_time);
-    if let Some(seconds) = told {
+    let auth_time = claims.custom::<AuthTime>().ok().and_then(|claims| claims.auth_time);
+    if let Some(seconds) = auth_time {
         return DateTime::from_timestamp(seconds, 0);
     }
     let (seconds, nanos) = Uuid::try_parse(claims.sid.as_deref()?).ok()?.get_timestamp()?.to_unix();
@@ -176,8 +174,8 @@ macro_rules! tuples {
     ($($policy:ident)+) => {
         impl<U, $($policy: Policy<U>),+> Policy<U> for AnyOf<($($policy,)+)> {
             fn judge(user: &AuthUser<U>, now: DateTime<Utc>) -> Result<(), Refusal> {
-                let verdicts = [$($policy::judge(user, now)),+];
-                verdicts.into_iter().reduce(|any, next| any.or(next)).unwrap_or(Ok(()))
+                let results = [$($policy::judge(user, now)),+];
+                results.into_iter().reduce(|any, next| any.or(next)).unwrap_or(Ok(()))
             }
         }
 
@@ -194,9 +192,9 @@ tuples! { A B }
 tuples! { A B C }
 tuples! { A B C D }
 
-/// A user who meets the demand `P`; it dereferences to the [`AuthUser`].
+/// A user who meets the policy `P`. It dereferences to the [`AuthUser`].
 ///
-/// # Example: for admins alone
+/// # Example: only for admins
 /// ```
 /// use hallpass::{Require, Role, RoleName};
 ///
@@ -215,7 +213,7 @@ pub struct Require<P, U = User> {
 }
 
 impl<P, U> Require<P, U> {
-    /// The user, freed of the demand that was met.
+    /// Returns the user, without the policy.
     ///
     /// # Example
     /// ```
@@ -249,21 +247,14 @@ impl<P: Policy<U>, U: Send + Sync + 'static> FromRequest for Require<P, U> {
     type Future = Admission<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        match Guard::<U>::of(request) {
-            Ok(guard) => guard.require::<P>(request),
-            Err(refusal) => Admission::unguarded(refusal),
-        }
-    }
-}
-
-impl<U: Send + Sync + 'static> Guard<U> {
-    fn require<P: Policy<U>>(&self, request: &HttpRequest) -> Admission<Require<P, U>> {
-        let (guard, owned) = (self.clone(), request.clone());
-        self.admit(request, UnknownKey::Refused).then(move |verdict| {
-            Admission::told(verdict.and_then(|user| match P::judge(&user, guard.door.clock.now()) {
-                Ok(()) => Ok(Require { user, policy: PhantomData }),
-                Err(refusal) => Err(guard.door.refuse(refusal, &owned)),
-            }))
+        let request = request.clone();
+        Admission::new(async move {
+            let user = AuthUser::of(&request).await?;
+            let authenticator = Guard::<U>::of(&request)?.authenticator;
+            match P::judge(&user, authenticator.clock.now()) {
+                Ok(()) => Ok(Self { user, policy: PhantomData }),
+                Err(refusal) => Err(authenticator.refuse(refusal, &request)),
+            }
         })
     }
 }

@@ -1,10 +1,10 @@
-//! Why a caller was turned away. Knows nothing of HTTP: [`answer`](super::answer) tells it.
+//! The reasons for a refusal. They know nothing of HTTP; [`answer`](super::answer) maps them to responses.
 
 use crate::token::TokenError;
 
-/// Why a caller was turned away.
+/// The reason why a request is refused.
 ///
-/// Each has a stable name, [`code`](Self::code), that clients branch on.
+/// Each has a stable name, [`code`](Self::code), for clients to branch on.
 ///
 /// # Example
 /// ```
@@ -15,40 +15,40 @@ use crate::token::TokenError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No credential of our scheme was presented (RFC 6750 §3.1, last paragraph).
-    #[error("no credential was presented")]
+    /// The request has no credential of the guard's scheme (RFC 6750 §3.1, last paragraph).
+    #[error("the request has no credential")]
     TokenMissing,
-    /// The credential is not a token that this guard accepts; the cause is for the log.
+    /// The credential is not a token that the guard accepts. The cause is for the log.
     #[error("{0}")]
     TokenInvalid(#[source] TokenError),
-    /// More than one credential was presented, which leaves open who is asking.
-    #[error("more than one credential was presented; send one")]
+    /// The request has more than one credential.
+    #[error("the request has more than one credential; send one")]
     CredentialAmbiguous,
-    /// The token is genuine, but its time has passed (RFC 7519 §4.1.4).
+    /// The signature is valid, but the token has expired (RFC 7519 §4.1.4).
     #[error("the token has expired")]
     TokenExpired,
-    /// The token is genuine and in time, but what it stood for has ended: the session, or the user.
+    /// The token is valid, but its session has ended, or its user is gone or disabled.
     #[error("the token was revoked")]
     TokenRevoked,
-    /// The caller is known but lacks the role that the handler asks for.
+    /// The user lacks a role that the handler requires.
     #[error("the user lacks the role")]
     RoleMissing,
-    /// The caller signed in longer ago than the handler accepts.
+    /// The user signed in longer ago than the handler accepts.
     #[error("the sign-in is too long ago; sign in again")]
     SignInStale,
-    /// The app's own `verify_token` refused; the text is its slug for programs.
+    /// The app's own `verify_token` refused the token. The text is the name for programs.
     #[error("the application refused: {0}")]
     Application(&'static str),
-    /// What must be asked to decide does not answer.
-    #[error("users or keys cannot be asked now")]
+    /// The source of users or keys does not answer.
+    #[error("the source of users or keys does not answer")]
     Unavailable,
-    /// The handler names a guard that the app was never given.
+    /// The app has no guard for the user type of the handler.
     #[error("no guard is installed for this handler")]
     NotConfigured,
 }
 
 impl Refusal {
-    /// The stable name clients branch on. Published, therefore never renamed.
+    /// Returns the stable name for clients. It is published and therefore never renamed.
     ///
     /// # Example
     /// ```

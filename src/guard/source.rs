@@ -1,19 +1,20 @@
-//! Where keys and users come from: the two seams that an app fills.
+//! The sources of keys and users, which an app can implement.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::Refusal;
+use super::refusal::Refusal;
+use crate::clock::serialize_rfc3339;
 use crate::token::{Claims, Keyring};
 
-/// Who is asking, where the app brings no type of its own: the server's user, or what the claims tell.
+/// The user of an app without a user type of its own: the server's user, or one made from the token's claims.
 ///
-/// Serializes as the `user` of the server's routes.
+/// It serializes as the `user` of the server's routes.
 ///
 /// # Example
 /// ```
@@ -24,34 +25,26 @@ use crate::token::{Claims, Keyring};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(description = "A user."))]
 pub struct User {
-    /// The stable id, a UUIDv7 where our own server issued the token; `sub` in the claims.
+    /// The stable id, `sub` in the claims. A UUIDv7 if this crate's server issued the token.
     pub id: String,
-    /// The address, in lower case; empty where a foreign issuer's token names none.
+    /// The e-mail address, in lower case. Empty if another issuer's token has none.
     pub email: String,
-    /// The name to show, if the user gave one.
+    /// The display name, if the user has set one.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub name: Option<String>,
     /// The roles, sorted.
     pub roles: Vec<String>,
-    /// When the user was made; unknown where only the claims were read.
-    #[serde(serialize_with = "rfc3339")]
+    /// The time when the account was created. Unknown if only the token's claims were read.
+    #[serde(serialize_with = "serialize_rfc3339")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>, format = DateTime))]
     pub created_at: Option<DateTime<Utc>>,
-    /// The last successful sign-in; unknown where only the claims were read.
-    #[serde(serialize_with = "rfc3339")]
+    /// The time of the last successful sign-in. Unknown if only the token's claims were read.
+    #[serde(serialize_with = "serialize_rfc3339")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>, format = DateTime))]
     pub last_login_at: Option<DateTime<Utc>>,
 }
 
-/// RFC 3339 in UTC, to the second.
-fn rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => serializer.serialize_some(&time.to_rfc3339_opts(SecondsFormat::Secs, true)),
-        None => serializer.serialize_none(),
-    }
-}
-
-/// Users or keys cannot be asked now; the caller gets a 503, never a 401.
+/// The error of a source of users or keys that does not answer. The client gets a 503, never a 401.
 ///
 /// # Example
 /// ```
@@ -62,32 +55,32 @@ fn rfc3339<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result
 /// }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("what must be asked to decide does not answer")]
+#[error("the source of users or keys does not answer")]
 pub struct Unavailable;
 
-/// What a source of users knows without waiting.
+/// The result of a lookup that does not wait, by [`UserSource::cached`].
 ///
 /// # Example
 /// ```
 /// use std::collections::HashMap;
 /// use std::sync::Arc;
-/// use hallpass::Recall;
+/// use hallpass::CachedUser;
 ///
-/// fn recall(cache: &HashMap<String, Arc<String>>, id: &str) -> Recall<String> {
-///     cache.get(id).map_or(Recall::Ask, |user| Recall::Known(Arc::clone(user)))
+/// fn cached(cache: &HashMap<String, Arc<String>>, id: &str) -> CachedUser<String> {
+///     cache.get(id).map_or(CachedUser::NotCached, |user| CachedUser::Found(Arc::clone(user)))
 /// }
 /// ```
 #[derive(Debug)]
-pub enum Recall<U> {
-    /// The user, from memory.
-    Known(Arc<U>),
-    /// It is known that there is no such user, or no more.
+pub enum CachedUser<U> {
+    /// The user is in memory.
+    Found(Arc<U>),
+    /// There is no such user, or no longer. The token is refused as revoked.
     Gone,
-    /// It must be asked for: [`UserSource::find`].
-    Ask,
+    /// Not known without waiting; [`UserSource::find`] is called.
+    NotCached,
 }
 
-/// Where users come from: a table, another service, or the claims alone.
+/// A source of users: a table, another service, or the token's claims alone.
 ///
 /// # Example: the app's own users
 /// ```
@@ -107,31 +100,56 @@ pub enum Recall<U> {
 /// }
 /// ```
 pub trait UserSource: Send + Sync + 'static {
-    /// The app's user, as handlers get it.
+    /// The user type, as handlers get it.
     type User: Send + Sync + 'static;
 
-    /// What can be told without waiting. Defaults to nothing: every user is asked for.
-    fn recall(&self, claims: &Claims) -> Recall<Self::User> {
+    /// Looks the user up without waiting. Defaults to [`CachedUser::NotCached`].
+    ///
+    /// # Example: users that are kept in memory once they are found
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::sync::{Arc, RwLock};
+    /// use hallpass::{CachedUser, Claims, Unavailable, UserSource};
+    ///
+    /// struct Member { nickname: String }
+    /// struct Members { kept: RwLock<HashMap<String, Arc<Member>>> }
+    ///
+    /// impl UserSource for Members {
+    ///     type User = Member;
+    ///
+    ///     fn cached(&self, claims: &Claims) -> CachedUser<Member> {
+    ///         let kept = self.kept.read().unwrap();
+    ///         kept.get(&claims.sub).cloned().map_or(CachedUser::NotCached, CachedUser::Found)
+    ///     }
+    ///
+    ///     async fn find(&self, claims: &Claims) -> Result<Option<Arc<Member>>, Unavailable> {
+    ///         let member = Arc::new(Member { nickname: format!("member {}", claims.sub) }); // from a table, say
+    ///         self.kept.write().unwrap().insert(claims.sub.clone(), Arc::clone(&member));
+    ///         Ok(Some(member))
+    ///     }
+    /// }
+    /// ```
+    fn cached(&self, claims: &Claims) -> CachedUser<Self::User> {
         let _ = claims;
-        Recall::Ask
+        CachedUser::NotCached
     }
 
-    /// The user behind verified claims; `None` refuses the token as revoked.
+    /// Finds the user of verified claims. `None` refuses the token as revoked.
     ///
     /// # Errors
-    /// [`Unavailable`] when it cannot be known now; the caller gets a 503.
+    /// [`Unavailable`] if the source does not answer. The client gets a 503.
     fn find(&self, claims: &Claims) -> impl Future<Output = Result<Option<Arc<Self::User>>, Unavailable>>;
 }
 
-/// A [`UserSource`] whose futures are boxed, so that a guard can hold any.
+/// A [`UserSource`] with boxed futures, so that a guard can hold any.
 pub(super) trait DynUsers<U>: Send + Sync {
-    fn recall(&self, claims: &Claims) -> Recall<U>;
+    fn cached(&self, claims: &Claims) -> CachedUser<U>;
     fn find<'a>(&'a self, claims: &'a Claims) -> LocalBoxFuture<'a, Result<Option<Arc<U>>, Unavailable>>;
 }
 
 impl<S: UserSource> DynUsers<S::User> for S {
-    fn recall(&self, claims: &Claims) -> Recall<S::User> {
-        UserSource::recall(self, claims)
+    fn cached(&self, claims: &Claims) -> CachedUser<S::User> {
+        UserSource::cached(self, claims)
     }
 
     fn find<'a>(
@@ -142,9 +160,9 @@ impl<S: UserSource> DynUsers<S::User> for S {
     }
 }
 
-/// The source that reads no user: what the claims say is who is asking.
+/// The source that makes users from the token's claims, without a lookup. The default of a guard.
 ///
-/// # Example: what a guard does without more
+/// # Example
 /// ```
 /// let guard = hallpass::testing::Mint::new().builder().users(hallpass::guard::FromClaims).build()?;
 /// # Ok::<(), hallpass::GuardError>(())
@@ -155,8 +173,8 @@ pub struct FromClaims;
 impl UserSource for FromClaims {
     type User = User;
 
-    fn recall(&self, claims: &Claims) -> Recall<User> {
-        Recall::Known(Arc::new(User {
+    fn cached(&self, claims: &Claims) -> CachedUser<User> {
+        CachedUser::Found(Arc::new(User {
             id: claims.sub.clone(),
             email: claims.email.clone().unwrap_or_default(),
             name: None,
@@ -167,19 +185,27 @@ impl UserSource for FromClaims {
     }
 
     async fn find(&self, claims: &Claims) -> Result<Option<Arc<User>>, Unavailable> {
-        match UserSource::recall(self, claims) {
-            Recall::Known(user) => Ok(Some(user)),
-            Recall::Gone | Recall::Ask => Ok(None),
+        match UserSource::cached(self, claims) {
+            CachedUser::Found(user) => Ok(Some(user)),
+            CachedUser::Gone | CachedUser::NotCached => Ok(None),
         }
     }
 }
 
-/// A look for more keys, as [`KeySource::look_again`] begins it.
-pub type Look = Pin<Box<dyn Future<Output = Result<(), Unavailable>>>>;
-
-/// Where verifying keys come from.
+/// The future of a refresh, from [`KeySource::refresh`].
 ///
-/// # Example: keys that are exchanged while requests go on
+/// # Example: a refresh that is done at once
+/// ```
+/// use hallpass::guard::KeyRefresh;
+///
+/// let refresh: KeyRefresh = Box::pin(async { Ok(()) });
+/// # let _ = refresh;
+/// ```
+pub type KeyRefresh = Pin<Box<dyn Future<Output = Result<(), Unavailable>>>>;
+
+/// A source of the keys that verify tokens.
+///
+/// # Example: keys that are replaced while the app runs
 /// ```
 /// use std::sync::Arc;
 /// use arc_swap::ArcSwap;
@@ -189,31 +215,55 @@ pub type Look = Pin<Box<dyn Future<Output = Result<(), Unavailable>>>>;
 /// # let (first, second) = (hallpass::testing::Mint::new().jwks(), hallpass::testing::Mint::new().jwks());
 /// let keys = Arc::new(ArcSwap::from_pointee(Keyring::from_jwks(&first)?));
 /// let guard = Guard::builder().keys(keys.clone()).issuer("i").audience("a").build()?;
-/// keys.store(Arc::new(Keyring::from_jwks(&second)?)); // the guard goes by these from now on
+/// keys.store(Arc::new(Keyring::from_jwks(&second)?)); // the guard uses these from now on
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait KeySource: Send + Sync + 'static {
-    /// The keys in force now. Called for each request, so it must not wait.
+    /// Returns the current keys. It is called for every request, so it must not wait.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] when there are none that may still be trusted.
-    fn ring(&self) -> Result<Arc<Keyring>, Refusal>;
+    /// [`Refusal::Unavailable`] if there are no keys, or none that may still be trusted. The client gets a 503.
+    fn keys(&self) -> Result<Arc<Keyring>, Refusal>;
 
-    /// Told that a token names a key that the ring does not have: a source that can look for more begins to, or does so
-    /// while what it returns is waited for. Strangers choose what their tokens name, so it must be cheap, and look only
-    /// so often.
+    /// Called when a token names a key that is not among [`keys`](Self::keys). A source that can fetch newer keys starts to,
+    /// or does so while the returned future is awaited. Defaults to `None`: the source has no other keys.
     ///
-    /// The middleware waits for what is returned, 2 s at most, and then judges the token once more; where it is
-    /// [`Unavailable`], the caller gets a 503. Extractors refuse it at once. Defaults to `None`: there are no more keys to
-    /// be had.
-    fn look_again(&self) -> Option<Look> {
+    /// Anyone can send a token with any key id. So this must be cheap, and must limit how often it fetches.
+    ///
+    /// The middleware awaits the future for at most 2 s and verifies the token again. If the future returns
+    /// [`Unavailable`], the client gets a 503. Extractors do not wait: they refuse the token at once.
+    ///
+    /// # Example: keys that are read from a file again
+    /// ```
+    /// use std::sync::Arc;
+    /// use arc_swap::ArcSwap;
+    /// use hallpass::guard::KeyRefresh;
+    /// use hallpass::token::Keyring;
+    /// use hallpass::{KeySource, Refusal, Unavailable};
+    ///
+    /// struct KeyFile(ArcSwap<Keyring>);
+    ///
+    /// impl KeySource for KeyFile {
+    ///     fn keys(&self) -> Result<Arc<Keyring>, Refusal> {
+    ///         Ok(self.0.load_full())
+    ///     }
+    ///
+    ///     fn refresh(&self) -> Option<KeyRefresh> {
+    ///         // At most once in 10 s, which is left out here.
+    ///         let read = || Keyring::from_jwks(std::fs::read("jwks.json").ok()?).ok();
+    ///         let outcome = read().map(|keys| self.0.store(Arc::new(keys))).ok_or(Unavailable);
+    ///         Some(Box::pin(async move { outcome }))
+    ///     }
+    /// }
+    /// ```
+    fn refresh(&self) -> Option<KeyRefresh> {
         None
     }
 }
 
-/// Keys that somebody else exchanges while requests go on, such as the server when it rotates.
+/// Keys that the app replaces while it runs.
 impl KeySource for ArcSwap<Keyring> {
-    fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+    fn keys(&self) -> Result<Arc<Keyring>, Refusal> {
         Ok(self.load_full())
     }
 }

@@ -1,26 +1,35 @@
-//! The wrap that gives every answer of an app the contract's manners: JSON failures, the framework's own
-//! included; an `X-Request-Id`; and a refused request's body read to its end, so that the client sees
-//! the answer and its connection stays usable.
+//! The middleware around a whole app. It makes every failure JSON, the framework's own included; adds `X-Request-Id`
+//! and `X-Content-Type-Options` to every response; and reads the body of a refused request to its end, so that the
+//! client sees the response and its connection stays usable.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::failure::Failure;
-use super::payload::SharedPayload;
-use super::request_id::{RequestId, X_REQUEST_ID};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError, UrlencodedError};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::future::LocalBoxFuture;
 
-/// How long a refused request's body may take to arrive before the connection is given up.
+use super::failure::Failure;
+use super::payload::SharedPayload;
+use super::request_id::{RequestId, X_REQUEST_ID};
+
+/// The challenge of a 401 until another scheme or realm is configured.
+pub(crate) const DEFAULT_CHALLENGE: &str = r#"Bearer realm="Authentication Required""#;
+
+/// The time in which the body of a refused request must arrive, before the connection is closed.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// The middleware; wrap the whole app in it, outermost but for CORS.
+/// Middleware for a whole app: JSON failures, request ids, `X-Content-Type-Options: nosniff`.
+///
+/// Wrap it around everything but CORS. A failure that is JSON already is sent unchanged; a 401 without a challenge gets
+/// [`challenge`](Self::challenge).
 ///
 /// # Example: an app whose 404 is JSON
 /// ```
@@ -30,29 +39,26 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// # actix_rt::System::new().block_on(async {
 /// let app = test::init_service(App::new().wrap(Envelope::default())).await;
 /// let request = test::TestRequest::get().uri("/nowhere").to_request();
-/// let answer = test::call_service(&app, request).await;
-/// assert!(answer.headers().contains_key("x-request-id"));
-/// let body: serde_json::Value = test::read_body_json(answer).await;
+/// let response = test::call_service(&app, request).await;
+/// assert!(response.headers().contains_key("x-request-id"));
+/// let body: serde_json::Value = test::read_body_json(response).await;
 /// assert_eq!(body["error"], "not_found");
 /// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Envelope {
     max_body_bytes: usize,
-    realm: HeaderValue,
+    challenge: HeaderValue,
 }
 
 impl Default for Envelope {
     fn default() -> Self {
-        Self {
-            max_body_bytes: 65_536,
-            realm: HeaderValue::from_static(r#"Bearer realm="Authentication Required""#),
-        }
+        Self { max_body_bytes: 65_536, challenge: HeaderValue::from_static(DEFAULT_CHALLENGE) }
     }
 }
 
 impl Envelope {
-    /// Reads at most `bytes` of a refused request's body. Defaults to 65,536.
+    /// Sets how much of a refused request's body is read, in bytes. Defaults to 65,536.
     ///
     /// # Example
     /// ```
@@ -65,7 +71,7 @@ impl Envelope {
         self
     }
 
-    /// The challenge for a 401 that carries none, such as [`Guard::challenge`](crate::Guard::challenge).
+    /// Sets the challenge for a 401 that has none, for example to [`Guard::challenge`](crate::Guard::challenge).
     /// Defaults to `Bearer realm="Authentication Required"`.
     ///
     /// # Example
@@ -77,7 +83,7 @@ impl Envelope {
     /// ```
     #[must_use]
     pub fn challenge(mut self, challenge: HeaderValue) -> Self {
-        self.realm = challenge;
+        self.challenge = challenge;
         self
     }
 }
@@ -98,7 +104,7 @@ where
     }
 }
 
-/// The service that [`Envelope`] makes.
+/// The service of [`Envelope`].
 #[derive(Debug)]
 pub struct EnvelopeService<S> {
     service: S,
@@ -125,7 +131,7 @@ where
         let body = SharedPayload::share(request.parts_mut().1)
             .filter(|_| declared.is_none_or(|length: usize| length <= limit));
         let envelope = Rc::clone(&self.envelope);
-        // The id is current from here on, so that what is decided before the first await is logged with it too.
+        // The id is set before the inner service is called, so that what it logs before its first await has it too.
         let inner = id.enter(|| self.service.call(request));
         Box::pin(async move {
             match id.scope(inner).await {
@@ -135,10 +141,10 @@ where
                         body.drain(limit, DRAIN_TIME).await;
                     }
                     let (request, response) = response.into_parts();
-                    Ok(ServiceResponse::new(request, envelope.seal(response, &id)))
+                    Ok(ServiceResponse::new(request, envelope.finish(response, &id)))
                 }
                 Err(mut error) => {
-                    error.add_response_mapper(move |response| envelope.seal(response, &id));
+                    error.add_response_mapper(move |response| envelope.finish(response, &id));
                     Err(error)
                 }
             }
@@ -147,16 +153,17 @@ where
 }
 
 impl Envelope {
-    /// Gives `response` its id and, where it is a failure of another shape, ours.
-    fn seal(&self, mut response: HttpResponse, id: &RequestId) -> HttpResponse {
+    /// Makes a failure JSON if it is not, and adds the headers of every response.
+    fn finish(&self, mut response: HttpResponse, id: &RequestId) -> HttpResponse {
         if is_refusal(response.status()) && !is_json(response.headers()) {
             response = self.reshape(response);
         }
         if response.status() == StatusCode::UNAUTHORIZED && !response.headers().contains_key(WWW_AUTHENTICATE)
         {
-            response.headers_mut().insert(WWW_AUTHENTICATE, self.realm.clone());
+            response.headers_mut().insert(WWW_AUTHENTICATE, self.challenge.clone());
         }
         response.headers_mut().insert(X_REQUEST_ID, id.header());
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 
@@ -187,7 +194,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(essence).unwrap_or(false)
 }
 
-/// What actix's own extractors complain of, in the contract's words.
+/// The failure for an error of actix's own extractors; `None` for any other error.
 fn framework_failure(error: &Error) -> Option<Failure> {
     if let Some(error) = error.as_error::<JsonPayloadError>() {
         return Some(match error {
@@ -200,7 +207,7 @@ fn framework_failure(error: &Error) -> Option<Failure> {
             _ => Failure::new(
                 StatusCode::BAD_REQUEST,
                 "json_malformed",
-                "the body is not the JSON object that is expected here",
+                "the body is not the JSON object that this route expects",
             ),
         });
     }
@@ -222,16 +229,16 @@ fn framework_failure(error: &Error) -> Option<Failure> {
         return Some(Failure::new(
             StatusCode::BAD_REQUEST,
             "request_invalid",
-            "a query parameter is not acceptable",
+            "a query parameter is invalid",
         ));
     }
-    // What stands in a path and does not parse names nothing.
+    // An id in a path that does not parse is the id of nothing.
     error.as_error::<PathError>().map(|_| Failure::of_status(StatusCode::NOT_FOUND))
 }
 
 fn payload_failure(error: &PayloadError) -> Failure {
     match error {
         PayloadError::Overflow => Failure::of_status(StatusCode::PAYLOAD_TOO_LARGE),
-        _ => Failure::new(StatusCode::BAD_REQUEST, "request_invalid", "the body did not arrive whole"),
+        _ => Failure::new(StatusCode::BAD_REQUEST, "request_invalid", "the body is incomplete"),
     }
 }

@@ -1,7 +1,7 @@
-//! The one shape in which a failure is told: `{"code", "message", "error"}`, and `fields` for a 422.
+//! The JSON body of every failure: `{"code", "message", "error"}`, and `fields` for a 422.
 //!
-//! Owns the shape and the texts for a person. It does not decide what failed: see
-//! [`guard::Refusal`](crate::guard::Refusal) for tokens and `server::error` for the rest.
+//! Owns the format and the messages. What failed is decided elsewhere: by
+//! [`guard::Refusal`](crate::guard::Refusal) for tokens, by `server::error` for the rest.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,10 +11,18 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-/// What was wrong with each field of a request, by the field's name.
+/// The errors of a request's fields: for each field, one or more sentences.
+///
+/// # Example
+/// ```
+/// let fields = hallpass::Fields::from([("email", vec!["is required".to_owned()])]);
+/// assert_eq!(serde_json::to_string(&fields).unwrap(), r#"{"email":["is required"]}"#);
+/// ```
 pub type Fields = BTreeMap<&'static str, Vec<String>>;
 
-/// A failure as a client sees it. Nothing of the server's inside belongs in it.
+/// A failure as the client sees it.
+///
+/// Put nothing internal into it: no SQL, path, type name or backtrace.
 ///
 /// # Example
 /// ```
@@ -41,10 +49,10 @@ pub struct Failure {
     /// One sentence for a person.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     message: Cow<'static, str>,
-    /// The stable name for a program.
+    /// The stable name for programs.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     error: Cow<'static, str>,
-    /// What was wrong with each field of the request, by its name; with a 422 alone.
+    /// The errors of each field, by its name; only with a 422.
     #[serde(skip_serializing_if = "Fields::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Vec<String>>, required = false))]
     fields: Fields,
@@ -52,11 +60,11 @@ pub struct Failure {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The message of every 401: what the first clients of this house compare with.
-pub const UNAUTHORIZED_MESSAGE: &str = "401 Unauthorized Access";
+/// The message of every 401; the oldest clients compare it literally.
+pub(crate) const UNAUTHORIZED_MESSAGE: &str = "401 Unauthorized Access";
 
 impl Failure {
-    /// A failure with the status `code`, the stable slug `error` for programs, and one sentence for a person.
+    /// A failure with the status `code`, the stable name `error` for programs, and one sentence for a person.
     pub fn new(
         code: StatusCode,
         error: impl Into<Cow<'static, str>>,
@@ -71,7 +79,7 @@ impl Failure {
         }
     }
 
-    /// The failure for a bare status, as when the framework refuses a request before any code of ours.
+    /// The failure for a status alone, for example when the framework refuses a request.
     ///
     /// # Example
     /// ```
@@ -88,7 +96,7 @@ impl Failure {
             StatusCode::NOT_FOUND => ("not_found", "there is nothing at this address"),
             StatusCode::METHOD_NOT_ALLOWED => (
                 "method_not_allowed",
-                "this address does not take this method; the Allow header lists those it takes",
+                "this address does not support this method; the Allow header lists those it does",
             ),
             StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the body is larger than this server takes"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -106,14 +114,14 @@ impl Failure {
         Self::new(code, error, message)
     }
 
-    /// Adds what was wrong with each field.
+    /// Sets the errors of each field.
     ///
     /// # Example
     /// ```
     /// use actix_web::http::StatusCode;
     /// use hallpass::{Failure, Fields};
     ///
-    /// let fields = Fields::from([("email".into(), vec!["is required".to_owned()])]);
+    /// let fields = Fields::from([("email", vec!["is required".to_owned()])]);
     /// let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", "a field is missing").with_fields(fields);
     /// assert!(serde_json::to_string(&failure).unwrap().contains(r#""fields":{"email":["is required"]}"#));
     /// ```
@@ -123,7 +131,7 @@ impl Failure {
         self
     }
 
-    /// Adds a header to the answer.
+    /// Adds a header to the response.
     ///
     /// # Example
     /// ```
@@ -140,7 +148,7 @@ impl Failure {
         self
     }
 
-    /// Adds `Retry-After` (RFC 9110 §10.2.3), in whole seconds.
+    /// Adds the header `Retry-After` (RFC 9110 §10.2.3), in whole seconds.
     ///
     /// # Example
     /// ```
@@ -155,23 +163,23 @@ impl Failure {
         self.with_header(RETRY_AFTER, HeaderValue::from(secs))
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         self.code
     }
 
-    /// The stable slug for programs.
+    /// Returns the stable name for programs.
     pub fn error(&self) -> &str {
         &self.error
     }
 
-    /// The headers beside the body.
+    /// The headers of the response, without those that describe the body.
     #[cfg(feature = "server")]
     pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
 
-    /// The answer: status, headers and the JSON body.
+    /// Makes the response: status, headers and the JSON body.
     ///
     /// # Example
     /// ```

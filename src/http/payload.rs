@@ -1,5 +1,4 @@
-//! A request's body that two parties may hold: whoever reads it first gets it, and whoever is left
-//! holding it can read what remains.
+//! A request body that several extractors or middlewares share: each reads what the others have left.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -12,12 +11,12 @@ use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use futures_util::{Stream, StreamExt};
 
-/// A handle on a body; clones share it.
+/// A handle on a body. Clones share the body.
 #[derive(Clone)]
 pub(crate) struct SharedPayload(Rc<RefCell<Payload>>);
 
 impl SharedPayload {
-    /// Takes the body out of `payload` and leaves a handle on it there. Without a body: `None`.
+    /// Moves the body out of `payload`, and leaves a handle on it there. Returns `None` if there is no body.
     pub(crate) fn share(payload: &mut Payload) -> Option<Self> {
         if matches!(payload, Payload::None) {
             return None;
@@ -27,12 +26,12 @@ impl SharedPayload {
         Some(shared)
     }
 
-    /// One more handle, as a payload.
+    /// Returns another handle, as a payload.
     pub(crate) fn handle(&self) -> Payload {
         Payload::Stream { payload: Box::pin(self.clone()) }
     }
 
-    /// Reads what remains, at most `limit` bytes and for at most `time`, and drops it.
+    /// Reads and drops the rest of the body: at most `limit` bytes, for at most `time`.
     pub(crate) async fn drain(mut self, limit: usize, time: Duration) {
         let read = async {
             let mut left = limit;
@@ -43,7 +42,7 @@ impl SharedPayload {
                 }
             }
         };
-        // Too slow or too long alike: the connection is then closed, which is what such a body earns.
+        // If the body is too slow or too long, the rest stays unread, and actix closes the connection.
         let _ = actix_rt::time::timeout(time, read).await;
     }
 }
@@ -54,7 +53,7 @@ impl Stream for SharedPayload {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.0.try_borrow_mut() {
             Ok(mut payload) => Pin::new(&mut *payload).poll_next(cx),
-            // Only a reader that polls itself could get here; it has no more to read.
+            // Reached only by a reader that polls itself.
             Err(_) => Poll::Ready(None),
         }
     }

@@ -1,26 +1,27 @@
-//! The request id: taken from the client or made here, sent back in the answer, and on every log line of the request.
+//! The request id: the client's own or a new one, sent back in the response and written on every log line of the request.
 
 use std::rc::Rc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// The header that names a request, in the answer and in the log.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that carries the request id.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 tokio::task_local! {
     static REQUEST_ID: RequestId;
 }
 
-/// The name of a request: the client's own `X-Request-Id`, when it is 1 to 128 of `A-Z a-z 0-9 - _ .`,
-/// else a new UUIDv7. Under [`Envelope`] it is among the request's extensions.
+/// The id of a request: its `X-Request-Id`, if that is 1 to 128 of `A-Z a-z 0-9 - _ .`, or a new UUIDv7.
+///
+/// [`Envelope`](crate::Envelope) stores it in the request's extensions.
 ///
 /// # Example
 /// ```
 /// use actix_web::{HttpMessage, HttpRequest};
 /// use hallpass::RequestId;
 ///
-/// async fn which(request: HttpRequest) -> String {
+/// async fn show(request: HttpRequest) -> String {
 ///     let extensions = request.extensions();
 ///     extensions.get::<RequestId>().map_or("-", RequestId::as_str).to_owned()
 /// }
@@ -29,12 +30,12 @@ tokio::task_local! {
 pub struct RequestId(Rc<str>);
 
 impl RequestId {
-    /// The name as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name of the request that the running task is serving, if it is serving one under [`Envelope`].
+    /// Returns the id of the request that the current task serves; `None` outside of [`Envelope`](crate::Envelope).
     ///
     /// # Example
     /// ```
@@ -57,11 +58,11 @@ impl RequestId {
     }
 
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let accepted = |value: &&[u8]| {
+        let is_accepted = |value: &&[u8]| {
             (1..=128).contains(&value.len())
                 && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
         };
-        let own = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes).filter(accepted);
+        let own = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes).filter(is_accepted);
         match own.and_then(|value| std::str::from_utf8(value).ok()) {
             Some(id) => Self(id.into()),
             None => Self(Uuid::now_v7().to_string().into()),
@@ -69,6 +70,6 @@ impl RequestId {
     }
 
     pub(super) fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).expect("a request id holds nothing but header characters")
+        HeaderValue::from_str(&self.0).expect("a request id has only characters that a header may have")
     }
 }

@@ -116,7 +116,7 @@ impl AuthServer {
             .leeway(leeway)
             .realm(&settings.token.realm)
             .accept_bare(settings.token.accept_bare)
-            .still_good(move |claims| checked_by.check_claims(claims))
+            .check_claims(move |claims| checked_by.check_claims(claims))
             .clock(clock.clone())
             .users(Arc::clone(state.users()))
             .build()?;

@@ -1,4 +1,4 @@
-//! Tokens for tests: of any user, and of every kind that a guard must refuse.
+//! Tokens for tests: for any user, and of every kind that a guard must refuse.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,17 +16,18 @@ use crate::clock::Clock;
 use crate::guard::{Guard, GuardBuilder, KeySource, User};
 use crate::token::{Algorithm, KeyMaterial, Keyring, SigningKey, TokenType};
 
-/// The names that a mint puts into its tokens until it is told others. `.test` is nobody's (RFC 6761 §6.2).
+/// The default issuer and audience. Nobody can own a name under `.test` (RFC 6761 §6.2).
 const ISSUER: &str = "https://issuer.test";
 const AUDIENCE: &str = "https://app.test";
 
-/// How far an expired or not yet valid token is off: beyond what any guard forgives, which is five minutes.
-const WIDE_OF_THE_MARK: Duration = Duration::hours(1);
+/// The time since an expired token has expired, and until a not yet valid one begins: more than the five minutes that a
+/// guard tolerates at most.
+const WELL_BEYOND_LEEWAY: Duration = Duration::hours(1);
 
-/// Issues tokens in a test, and gives the guard that accepts them.
+/// Issues tokens in a test, and makes the guard that accepts them.
 ///
-/// It signs with an Ed25519 key that was made at random, and goes by a clock of its own that stands still at
-/// the time of its making, in whole seconds; the `with_` functions change that.
+/// It signs with a random Ed25519 key. It has a clock of its own, which starts at the current time in whole seconds and
+/// moves only by hand. The `with_` methods change this.
 ///
 /// # Example: the app's own guard, built from the mint's keys
 /// ```
@@ -52,11 +53,11 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// A mint with a fresh Ed25519 key.
+    /// A mint with a new Ed25519 key.
     ///
     /// # Panics
-    /// When the system has no random numbers.
-    #[expect(clippy::new_without_default, reason = "every one has another key")]
+    /// If the system has no random numbers.
+    #[expect(clippy::new_without_default, reason = "each has a different key")]
     pub fn new() -> Self {
         Self::with_key(fresh_key(Algorithm::EdDsa))
     }
@@ -65,9 +66,9 @@ impl Mint {
     /// [`shared_secret`](crate::GuardBuilder::shared_secret) (HS256).
     ///
     /// # Panics
-    /// When the secret has under 32 bytes, which no guard accepts (RFC 7518 §3.2).
+    /// If the secret is shorter than 32 bytes, which no guard accepts (RFC 7518 §3.2).
     ///
-    /// # Example: for a guard that was built elsewhere
+    /// # Example: for a guard that is built elsewhere
     /// ```
     /// use actix_web::{App, test, web};
     /// use hallpass::testing::Mint;
@@ -81,8 +82,8 @@ impl Mint {
     /// let app = test::init_service(App::new().app_data(guard).route("/", hello)).await;
     ///
     /// let mint = Mint::shared_secret(secret).with_issuer(names.0).with_audience(names.1);
-    /// let ask = test::TestRequest::get().uri("/").insert_header(mint.token_for("ada").bearer());
-    /// assert_eq!(test::call_and_read_body(&app, ask.to_request()).await, "ada");
+    /// let request = test::TestRequest::get().uri("/").insert_header(mint.token_for("ada").bearer());
+    /// assert_eq!(test::call_and_read_body(&app, request.to_request()).await, "ada");
     /// # });
     /// ```
     #[track_caller]
@@ -94,7 +95,7 @@ impl Mint {
         }
     }
 
-    /// A mint that signs with this key.
+    /// A mint that signs with `key`.
     ///
     /// # Example: ES256
     /// ```
@@ -106,7 +107,7 @@ impl Mint {
     /// # Ok::<(), hallpass::token::KeyError>(())
     /// ```
     pub fn with_key(key: impl Into<Arc<SigningKey>>) -> Self {
-        // Tokens count whole seconds, so a test that adds up times should too.
+        // Times in tokens are whole seconds.
         let now = DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap_or_default();
         Self {
             key: key.into(),
@@ -117,54 +118,82 @@ impl Mint {
         }
     }
 
-    /// The `iss` of its tokens. Defaults to `https://issuer.test`.
+    /// Sets the `iss` of the tokens. Defaults to `https://issuer.test`.
     #[must_use]
     pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = issuer.into();
         self
     }
 
-    /// The `aud` of its tokens. Defaults to `https://app.test`.
+    /// Sets the `aud` of the tokens. Defaults to `https://app.test`.
     #[must_use]
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// The `typ` of its tokens, as the guard's [`token_type`](crate::GuardBuilder::token_type) wants it.
+    /// Sets the `typ` of the tokens, for a guard with [`token_type`](crate::GuardBuilder::token_type).
     /// Defaults to [`TokenType::AtJwt`].
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::testing::Mint;
+    /// use hallpass::token::TokenType;
+    ///
+    /// let guard = Mint::new().with_token_type(TokenType::Jwt).guard(); // it expects the same type
+    /// # let _ = guard;
+    /// ```
     #[must_use]
     pub fn with_token_type(mut self, typ: TokenType) -> Self {
         self.typ = typ;
         self
     }
 
-    /// The clock that its tokens are issued by. Defaults to one of its own that stands still.
+    /// Sets the clock, for an app whose clock a test moves. Defaults to a manual clock of the mint's own.
+    ///
+    /// # Example
+    /// ```
+    /// use chrono::{Duration, Utc};
+    /// use hallpass::testing::{Clock, Mint};
+    ///
+    /// let clock = Clock::manual(Utc::now());
+    /// let mint = Mint::new().with_clock(clock.clone());
+    /// clock.advance(Duration::hours(1));
+    /// assert_eq!(mint.clock().now(), clock.now());
+    /// ```
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The clock that its tokens are issued by, and that [`builder`](Self::builder) gives to the guard.
+    /// Returns the clock, which [`builder`](Self::builder) also gives to the guard.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// The keys that verify its tokens, for [`GuardBuilder::keys`].
+    /// Returns the keys that verify the tokens, for [`GuardBuilder::keys`].
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::{Guard, testing::Mint};
+    /// let mint = Mint::new();
+    /// let guard = Guard::builder().keys(mint.keys()).issuer("https://issuer.test").audience("https://app.test").build()?;
+    /// # Ok::<(), hallpass::GuardError>(())
+    /// ```
     pub fn keys(&self) -> Arc<dyn KeySource> {
         Arc::new(ArcSwap::from_pointee(Keyring::from(Arc::clone(&self.key))))
     }
 
-    /// The public keys as a JWK set (RFC 7517 §5), for an app that reads them from a file; none under HS256.
+    /// Returns the public keys as a JWK set (RFC 7517 §5), for an app that reads them from a file. It is empty for HS256.
     pub fn jwks(&self) -> String {
         let set = Keyring::from(Arc::clone(&self.key)).jwks();
         serde_json::to_string(&set).expect("a key set is a plain structure")
     }
 
-    /// Starts a guard with all that it needs to accept this mint's tokens: keys, issuer, audience, clock.
+    /// Starts a guard that accepts this mint's tokens: keys, issuer, audience, type and clock are set.
     ///
-    /// # Example: a guard with users of the app's own
+    /// # Example: a guard with the app's own users
     /// ```
     /// use std::sync::Arc;
     /// use hallpass::testing::Mint;
@@ -193,10 +222,10 @@ impl Mint {
             .clock(self.clock.clone())
     }
 
-    /// A guard that accepts this mint's tokens and takes its users from their claims.
+    /// Returns a guard that accepts this mint's tokens and takes users from their claims.
     ///
     /// # Panics
-    /// When the mint was given an empty issuer or audience.
+    /// If the mint's issuer or audience is empty.
     #[track_caller]
     pub fn guard(&self) -> Guard {
         match self.builder().build() {
@@ -205,16 +234,16 @@ impl Mint {
         }
     }
 
-    /// A token for the user with this id, good from now for an hour, of a session that begins now.
+    /// Starts a token for the user with the id `subject`, valid for an hour from now, of a session that begins now.
     ///
-    /// What else it says, and what is wrong with it, is told to the [`Token`].
+    /// The methods of [`Token`] change this.
     pub fn token_for(&self, subject: impl fmt::Display) -> Token {
         Token {
             mint: self.clone(),
             subject: subject.to_string(),
             claims: Map::new(),
             lifetime: Duration::hours(1),
-            time: Time::Good,
+            time: Time::Now,
             signed_in_ago: None,
             fault: None,
         }
@@ -229,24 +258,24 @@ fn fresh_key(algorithm: Algorithm) -> SigningKey {
         .expect("the system has random numbers")
 }
 
-/// When a token is good.
+/// The time of a token's validity, seen from now.
 #[derive(Debug, Clone, Copy)]
 enum Time {
     Past,
-    Good,
+    Now,
     Future,
 }
 
-/// What is wrong with a token.
+/// A reason why a guard must refuse a token, other than its time.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     Forged,
     Foreign,
 }
 
-/// A token in the making, by [`Mint::token_for`]; [`to_string`](ToString::to_string) is its text.
+/// A token that a test sends, made by [`Mint::token_for`].
 ///
-/// It is signed when it is read, at what is then the time of the mint's clock.
+/// [`to_string`](ToString::to_string) and [`bearer`](Self::bearer) sign it, at the time of the mint's clock.
 ///
 /// # Example: one user, several tokens
 /// ```
@@ -257,11 +286,11 @@ enum Fault {
 /// let ada = mint.token_for("ada").email("ada@example.com").roles(["editor"]);
 /// let header = ada.clone().bearer();
 /// let long_ago = ada.clone().signed_in_ago(Duration::minutes(11)).bearer();
-/// let worthless = [ada.clone().expired(), ada.clone().not_yet_valid(), ada.clone().forged(), ada.foreign()];
-/// # let _ = (header, long_ago, worthless.map(|token| token.to_string()));
+/// let refused = [ada.clone().expired(), ada.clone().not_yet_valid(), ada.clone().forged(), ada.foreign()];
+/// # let _ = (header, long_ago, refused.map(|token| token.to_string()));
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "a token is worth nothing until it is sent"]
+#[must_use = "a token has no effect until it is sent"]
 pub struct Token {
     mint: Mint,
     subject: String,
@@ -273,39 +302,55 @@ pub struct Token {
 }
 
 impl Token {
-    /// The user's e-mail address. Defaults to none.
+    /// Sets the user's e-mail address. Defaults to none.
     pub fn email(self, email: &str) -> Self {
         self.claim("email", email)
     }
 
-    /// The user's roles. Defaults to none.
+    /// Sets the user's roles. Defaults to none.
     pub fn roles<R: Into<String>>(self, roles: impl IntoIterator<Item = R>) -> Self {
         let roles: Vec<String> = roles.into_iter().map(Into::into).collect();
         self.claim("roles", roles)
     }
 
-    /// The session's id, the token's `sid`. Defaults to one made at random.
+    /// Sets the id of the session, the claim `sid`. Defaults to a random one.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::testing::Mint;
+    /// # let mint = Mint::new();
+    /// let token = mint.token_for("ada").session("a session that has ended");
+    /// # token.to_string();
+    /// ```
     pub fn session(self, id: impl fmt::Display) -> Self {
         self.claim("sid", id.to_string())
     }
 
-    /// How long before now the user signed in, the token's `auth_time` (OpenID Connect Core 1.0 §2). Defaults to
-    /// when the token was issued.
+    /// Sets how long before now the user signed in, the claim `auth_time` (OpenID Connect Core 1.0 §2). Defaults to the
+    /// time of issue.
     pub fn signed_in_ago(mut self, ago: Duration) -> Self {
         self.signed_in_ago = Some(ago);
         self
     }
 
-    /// How long it is good, whole seconds. Defaults to an hour.
+    /// Sets how long the token is valid, in whole seconds. Defaults to an hour.
+    ///
+    /// # Example
+    /// ```
+    /// # use hallpass::testing::Mint;
+    /// # let mint = Mint::new();
+    /// let token = mint.token_for("ada").lifetime(chrono::Duration::minutes(5));
+    /// # token.to_string();
+    /// ```
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// Any claim, of the app's own or in place of one of the mint's.
+    /// Sets any claim: one of the app's own, or a different value for one of the mint's.
     ///
     /// # Panics
-    /// When `value` cannot be written as JSON.
+    /// If `value` cannot be written as JSON.
     ///
     /// # Example: for another audience
     /// ```
@@ -323,43 +368,44 @@ impl Token {
         self
     }
 
-    /// Expired an hour ago: refused as `token_expired`.
+    /// Makes the token one that expired an hour ago. A guard refuses it as `token_expired`.
     pub fn expired(mut self) -> Self {
         self.time = Time::Past;
         self
     }
 
-    /// Good from in an hour on: refused as `token_invalid`.
+    /// Makes the token one that is valid only in an hour. A guard refuses it as `token_invalid`.
     pub fn not_yet_valid(mut self) -> Self {
         self.time = Time::Future;
         self
     }
 
-    /// With the name of the mint's key and a signature that is not its own: refused as `token_invalid`.
+    /// Signs the token with another key, under the `kid` of the mint's key. A guard refuses it as `token_invalid`.
     pub fn forged(mut self) -> Self {
         self.fault = Some(Fault::Forged);
         self
     }
 
-    /// Genuine, but from another issuer with a key of its own: refused as `token_invalid`.
+    /// Makes the token one of another issuer, signed with that issuer's key. A guard refuses it as `token_invalid`.
     pub fn foreign(mut self) -> Self {
         self.fault = Some(Fault::Foreign);
         self
     }
 
-    /// The header `Authorization: Bearer …` (RFC 6750 §2.1), for `TestRequest::insert_header`.
+    /// Returns the header `Authorization: Bearer …` (RFC 6750 §2.1), for `TestRequest::insert_header`.
     ///
-    /// For a guard with a header of its own: `.insert_header(("x-api-key", token.to_string()))`.
+    /// For a guard with another header, write `.insert_header(("x-api-key", token.to_string()))`.
     pub fn bearer(self) -> (HeaderName, String) {
         (AUTHORIZATION, format!("Bearer {self}"))
     }
 
     fn payload(&self) -> Value {
         let now = self.mint.clock.now();
+        let expired = now - self.lifetime - WELL_BEYOND_LEEWAY;
         let (issued, start) = match self.time {
-            Time::Past => (now - self.lifetime - WIDE_OF_THE_MARK, now - self.lifetime - WIDE_OF_THE_MARK),
-            Time::Good => (now, now),
-            Time::Future => (now, now + WIDE_OF_THE_MARK),
+            Time::Past => (expired, expired),
+            Time::Now => (now, now),
+            Time::Future => (now, now + WELL_BEYOND_LEEWAY),
         };
         let signed_in = self.signed_in_ago.map_or(issued, |ago| now - ago);
         let issuer = match self.fault {
@@ -390,7 +436,7 @@ impl fmt::Display for Token {
         let own = &*self.mint.key;
         let other = self.fault.map(|_| fresh_key(own.algorithm()));
         let key = other.as_ref().unwrap_or(own);
-        // A forger claims the mint's key; a foreign issuer names its own.
+        // A forged token names the mint's key; a foreign issuer names its own.
         let kid = match self.fault {
             Some(Fault::Foreign) => key.kid(),
             _ => own.kid(),
@@ -412,16 +458,16 @@ mod tests {
 
     const SECRET: &[u8] = b"thirty-two bytes, or rather more of them";
 
-    /// The verdict of a guard with five minutes' leeway, the most that one may have.
-    fn verdict(mint: &Mint, token: Token) -> Result<Claims, TokenError> {
+    /// Verifies as a guard does that has the maximum leeway, five minutes.
+    fn verified(mint: &Mint, token: Token) -> Result<Claims, TokenError> {
         let expected = Expected::new(&*mint.issuer, &*mint.audience)
             .with_type(mint.typ)
             .with_leeway(Duration::seconds(300));
-        verify(&token.to_string(), &mint.keys().ring().unwrap(), &expected, mint.clock().now())
+        verify(&token.to_string(), &mint.keys().keys().unwrap(), &expected, mint.clock().now())
     }
 
     #[test]
-    fn under_every_algorithm_a_token_is_good_until_something_is_said_to_be_wrong_with_it() {
+    fn under_every_algorithm_a_token_is_valid_unless_a_fault_was_asked_for() {
         type Wrong = fn(Token) -> Token;
         let es256 = Mint::with_key(fresh_key(Algorithm::Es256));
         let cases: [(&str, Wrong, Option<TokenError>); 5] = [
@@ -433,30 +479,30 @@ mod tests {
         ];
         for mint in [Mint::new(), es256, Mint::shared_secret(SECRET)] {
             for (name, wrong, expected) in cases {
-                let found = verdict(&mint, wrong(mint.token_for("ada"))).err();
+                let found = verified(&mint, wrong(mint.token_for("ada"))).err();
                 assert_eq!(found, expected, "{name}, {}", mint.key.algorithm());
             }
         }
     }
 
     #[test]
-    fn a_foreign_token_is_refused_by_a_guard_that_knows_no_names_of_keys_and_by_one_that_has_its_key() {
+    fn a_foreign_token_is_refused_by_a_guard_without_key_ids_and_by_one_that_has_its_key() {
         let mint = Mint::shared_secret(SECRET);
         let token = mint.token_for("ada").foreign().to_string();
-        let ring = Keyring::from(crate::token::VerifyingKey::hs256(SECRET).unwrap());
+        let keys = Keyring::from(crate::token::VerifyingKey::hs256(SECRET).unwrap());
         let expected = Expected::new(ISSUER, AUDIENCE);
-        let unnamed = verify(&token, &ring, &expected, mint.clock().now());
+        let unnamed = verify(&token, &keys, &expected, mint.clock().now());
         assert_eq!(unnamed, Err(TokenError::SignatureWrong));
 
         let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
         let payload: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!(payload["iss"], "https://another-issuer.test");
         let elsewhere = Mint { issuer: "https://another-issuer.test".to_owned(), ..mint.clone() };
-        assert_eq!(verdict(&mint, elsewhere.token_for("ada")), Err(TokenError::IssuerWrong));
+        assert_eq!(verified(&mint, elsewhere.token_for("ada")), Err(TokenError::IssuerWrong));
     }
 
     #[test]
-    fn a_token_says_what_it_was_told_to() {
+    fn a_token_has_the_claims_that_were_set() {
         let mint = Mint::new().with_issuer("https://id.example").with_audience("https://api.example");
         let now = mint.clock().now();
         let token = mint
@@ -467,7 +513,7 @@ mod tests {
             .signed_in_ago(Duration::minutes(11))
             .lifetime(Duration::minutes(5))
             .claim("tenant", 3);
-        let claims = verdict(&mint, token).unwrap();
+        let claims = verified(&mint, token).unwrap();
         assert_eq!((claims.iss.as_str(), claims.sub.as_str()), ("https://id.example", "7"));
         assert_eq!(claims.aud, "https://api.example".into());
         assert_eq!(claims.email.as_deref(), Some("ada@example.com"));
@@ -481,9 +527,10 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_stands_in_place_of_the_mints_own() {
+    fn a_claim_replaces_the_mints_own() {
         let mint = Mint::new();
-        let wrong = |name, value: &str| verdict(&mint, mint.token_for("ada").claim(name, value)).unwrap_err();
+        let wrong =
+            |name, value: &str| verified(&mint, mint.token_for("ada").claim(name, value)).unwrap_err();
         assert_eq!(wrong("aud", "https://elsewhere.example"), TokenError::AudienceWrong);
         assert_eq!(wrong("exp", "tomorrow"), TokenError::ClaimInvalid("exp"));
     }
@@ -494,10 +541,10 @@ mod tests {
         let token = mint.token_for("ada");
         let early = token.to_string();
         mint.clock().advance(Duration::hours(2));
-        let ring = mint.keys().ring().unwrap();
+        let keys = mint.keys().keys().unwrap();
         let expected = Expected::new(ISSUER, AUDIENCE);
-        assert_eq!(verify(&early, &ring, &expected, mint.clock().now()), Err(TokenError::Expired));
-        assert!(verdict(&mint, token).is_ok(), "signed when it is read");
+        assert_eq!(verify(&early, &keys, &expected, mint.clock().now()), Err(TokenError::Expired));
+        assert!(verified(&mint, token).is_ok(), "signed when it is written");
     }
 
     #[test]
@@ -505,26 +552,26 @@ mod tests {
         let (one, other) = (Mint::new(), Mint::new());
         let token = other.token_for("ada").to_string();
         let expected = Expected::new(ISSUER, AUDIENCE);
-        let verdict = verify(&token, &one.keys().ring().unwrap(), &expected, one.clock().now());
-        assert_eq!(verdict, Err(TokenError::KeyUnknown));
+        let result = verify(&token, &one.keys().keys().unwrap(), &expected, one.clock().now());
+        assert_eq!(result, Err(TokenError::KeyUnknown));
     }
 
     #[test]
-    fn a_token_is_of_the_type_that_the_guard_wants() {
+    fn a_token_has_the_type_that_the_guard_expects() {
         for typ in [TokenType::AtJwt, TokenType::Jwt, TokenType::Any] {
             let mint = Mint::new().with_token_type(typ);
-            assert!(verdict(&mint, mint.token_for("ada")).is_ok(), "{typ:?}");
+            assert!(verified(&mint, mint.token_for("ada")).is_ok(), "{typ:?}");
         }
         let mint = Mint::new().with_token_type(TokenType::Jwt);
         let token = mint.token_for("ada").to_string();
         let expected = Expected::new(ISSUER, AUDIENCE);
-        let verdict = verify(&token, &mint.keys().ring().unwrap(), &expected, mint.clock().now());
-        assert_eq!(verdict, Err(TokenError::TypeRefused));
+        let result = verify(&token, &mint.keys().keys().unwrap(), &expected, mint.clock().now());
+        assert_eq!(result, Err(TokenError::TypeRefused));
     }
 
     #[test]
     #[should_panic(expected = "a shared secret of 5 bytes is too short")]
-    fn a_secret_that_no_guard_takes_is_refused_in_words() {
+    fn a_secret_that_no_guard_accepts_panics_with_the_reason() {
         let _ = Mint::shared_secret(b"short");
     }
 }

@@ -1,20 +1,20 @@
-//! Paths for path patterns: what a stranger would put where a pattern leaves something open.
+//! Paths that match a path pattern, with malformed and well-formed values for its parameters.
 
 use std::fmt::Write;
 
 use actix_web::dev::ResourceDef;
 
-/// What no handler can make sense of: as it is sent, and as it reaches the pattern. The bytes are no UTF-8, and
-/// in no way a number, a UUID or a date.
+/// Malformed values: as sent, and as matched against the pattern. They are no number, UUID or date; the first is not
+/// even UTF-8.
 const MALFORMED: [(&str, &str); 2] = [("%FF", "\u{FFFD}"), ("not-a-number", "not-a-number")];
 
-/// What usual patterns ask for.
+/// Values that usual patterns accept.
 const WELL_FORMED: [&str; 9] =
     ["1", "a", "A", "aa", "10", "2000", "2000-01-01", "00000000-0000-0000-0000-000000000000", "1.0"];
 
-/// Paths that match `pattern`: a malformed one first, and one that is well-formed, so that a route whose
-/// pattern or guards let no nonsense through is reached too. A pattern that leaves nothing open has one path.
-/// `None` when a regular expression in it matches nothing that is known here.
+/// Returns paths that match `pattern`: first one with malformed values, then one with well-formed values, for routes whose
+/// pattern or guards accept only those. There is one path if both are the same, as for a pattern without parameters.
+/// Returns `None` if a regular expression in the pattern matches none of the values above.
 pub(super) fn paths(pattern: &str) -> Option<Vec<String>> {
     let (mut malformed, mut well_formed) = (String::new(), String::new());
     let mut rest = pattern;
@@ -37,7 +37,7 @@ pub(super) fn paths(pattern: &str) -> Option<Vec<String>> {
     Some(paths)
 }
 
-/// Splits at the first segment in braces, which may have braces in it: `/a/{id:\d{2}}/b` is `/a/`,
+/// Splits at the first parameter in braces, which may itself contain braces: `/a/{id:\d{2}}/b` is `/a/`,
 /// `id:\d{2}`, `/b`.
 fn next_segment(pattern: &str) -> Option<(&str, &str, &str)> {
     let start = pattern.find('{')?;
@@ -53,12 +53,12 @@ fn next_segment(pattern: &str) -> Option<(&str, &str, &str)> {
     Some((&pattern[..start], &pattern[start + 1..start + end], &pattern[start + end + 1..]))
 }
 
-/// What may stand for a segment, malformed and well-formed, encoded; twice the same where there is no choice.
+/// Returns a malformed and a well-formed value for a parameter, encoded; the same one twice if there is only one.
 fn fill(segment: &str, is_tail: bool) -> Option<(String, String)> {
     let matches =
         |text: &str| is_tail || ResourceDef::new(format!("/{{{segment}}}")).is_match(&format!("/{text}"));
     let expression = segment.split_once(':').map_or("", |(_, expression)| expression);
-    // `{kind:cats|dogs}`, the one kind of expression that says itself what it matches.
+    // `{kind:cats|dogs}`: the alternatives themselves match.
     let named = expression.trim_matches(['(', ')']).split('|').filter(|name| !name.is_empty());
     let good = WELL_FORMED.into_iter().chain(named).find(|text| matches(text)).map(|text| {
         let mut path = String::new();
@@ -72,7 +72,7 @@ fn fill(segment: &str, is_tail: bool) -> Option<(String, String)> {
     }
 }
 
-/// Appends `text` as it may stand in a path (RFC 3986 §3.3).
+/// Appends `text` to `path`, percent-encoded (RFC 3986 §3.3).
 fn encode(text: &str, path: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte) {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_filled_with_nonsense_first_and_then_with_what_it_asks_for() {
+    fn a_pattern_is_filled_first_with_malformed_and_then_with_well_formed_values() {
         let uuid = "/00000000-0000-0000-0000-000000000000";
         let cases: &[(&str, &[&str])] = &[
             ("/", &["/"]),

@@ -1,5 +1,5 @@
-//! The audit of `hallpass::testing`, proven by mutation: of an app that passes, one thing is spoilt, and the
-//! audit fails by its name. Each test holds with actix-web's introspection and without; `.ci/run` runs both.
+//! The audit of `hallpass::testing`, tested by mutation: one thing is broken in an app that passes, and the audit must
+//! name it. Each test passes with actix-web's introspection and without; `.ci/run` runs both.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
@@ -14,7 +14,7 @@ use crate::app::TestApp;
 
 #[derive(Deserialize)]
 struct Note {
-    #[allow(dead_code, reason = "only its absence is looked for")]
+    #[allow(dead_code, reason = "the tests send none")]
     text: String,
 }
 
@@ -51,7 +51,7 @@ const ROUTES: &[&str] = &[
 
 const ALLOWED: &[&str] = &["GET /about"];
 
-/// A little app. What `mutants` names is put in place of a route's own handler.
+/// A small app. A route that `mutants` returns replaces the route of that name.
 fn notes(config: &mut ServiceConfig, mut mutants: impl FnMut(&'static str) -> Option<Route>) {
     let mut to = |name: &'static str, own: Route| mutants(name).unwrap_or(own);
     config.app_data(Mint::new().guard()).route("/about", web::get().to(open)).service(
@@ -96,16 +96,13 @@ where
     type Body = B;
 }
 
-/// An audit of exactly these routes: told by introspection where that is on, else by the list.
+/// An audit of exactly these routes: found by introspection where that is on, or else listed.
 fn audit_of(routes: &[&str]) -> Audit {
-    match cfg!(feature = "testing-introspection") {
-        true => Audit::new(),
-        false => Audit::new().routes(routes),
-    }
+    if cfg!(feature = "testing-introspection") { Audit::new() } else { Audit::new().routes(routes) }
 }
 
-/// What an audit says of an app, line by line.
-async fn said(audit: Audit, app: App<impl AnyApp>) -> Vec<String> {
+/// The findings of an audit, as text.
+async fn findings(audit: Audit, app: App<impl AnyApp>) -> Vec<String> {
     audit.findings(app).await.iter().map(ToString::to_string).collect()
 }
 
@@ -141,19 +138,19 @@ async fn without_introspection_an_audit_without_a_list_fails() {
 }
 
 #[actix_rt::test]
-async fn a_handler_without_its_guard_is_named() {
+async fn a_handler_that_takes_no_user_is_named() {
     for mutant in ["POST /api/notes", "GET /api/notes/{id}", r"DELETE /api/notes/{id:\d+}/links/{link}"] {
         let found = audit_of(ROUTES).allow(ALLOWED).findings(app_with(mutant, web::to(open))).await;
         let [Finding::Answered { route, status, .. }] = &found[..] else { panic!("{mutant}: {found:?}") };
         assert_eq!((route.as_str(), *status), (mutant, StatusCode::OK));
     }
     let anywhere = "/api/files/{tail:.*}";
-    let found = said(audit_of(ROUTES).allow(ALLOWED), app_with(anywhere, web::to(open))).await;
+    let found = findings(audit_of(ROUTES).allow(ALLOWED), app_with(anywhere, web::to(open))).await;
     assert_eq!(found, ["/api/files/{tail:.*}: answered 200 OK to /api/files/%FF, not 401"]);
 }
 
 #[actix_rt::test]
-async fn whatever_is_parsed_before_the_user_is_named_unless_the_middleware_decides_first() {
+async fn a_parameter_before_the_user_is_named_unless_the_middleware_decides_first() {
     async fn body_first(_: Json<Note>, _: AuthUser) -> &'static str {
         ""
     }
@@ -174,7 +171,7 @@ async fn whatever_is_parsed_before_the_user_is_named_unless_the_middleware_decid
         ("PUT /api/notes/{id}", || web::to(path_first), "answered 404 Not Found to /api/notes/%FF, not 401"),
     ];
     for (mutant, handler, what) in mutants {
-        let found = said(audit_of(ROUTES).allow(ALLOWED), app_with(mutant, handler())).await;
+        let found = findings(audit_of(ROUTES).allow(ALLOWED), app_with(mutant, handler())).await;
         assert_eq!(found, [format!("{mutant}: {what}")]);
 
         let protect = Mint::new().guard().protect().allow("/about");
@@ -184,42 +181,41 @@ async fn whatever_is_parsed_before_the_user_is_named_unless_the_middleware_decid
 }
 
 #[actix_rt::test]
-async fn a_route_that_the_list_leaves_out_is_named() {
-    for left_out in ROUTES {
-        let listed = ROUTES.iter().filter(|route| *route != left_out);
+async fn a_route_that_is_missing_from_the_list_is_named() {
+    for missing in ROUTES {
+        let listed = ROUTES.iter().filter(|route| *route != missing);
         let audit = Audit::new().routes(listed).allow(ALLOWED);
-        let found = said(audit, app()).await;
-        assert!(
-            found.contains(&format!("{left_out}: the app has it, the list of routes leaves it out")),
-            "{found:?}"
-        );
+        let found = findings(audit, app()).await;
+        assert!(found.contains(&format!("{missing}: missing from the list of routes")), "{found:?}");
     }
 }
 
 #[actix_rt::test]
-async fn under_the_middleware_a_path_that_the_list_leaves_out_is_named_too() {
+async fn under_the_middleware_a_path_that_is_missing_from_the_list_is_named_too() {
     let app = app().wrap(Mint::new().guard().protect().allow("/about"));
     let listed = ROUTES.iter().filter(|route| !route.contains("links"));
-    let found = said(Audit::new().routes(listed).allow(ALLOWED), app).await;
+    let found = findings(Audit::new().routes(listed).allow(ALLOWED), app).await;
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].contains(r"/api/notes/{id:\d+}/links/{link}: the app has it"), "{found:?}");
+    assert!(found[0].contains(r"/api/notes/{id:\d+}/links/{link}: missing from the list"), "{found:?}");
 }
 
 #[actix_rt::test]
-async fn under_the_middleware_a_method_that_the_list_leaves_out_is_named_where_the_path_tells_its_methods() {
+async fn under_the_middleware_a_method_that_is_missing_from_the_list_is_named_where_a_405_names_the_methods()
+{
     let place = web::resource("/notes").route(web::get().to(guarded)).route(web::delete().to(guarded));
     let app = App::new().service(place).wrap(Mint::new().guard().protect());
-    let found = said(Audit::new().routes(["GET /notes"]), app).await;
-    assert_eq!(found, ["DELETE /notes: the app has it, the list of routes leaves it out"]);
+    let found = findings(Audit::new().routes(["GET /notes"]), app).await;
+    assert_eq!(found, ["DELETE /notes: missing from the list of routes"]);
 }
 
 #[actix_rt::test]
 async fn a_route_of_the_list_that_the_app_does_not_have_is_named() {
     let listed = || ROUTES.iter().copied();
-    let found = said(Audit::new().routes(listed().chain(["GET /gone"])).allow(ALLOWED), app()).await;
-    assert_eq!(found, ["GET /gone: the audit was told of it, the app does not have it"]);
+    let found = findings(Audit::new().routes(listed().chain(["GET /gone"])).allow(ALLOWED), app()).await;
+    assert_eq!(found, ["GET /gone: the app has no such route"]);
 
-    let found = said(Audit::new().routes(listed().chain(["PATCH /api/notes"])).allow(ALLOWED), app()).await;
+    let found =
+        findings(Audit::new().routes(listed().chain(["PATCH /api/notes"])).allow(ALLOWED), app()).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("PATCH /api/notes: "), "{found:?}");
 }
@@ -239,19 +235,19 @@ async fn an_entry_without_a_method_allows_every_method_of_its_path() {
 }
 
 #[actix_rt::test]
-async fn a_page_that_greets_strangers_is_named() {
+async fn a_page_for_anonymous_callers_is_named() {
     async fn hello(_: MaybeAuthUser) -> &'static str {
         "hello"
     }
     let app = App::new().app_data(Mint::new().guard()).route("/", web::get().to(hello));
-    let found = said(audit_of(&["GET /"]), app).await;
+    let found = findings(audit_of(&["GET /"]), app).await;
     assert_eq!(found, ["GET /: answered 200 OK to /, not 401"]);
 }
 
 #[actix_rt::test]
 async fn a_guard_that_was_never_installed_is_named_by_its_500() {
     let app = App::new().route("/", web::get().to(guarded));
-    let found = said(audit_of(&["GET /"]), app).await;
+    let found = findings(audit_of(&["GET /"]), app).await;
     assert_eq!(found, ["GET /: answered 500 Internal Server Error to /, not 401"]);
 }
 
@@ -262,16 +258,16 @@ async fn a_route_behind_a_guard_of_actix_is_named_until_its_header_is_given() {
         App::new().app_data(Mint::new().guard()).service(scope)
     };
     let routes = &["GET /v1/notes"];
-    let found = said(audit_of(routes), app(|| web::get().to(guarded))).await;
+    let found = findings(audit_of(routes), app(|| web::get().to(guarded))).await;
     assert_eq!(found, ["GET /v1/notes: answered 404 Not Found to /v1/notes, not 401"]);
     let with_host = || audit_of(routes).header("host", "api.example");
     with_host().assert_all_guarded(app(|| web::get().to(guarded))).await;
-    let found = said(with_host(), app(|| web::get().to(open))).await;
+    let found = findings(with_host(), app(|| web::get().to(open))).await;
     assert_eq!(found, ["GET /v1/notes: answered 200 OK to /v1/notes, not 401"]);
 }
 
 #[actix_rt::test]
-async fn a_route_whose_guard_tells_no_method_shows_it_by_its_answers() {
+async fn the_method_of_a_route_behind_an_opaque_guard_is_found_by_its_responses() {
     async fn path_first(_: Path<u32>, _: AuthUser) -> &'static str {
         ""
     }
@@ -282,12 +278,12 @@ async fn a_route_whose_guard_tells_no_method_shows_it_by_its_answers() {
             .route(web::route().guard(is_delete()).to(path_first))
     };
     let app = App::new().app_data(Mint::new().guard()).service(place());
-    let found = said(audit_of(&["GET /notes/{id}", "DELETE /notes/{id}"]), app).await;
+    let found = findings(audit_of(&["GET /notes/{id}", "DELETE /notes/{id}"]), app).await;
     assert_eq!(found, ["DELETE /notes/{id}: answered 404 Not Found to /notes/%FF, not 401"]);
 }
 
 #[actix_rt::test]
-async fn a_route_for_any_method_beside_one_for_get_is_named_by_the_methods_it_answers() {
+async fn a_route_for_any_method_beside_one_for_get_is_named_by_the_methods_that_it_answers() {
     let place = || web::resource("/notes").route(web::get().to(guarded)).route(web::route().to(open));
     let app = App::new().app_data(Mint::new().guard()).service(place());
     let found = audit_of(&["GET /notes"]).findings(app).await;
@@ -304,7 +300,7 @@ async fn a_route_for_any_method_beside_one_for_get_is_named_by_the_methods_it_an
 #[actix_rt::test]
 async fn options_is_let_through_by_the_middleware_so_a_handler_for_any_method_is_named() {
     let app = App::new().route("/notes", web::to(open)).wrap(Mint::new().guard().protect());
-    let found = said(audit_of(&["/notes"]), app).await;
+    let found = findings(audit_of(&["/notes"]), app).await;
     assert_eq!(found, ["OPTIONS /notes: answered 200 OK to /notes, not 401"]);
 
     let app = App::new().route("/notes", web::to(guarded)).wrap(Mint::new().guard().protect());
@@ -312,12 +308,12 @@ async fn options_is_let_through_by_the_middleware_so_a_handler_for_any_method_is
 }
 
 #[actix_rt::test]
-async fn a_method_of_the_apps_own_is_asked_too() {
+async fn a_custom_method_is_asked_too() {
     let propfind = || web::method("PROPFIND".parse().unwrap());
     let app = |route| App::new().app_data(Mint::new().guard()).route("/notes", route);
     let routes = &["PROPFIND /notes"];
     audit_of(routes).assert_all_guarded(app(propfind().to(guarded))).await;
-    let found = said(audit_of(routes), app(propfind().to(open))).await;
+    let found = findings(audit_of(routes), app(propfind().to(open))).await;
     assert_eq!(found, ["PROPFIND /notes: answered 200 OK to /notes, not 401"]);
 }
 
@@ -330,7 +326,7 @@ async fn a_pattern_that_nothing_known_matches_is_named_until_a_sample_is_given()
     assert_eq!(found, [Finding::NotAsked { route: pattern.to_owned() }]);
     let sampled = || audit_of(routes).sample(pattern, "/orders/ABC-12345");
     sampled().assert_all_guarded(app(web::get().to(guarded))).await;
-    let found = said(sampled(), app(web::get().to(open))).await;
+    let found = findings(sampled(), app(web::get().to(open))).await;
     assert_eq!(found, [format!("GET {pattern}: answered 200 OK to /orders/ABC-12345, not 401")]);
     let found = audit_of(ROUTES).allow(ALLOWED).sample("/gone", "/gone").findings(self::app()).await;
     assert_eq!(found, [Finding::NotThere { route: "/gone".to_owned() }]);
@@ -353,10 +349,10 @@ async fn a_default_service_is_named_by_its_scope() {
     audit_of(routes).assert_all_guarded(app(to_guarded, to_guarded)).await;
     audit_of(routes).assert_all_guarded(app(to_guarded, || web::to(HttpResponse::NotFound))).await;
 
-    let found = said(audit_of(routes), app(to_open, to_guarded)).await;
+    let found = findings(audit_of(routes), app(to_open, to_guarded)).await;
     assert_eq!(found, ["/api/v1/*: answered 200 OK to /api/v1/no/such/route, not 401"]);
     // The scope /api has none of its own, and falls back on the app's.
-    let found = said(audit_of(routes), app(to_guarded, to_open)).await;
+    let found = findings(audit_of(routes), app(to_guarded, to_open)).await;
     let expected = [
         "/api/*: answered 200 OK to /api/no-such-route, not 401",
         "/*: answered 200 OK to /no/such/route, not 401",
@@ -372,13 +368,13 @@ async fn a_default_service_is_named_by_its_scope() {
 }
 
 #[actix_rt::test]
-async fn a_page_that_takes_every_name_is_not_mistaken_for_a_default_service() {
+async fn a_route_that_matches_every_name_is_not_mistaken_for_a_default_service() {
     let page = web::resource("/{page}").route(web::get().to(open));
     audit_of(&["GET /{page}"]).allow(["GET /{page}"]).assert_all_guarded(App::new().service(page)).await;
 }
 
 #[actix_rt::test]
-async fn an_error_out_of_a_middleware_counts_as_the_answer_that_it_becomes() {
+async fn an_error_from_a_middleware_counts_as_the_response_that_it_becomes() {
     async fn refused(error: Error) -> Result<ServiceResponse, Error> {
         Err(error)
     }
@@ -399,21 +395,21 @@ async fn an_app_without_routes_does_not_pass() {
 
 #[actix_rt::test]
 #[should_panic(expected = "tests/api/audit.rs")]
-async fn a_failed_audit_tells_where_it_stands() {
+async fn a_failed_audit_names_its_line() {
     audit_of(ROUTES).assert_all_guarded(app()).await;
 }
 
 #[test]
-fn a_route_that_is_none_is_refused_and_not_taken_for_every_method_of_its_path() {
+fn a_malformed_route_panics_and_is_not_taken_for_every_method_of_its_path() {
     for text in ["about", "", "GET", "GET about", "GET,POST /about", " /about", "GET  /about"] {
-        let refused = std::panic::catch_unwind(|| Audit::new().allow([text])).unwrap_err();
-        let words = refused.downcast_ref::<String>().unwrap();
-        assert!(words.contains("is no route; one like \"GET /notes\" is accepted"), "{text:?}: {words}");
+        let panic = std::panic::catch_unwind(|| Audit::new().allow([text])).unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.contains("is not a route; \"GET /notes\" is one"), "{text:?}: {message}");
     }
 }
 
 #[actix_rt::test]
-async fn the_servers_own_app_passes_with_what_it_tells_anybody() {
+async fn the_server_itself_passes_with_its_public_routes() {
     let server = TestApp::new().await;
     let app = || App::new().wrap(server.server.envelope()).configure(server.server.configure());
     let mut routes = Vec::new();
@@ -423,12 +419,12 @@ async fn the_servers_own_app_passes_with_what_it_tells_anybody() {
             for method in methods.split(", ") {
                 routes.push(format!("{method} {path}{slash}"));
             }
-            // Without a token: what tokens are got with, the keys, and which methods there are.
-            let asks_for_one =
+            let needs_token =
                 path.starts_with("/user") || ["/auth/logout-all", "/auth/verify"].contains(path);
-            match asks_for_one {
-                true => public.push(format!("OPTIONS {path}{slash}")),
-                false => public.push(format!("{path}{slash}")),
+            if needs_token {
+                public.push(format!("OPTIONS {path}{slash}"));
+            } else {
+                public.push(format!("{path}{slash}"));
             }
         }
     }
@@ -437,7 +433,7 @@ async fn the_servers_own_app_passes_with_what_it_tells_anybody() {
 
     for open in &public {
         let others = public.iter().filter(|public| *public != open);
-        let found = said(Audit::new().routes(&routes).allow(others), app()).await;
+        let found = findings(Audit::new().routes(&routes).allow(others), app()).await;
         assert!(
             !found.is_empty() && found.iter().all(|line| line.contains(open.as_str())),
             "{open}: {found:?}"

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::app::TestApp;
 
-/// Every route that asks for a token. A route that is missing here is missed by the audit in `manners`.
+/// Some paths that need a token. The audit in `audit.rs` covers all of them.
 pub const GUARDED_PATHS: &[&str] = &["/user", "/user/", "/user/password"];
 
 struct Case {
@@ -22,7 +22,7 @@ fn case(name: &'static str, header: impl Into<String>, error: &'static str) -> C
     Case { name, headers: vec![header.into()], error }
 }
 
-/// The parts of a compact JWS, to be altered.
+/// The parts of a compact JWS, for changing them.
 struct Parts {
     header: Value,
     claims: Value,
@@ -54,7 +54,7 @@ impl Parts {
     }
 }
 
-/// What strangers, forgers and latecomers present.
+/// Missing, malformed, forged and expired credentials.
 async fn bad_credentials(app: &TestApp) -> Vec<Case> {
     let good = app.token().await;
     let genuine = || Parts::of(&good);
@@ -72,7 +72,7 @@ async fn bad_credentials(app: &TestApp) -> Vec<Case> {
     let material = KeyMaterial::generate(Algorithm::EdDsa).unwrap();
     let other_installation = foreign(&SigningKey::new(Algorithm::EdDsa, &material).unwrap());
 
-    // The public key used as a shared secret: the oldest confusion of algorithms (RFC 8725 §2.1).
+    // The public key used as a shared secret, the classic algorithm confusion (RFC 8725 §2.1).
     let public = good.split('.').next().unwrap().as_bytes().repeat(2);
     let confused_key = SigningKey::with_kid(
         genuine().header["kid"].as_str().unwrap(),
@@ -128,9 +128,9 @@ async fn bad_credentials(app: &TestApp) -> Vec<Case> {
         case("an unknown crit", bearer(&genuine().with_header("crit", json!(["exp"]))), invalid),
         case("another typ", bearer(&genuine().with_header("typ", json!("JWT"))), invalid),
         case("another subject", bearer(&genuine().with_claim("sub", json!("somebody"))), invalid),
-        case("a longer life", bearer(&genuine().with_claim("exp", json!(99_999_999_999_i64))), invalid),
+        case("a later expiry", bearer(&genuine().with_claim("exp", json!(99_999_999_999_i64))), invalid),
         case("another installation's key", bearer(&other_installation), invalid),
-        case("a shared secret of one's own", bearer(&elsewhere), invalid),
+        case("an HS256 token of another issuer", bearer(&elsewhere), invalid),
         case("over 8 KiB", bearer(&format!("{}.{}.x", "a".repeat(4096), "b".repeat(4096))), invalid),
         Case { name: "two good headers", headers: vec![bearer(&good), bearer(&good)], error: invalid },
         Case {
@@ -188,7 +188,7 @@ async fn a_bare_token_is_missing_where_the_setting_turns_it_off() {
 }
 
 #[actix_rt::test]
-async fn a_token_in_the_query_or_in_a_form_is_no_credential() {
+async fn a_token_in_the_query_or_in_a_form_is_ignored() {
     let app = TestApp::new().await;
     let token = app.token().await;
     app.get(&format!("/user/?access_token={token}")).send().await.expect_refused("token_missing", "query");
@@ -198,7 +198,7 @@ async fn a_token_in_the_query_or_in_a_form_is_no_credential() {
 }
 
 #[actix_rt::test]
-async fn a_token_from_within_the_clock_tolerance_is_good() {
+async fn a_token_from_a_clock_that_is_60_s_ahead_is_accepted() {
     let app = TestApp::new().await;
     app.clock.advance(Duration::seconds(60));
     let token = app.token().await;
@@ -207,7 +207,7 @@ async fn a_token_from_within_the_clock_tolerance_is_good() {
 }
 
 #[actix_rt::test]
-async fn the_claims_are_the_contracts_and_the_header_names_type_and_key() {
+async fn the_claims_and_the_header_are_those_of_the_contract() {
     let app = TestApp::new().await;
     let parts = Parts::of(&app.token().await);
     let names = |value: &Value| {
@@ -237,7 +237,7 @@ async fn each_algorithm_of_the_settings_signs_tokens_that_are_accepted() {
 }
 
 #[actix_rt::test]
-async fn a_token_is_worthless_to_another_installation_with_the_same_names() {
+async fn another_installation_with_the_same_names_refuses_the_token() {
     let named = || {
         TestApp::with(|settings| {
             settings.token.issuer = Some("https://id.example".into());

@@ -1,10 +1,10 @@
-//! A guard whose keys come from a URL, before an issuer on the loopback that answers as it is told.
+//! A guard whose keys come from a URL, with an issuer on the loopback whose responses the test sets.
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration as Patience;
+use std::time::Duration as Timeout;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::header::{AUTHORIZATION, LOCATION};
@@ -33,15 +33,15 @@ const SPACES: &str = match str::from_utf8(&[b' '; 4096]) {
 #[derive(Debug, Clone)]
 enum Answer {
     Text(u16, String),
-    /// A set that says for how many seconds it is current.
-    Current(u32, String),
+    /// A set with this `max-age`, in seconds.
+    MaxAge(u32, String),
     Redirect(&'static str),
-    /// The first bytes of the answer, then no more, on an open connection.
+    /// The first bytes, then no more, on an open connection.
     Stalls(&'static str),
-    /// Spaces without end and without a length.
+    /// Endless spaces, without a length.
     Endless,
     Never,
-    /// The whole answer, from a server that is slow: long enough for whoever does not wait to be gone.
+    /// The whole set after 200 ms: too late for a request that does not wait.
     Late(String),
 }
 
@@ -51,45 +51,45 @@ impl Answer {
     }
 }
 
-/// An issuer's web server, whose answer the test chooses.
+/// An issuer's web server.
 struct Issuer {
     url: String,
     answer: Arc<Mutex<Answer>>,
-    /// How often it was asked.
-    asked: watch::Receiver<usize>,
+    /// The number of requests.
+    requests: watch::Receiver<usize>,
     handle: ServerHandle,
 }
 
 impl Issuer {
     fn new(first: Answer) -> Self {
         let answer = Arc::new(Mutex::new(first));
-        let (ask, asked) = watch::channel(0);
-        let (state, ask) = (web::Data::from(Arc::clone(&answer)), web::Data::new(ask));
+        let (counter, requests) = watch::channel(0);
+        let (state, counter) = (web::Data::from(Arc::clone(&answer)), web::Data::new(counter));
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
-                .app_data(ask.clone())
-                .route("/jwks.json", web::get().to(answer_as_told))
-                .route("/elsewhere", web::get().to(answer_as_told))
+                .app_data(counter.clone())
+                .route("/jwks.json", web::get().to(respond))
+                .route("/elsewhere", web::get().to(respond))
         });
         let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/jwks.json", server.addrs()[0]);
         let server = server.run();
         let handle = server.handle();
         actix_rt::spawn(server);
-        Self { url, answer, asked, handle }
+        Self { url, answer, requests, handle }
     }
 
     fn answers(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 
-    fn asked(&self) -> usize {
-        *self.asked.borrow()
+    fn requests(&self) -> usize {
+        *self.requests.borrow()
     }
 
-    async fn wait_until_asked(&self, times: usize) {
-        self.asked.clone().wait_for(|asked| *asked >= times).await.unwrap();
+    async fn wait_for_requests(&self, number: usize) {
+        self.requests.clone().wait_for(|requests| *requests >= number).await.unwrap();
     }
 
     fn url(&self) -> JwksUrl {
@@ -97,16 +97,13 @@ impl Issuer {
     }
 }
 
-async fn answer_as_told(
-    answer: web::Data<Mutex<Answer>>,
-    ask: web::Data<watch::Sender<usize>>,
-) -> HttpResponse {
-    ask.send_modify(|asked| *asked += 1);
+async fn respond(answer: web::Data<Mutex<Answer>>, counter: web::Data<watch::Sender<usize>>) -> HttpResponse {
+    counter.send_modify(|requests| *requests += 1);
     let answer = answer.lock().unwrap().clone();
     let part = |text: &'static str| Ok::<_, Infallible>(Bytes::from_static(text.as_bytes()));
     match answer {
         Answer::Text(status, text) => HttpResponse::build(StatusCode::from_u16(status).unwrap()).body(text),
-        Answer::Current(seconds, text) => HttpResponse::Ok()
+        Answer::MaxAge(seconds, text) => HttpResponse::Ok()
             .insert_header(("Cache-Control", format!("public, Max-Age={seconds}")))
             .body(text),
         Answer::Redirect(to) => HttpResponse::Found().insert_header((LOCATION, to)).finish(),
@@ -116,7 +113,7 @@ async fn answer_as_told(
         Answer::Endless => HttpResponse::Ok().streaming(stream::repeat_with(move || part(SPACES))),
         Answer::Never => pending().await,
         Answer::Late(text) => {
-            actix_rt::time::sleep(Patience::from_millis(200)).await;
+            actix_rt::time::sleep(Timeout::from_millis(200)).await;
             HttpResponse::Ok().body(text)
         }
     }
@@ -145,8 +142,8 @@ fn guard(keys: Arc<dyn KeySource>, clock: &Clock) -> Guard {
     Guard::builder().keys(keys).issuer(ISSUER).audience(AUDIENCE).clock(clock.clone()).build().unwrap()
 }
 
-/// An issuer that publishes one key, which a guard on a standing clock has fetched.
-struct Street {
+/// An issuer with one key, and a guard with a manual clock that has fetched it.
+struct Fixture {
     key: Arc<SigningKey>,
     issuer: Issuer,
     clock: Clock,
@@ -154,7 +151,7 @@ struct Street {
     guard: Guard,
 }
 
-impl Street {
+impl Fixture {
     async fn new() -> Self {
         Self::with(|url| url).await
     }
@@ -172,10 +169,10 @@ impl Street {
 
 const BY_EXTRACTOR: &str = "/extractor";
 const BY_MIDDLEWARE: &str = "/middleware/";
-const DOORS: [&str; 2] = [BY_EXTRACTOR, BY_MIDDLEWARE];
+const ROUTES: [&str; 2] = [BY_EXTRACTOR, BY_MIDDLEWARE];
 
-/// What the holder of `token` gets: the status and, of a failure, its slug.
-async fn knock(guard: &Guard, door: &str, token: &str) -> (u16, String) {
+/// Sends a request with `token`; returns the status and, for a failure, its `error`.
+async fn get(guard: &Guard, path: &str, token: &str) -> (u16, String) {
     let hello = || web::method(Method::GET).to(|user: AuthUser| async move { user.id.clone() });
     let app = App::new()
         .app_data(guard.clone())
@@ -183,7 +180,7 @@ async fn knock(guard: &Guard, door: &str, token: &str) -> (u16, String) {
         .service(web::scope("/middleware").wrap(guard.protect()).route("/", hello()));
     let app = harness::init_service(app).await;
     let request =
-        harness::TestRequest::get().uri(door).insert_header((AUTHORIZATION, format!("Bearer {token}")));
+        harness::TestRequest::get().uri(path).insert_header((AUTHORIZATION, format!("Bearer {token}")));
     let response = harness::call_service(&app, request.to_request()).await;
     let status = response.status().as_u16();
     let body = harness::read_body(response).await;
@@ -197,34 +194,34 @@ fn expect(answer: (u16, String), status: u16, error: &str, what: &str) {
 }
 
 async fn expect_everywhere(guard: &Guard, token: &str, status: u16, error: &str, what: &str) {
-    for door in DOORS {
-        expect(knock(guard, door, token).await, status, error, &format!("{what}, {door}"));
+    for path in ROUTES {
+        expect(get(guard, path, token).await, status, error, &format!("{what}, {path}"));
     }
 }
 
 #[actix_rt::test]
-async fn a_published_key_opens_both_doors_and_a_strangers_does_not() {
-    let street = Street::new().await;
-    expect_everywhere(&street.guard, &token(&street.key), 200, "", "published").await;
-    expect_everywhere(&street.guard, &token(&new_key()), 401, "token_invalid", "a stranger's").await;
+async fn a_token_of_a_published_key_is_accepted_and_one_of_another_key_is_not() {
+    let fixture = Fixture::new().await;
+    expect_everywhere(&fixture.guard, &token(&fixture.key), 200, "", "published").await;
+    expect_everywhere(&fixture.guard, &token(&new_key()), 401, "token_invalid", "another key").await;
 }
 
 #[actix_rt::test]
-async fn a_guard_given_a_url_fetches_without_being_asked_and_goes_by_its_own_clock() {
+async fn a_guard_with_a_url_fetches_at_the_start_and_uses_its_own_clock() {
     let key = new_key();
     let issuer = Issuer::new(Answer::keys(&[&key]));
     let clock = Clock::manual(start_of_time());
     let builder = Guard::builder().jwks_url(issuer.url()).issuer(ISSUER).audience(AUDIENCE);
     let guard = builder.clock(clock.clone()).build().unwrap();
-    let first_answer = async {
+    let first_decision = async {
         loop {
-            match knock(&guard, BY_EXTRACTOR, &token(&key)).await {
+            match get(&guard, BY_EXTRACTOR, &token(&key)).await {
                 (503, _) => actix_rt::task::yield_now().await,
                 other => return other,
             }
         }
     };
-    expect(actix_rt::time::timeout(Patience::from_secs(4), first_answer).await.unwrap(), 200, "", "fetched");
+    expect(actix_rt::time::timeout(Timeout::from_secs(4), first_decision).await.unwrap(), 200, "", "fetched");
     issuer.answers(Answer::Text(500, String::new()));
     clock.advance(Duration::hours(1) + Duration::milliseconds(1));
     expect_everywhere(&guard, &token(&key), 503, "unavailable", "by the guard's clock the keys are old")
@@ -232,100 +229,100 @@ async fn a_guard_given_a_url_fetches_without_being_asked_and_goes_by_its_own_clo
 }
 
 #[actix_rt::test]
-async fn before_the_first_keys_nobody_is_told_that_their_token_is_bad() {
+async fn before_the_first_keys_a_token_is_a_503_and_not_a_401() {
     let issuer = Issuer::new(Answer::Never);
     let guard = guard(issuer.url().start().unwrap(), &Clock::manual(start_of_time()));
     expect_everywhere(&guard, &token(&new_key()), 503, "unavailable", "no keys yet").await;
 }
 
 #[actix_rt::test]
-async fn a_new_key_is_refused_at_once_by_the_extractor_and_found_by_the_middleware_with_one_fetch() {
-    let street = Street::new().await;
-    let (before, new) = (street.issuer.asked(), new_key());
-    street.issuer.answers(Answer::keys(&[&street.key, &new]));
-    expect(knock(&street.guard, BY_EXTRACTOR, &token(&new)).await, 401, "token_invalid", "at once");
-    expect(knock(&street.guard, BY_MIDDLEWARE, &token(&new)).await, 200, "", "by the same fetch");
-    expect_everywhere(&street.guard, &token(&new), 200, "", "from then on").await;
-    expect_everywhere(&street.guard, &token(&street.key), 200, "", "the old one").await;
-    assert_eq!(street.issuer.asked(), before + 1);
+async fn an_extractor_refuses_a_new_key_at_once_and_the_middleware_finds_it_with_one_fetch() {
+    let fixture = Fixture::new().await;
+    let (before, new) = (fixture.issuer.requests(), new_key());
+    fixture.issuer.answers(Answer::keys(&[&fixture.key, &new]));
+    expect(get(&fixture.guard, BY_EXTRACTOR, &token(&new)).await, 401, "token_invalid", "at once");
+    expect(get(&fixture.guard, BY_MIDDLEWARE, &token(&new)).await, 200, "", "by the same fetch");
+    expect_everywhere(&fixture.guard, &token(&new), 200, "", "from then on").await;
+    expect_everywhere(&fixture.guard, &token(&fixture.key), 200, "", "the old one").await;
+    assert_eq!(fixture.issuer.requests(), before + 1);
 }
 
 #[actix_rt::test]
 async fn the_extractor_does_not_wait_for_the_fetch_it_starts() {
-    let street = Street::new().await;
-    let before = street.issuer.asked();
-    street.issuer.answers(Answer::Never);
-    let answer = knock(&street.guard, BY_EXTRACTOR, &token(&new_key())).now_or_never();
-    expect(answer.expect("told in the first poll"), 401, "token_invalid", "at once");
-    street.issuer.wait_until_asked(before + 1).await;
+    let fixture = Fixture::new().await;
+    let before = fixture.issuer.requests();
+    fixture.issuer.answers(Answer::Never);
+    let answer = get(&fixture.guard, BY_EXTRACTOR, &token(&new_key())).now_or_never();
+    expect(answer.expect("decided in the first poll"), 401, "token_invalid", "at once");
+    fixture.issuer.wait_for_requests(before + 1).await;
 }
 
 #[actix_rt::test]
 async fn the_middleware_waits_two_seconds_and_no_longer() {
-    let street = Street::with(|url| url.timeout(Duration::minutes(1))).await;
-    street.issuer.answers(Answer::Never);
-    let stranger = token(&new_key());
-    let answer = knock(&street.guard, BY_MIDDLEWARE, &stranger);
-    let answer = actix_rt::time::timeout(Patience::from_secs(4), answer).await.expect("a bounded wait");
+    let fixture = Fixture::with(|url| url.timeout(Duration::minutes(1))).await;
+    fixture.issuer.answers(Answer::Never);
+    let unknown = token(&new_key());
+    let answer = get(&fixture.guard, BY_MIDDLEWARE, &unknown);
+    let answer = actix_rt::time::timeout(Timeout::from_secs(4), answer).await.expect("a bounded wait");
     expect(answer, 401, "token_invalid", "after the wait");
-    expect_everywhere(&street.guard, &token(&street.key), 200, "", "known keys do not wait").await;
+    expect_everywhere(&fixture.guard, &token(&fixture.key), 200, "", "known keys do not wait").await;
 }
 
 #[actix_rt::test]
 async fn fifty_unknown_keys_at_once_make_one_fetch_and_no_more_for_ten_seconds() {
-    let street = Street::new().await;
-    let (before, new) = (street.issuer.asked(), new_key());
-    let strangers: Vec<_> = (0..50).map(|_| token(&new_key())).collect();
-    let crowd = || join_all(strangers.iter().map(|token| knock(&street.guard, BY_MIDDLEWARE, token)));
+    let fixture = Fixture::new().await;
+    let (before, new) = (fixture.issuer.requests(), new_key());
+    let unknown: Vec<_> = (0..50).map(|_| token(&new_key())).collect();
+    let crowd = || join_all(unknown.iter().map(|token| get(&fixture.guard, BY_MIDDLEWARE, token)));
     for answer in crowd().await {
         expect(answer, 401, "token_invalid", "in the crowd");
     }
-    assert_eq!(street.issuer.asked(), before + 1);
+    assert_eq!(fixture.issuer.requests(), before + 1);
 
-    street.issuer.answers(Answer::keys(&[&new]));
-    street.clock.advance(Duration::milliseconds(9_999));
+    fixture.issuer.answers(Answer::keys(&[&new]));
+    fixture.clock.advance(Duration::milliseconds(9_999));
     crowd().await;
-    expect(knock(&street.guard, BY_MIDDLEWARE, &token(&new)).await, 401, "token_invalid", "too soon");
-    assert_eq!(street.issuer.asked(), before + 1);
+    expect(get(&fixture.guard, BY_MIDDLEWARE, &token(&new)).await, 401, "token_invalid", "too soon");
+    assert_eq!(fixture.issuer.requests(), before + 1);
 
-    street.clock.advance(Duration::milliseconds(1));
+    fixture.clock.advance(Duration::milliseconds(1));
     let rotated = token(&new);
-    for answer in join_all((0..50).map(|_| knock(&street.guard, BY_MIDDLEWARE, &rotated))).await {
+    for answer in join_all((0..50).map(|_| get(&fixture.guard, BY_MIDDLEWARE, &rotated))).await {
         expect(answer, 200, "", "all wait for the one fetch");
     }
-    assert_eq!(street.issuer.asked(), before + 2);
+    assert_eq!(fixture.issuer.requests(), before + 2);
 }
 
 #[actix_rt::test]
-async fn an_issuer_that_says_how_soon_its_set_may_change_is_asked_again_after_that() {
-    for (told, seconds) in [(2, 2), (0, 1), (3_600, 10)] {
-        let street = Street::new().await;
-        street.issuer.answers(Answer::Current(told, set(&[&street.key]).to_string()));
-        street.keys.refresh().await.unwrap();
-        let (before, new) = (street.issuer.asked(), new_key());
-        let ask = async || knock(&street.guard, BY_MIDDLEWARE, &token(&new_key())).await;
+async fn a_shorter_max_age_of_the_issuer_allows_the_next_fetch_sooner() {
+    for (max_age, seconds) in [(2, 2), (0, 1), (3_600, 10)] {
+        let fixture = Fixture::new().await;
+        fixture.issuer.answers(Answer::MaxAge(max_age, set(&[&fixture.key]).to_string()));
+        fixture.keys.refresh().await.unwrap();
+        let (before, new) = (fixture.issuer.requests(), new_key());
+        let ask = async || get(&fixture.guard, BY_MIDDLEWARE, &token(&new_key())).await;
         ask().await;
-        street.issuer.answers(Answer::keys(&[&new]));
-        street.clock.advance(Duration::milliseconds(seconds * 1_000 - 1));
+        fixture.issuer.answers(Answer::keys(&[&new]));
+        fixture.clock.advance(Duration::milliseconds(seconds * 1_000 - 1));
         ask().await;
-        assert_eq!(street.issuer.asked(), before + 1, "too soon: {told}");
-        street.clock.advance(Duration::milliseconds(1));
-        let answer = knock(&street.guard, BY_MIDDLEWARE, &token(&new)).await;
-        expect(answer, 200, "", "a key that came meanwhile");
+        assert_eq!(fixture.issuer.requests(), before + 1, "too soon: {max_age}");
+        fixture.clock.advance(Duration::milliseconds(1));
+        let answer = get(&fixture.guard, BY_MIDDLEWARE, &token(&new)).await;
+        expect(answer, 200, "", "a key that was added meanwhile");
     }
 }
 
 #[actix_rt::test]
 async fn a_key_that_the_issuer_drops_is_dropped() {
-    let street = Street::new().await;
-    street.issuer.answers(Answer::keys(&[&new_key()]));
-    street.keys.refresh().await.unwrap();
-    expect_everywhere(&street.guard, &token(&street.key), 401, "token_invalid", "dropped").await;
+    let fixture = Fixture::new().await;
+    fixture.issuer.answers(Answer::keys(&[&new_key()]));
+    fixture.keys.refresh().await.unwrap();
+    expect_everywhere(&fixture.guard, &token(&fixture.key), 401, "token_invalid", "dropped").await;
 }
 
 #[actix_rt::test]
-async fn an_answer_that_cannot_be_trusted_changes_nothing() {
-    let street = Street::with(|url| url.timeout(Duration::seconds(1))).await;
+async fn a_failed_fetch_changes_nothing() {
+    let fixture = Fixture::with(|url| url.timeout(Duration::seconds(1))).await;
     let new = new_key();
     let among = |entry: Value| {
         let mut set = set(&[&new]);
@@ -359,71 +356,71 @@ async fn an_answer_that_cannot_be_trusted_changes_nothing() {
         ("silence after the first bytes", Answer::Stalls("{\"keys\": ["), FetchError::TimedOut),
     ];
     for (name, answer, error) in cases {
-        street.issuer.answers(answer);
-        let outcome = actix_rt::time::timeout(Patience::from_secs(10), street.keys.refresh()).await;
+        fixture.issuer.answers(answer);
+        let outcome = actix_rt::time::timeout(Timeout::from_secs(10), fixture.keys.refresh()).await;
         assert_eq!(outcome, Ok(Err(error)), "{name}");
-        expect_everywhere(&street.guard, &token(&street.key), 200, "", name).await;
-        expect(knock(&street.guard, BY_EXTRACTOR, &token(&new)).await, 401, "token_invalid", name);
+        expect_everywhere(&fixture.guard, &token(&fixture.key), 200, "", name).await;
+        expect(get(&fixture.guard, BY_EXTRACTOR, &token(&new)).await, 401, "token_invalid", name);
     }
-    street.issuer.answers(Answer::Text(200, good));
-    assert_eq!(street.keys.refresh().await, Ok(()), "and the good set that the bad ones were made from");
-    expect_everywhere(&street.guard, &token(&new), 200, "", "good again").await;
+    fixture.issuer.answers(Answer::Text(200, good));
+    assert_eq!(fixture.keys.refresh().await, Ok(()), "and the good set that the bad ones were made from");
+    expect_everywhere(&fixture.guard, &token(&new), 200, "", "good again").await;
 }
 
 #[actix_rt::test]
-async fn keys_that_cannot_be_renewed_serve_until_they_are_stale_and_then_nobody_is_judged() {
-    let street = Street::with(|url| url.max_stale(Duration::minutes(20))).await;
-    street.issuer.handle.stop(false).await;
-    let error = street.keys.refresh().await.unwrap_err();
+async fn keys_are_used_until_they_are_stale_and_then_every_token_is_a_503() {
+    let fixture = Fixture::with(|url| url.max_stale(Duration::minutes(20))).await;
+    fixture.issuer.handle.stop(false).await;
+    let error = fixture.keys.refresh().await.unwrap_err();
     assert!(matches!(error, FetchError::Unreachable(_)), "{error:?}");
 
-    let (known, stranger) = (token(&street.key), token(&new_key()));
-    street.clock.advance(Duration::minutes(20));
-    expect_everywhere(&street.guard, &known, 200, "", "as old as may be").await;
-    street.clock.advance(Duration::milliseconds(1));
-    expect_everywhere(&street.guard, &known, 503, "unavailable", "a millisecond older").await;
-    expect_everywhere(&street.guard, &stranger, 503, "unavailable", "a stranger's").await;
-    expect_everywhere(&street.guard, "", 401, "token_missing", "who presents nothing needs no key").await;
+    let (known, unknown) = (token(&fixture.key), token(&new_key()));
+    fixture.clock.advance(Duration::minutes(20));
+    expect_everywhere(&fixture.guard, &known, 200, "", "as old as may be").await;
+    fixture.clock.advance(Duration::milliseconds(1));
+    expect_everywhere(&fixture.guard, &known, 503, "unavailable", "a millisecond older").await;
+    expect_everywhere(&fixture.guard, &unknown, 503, "unavailable", "of an unknown key").await;
+    expect_everywhere(&fixture.guard, "", 401, "token_missing", "without a token no key is needed").await;
 }
 
 #[actix_rt::test]
-async fn an_issuer_that_comes_back_is_believed_again() {
-    let street = Street::new().await;
-    street.issuer.answers(Answer::Text(503, String::new()));
-    street.clock.advance(Duration::hours(2));
-    assert_eq!(street.keys.refresh().await, Err(FetchError::Status(503)));
-    expect_everywhere(&street.guard, &token(&street.key), 503, "unavailable", "stale").await;
-    street.issuer.answers(Answer::keys(&[&street.key]));
-    street.keys.refresh().await.unwrap();
-    expect_everywhere(&street.guard, &token(&street.key), 200, "", "fresh").await;
+async fn keys_of_an_issuer_that_is_back_are_used_again() {
+    let fixture = Fixture::new().await;
+    fixture.issuer.answers(Answer::Text(503, String::new()));
+    fixture.clock.advance(Duration::hours(2));
+    assert_eq!(fixture.keys.refresh().await, Err(FetchError::Status(503)));
+    expect_everywhere(&fixture.guard, &token(&fixture.key), 503, "unavailable", "stale").await;
+    fixture.issuer.answers(Answer::keys(&[&fixture.key]));
+    fixture.keys.refresh().await.unwrap();
+    expect_everywhere(&fixture.guard, &token(&fixture.key), 200, "", "fresh").await;
 }
 
 #[actix_rt::test]
 async fn the_timer_fetches_again_after_success_and_after_failure() {
     let issuer = Issuer::new(Answer::Text(500, String::new()));
     let _keys = issuer.url().refresh_every(Duration::seconds(1)).start().unwrap();
-    issuer.wait_until_asked(1).await;
+    issuer.wait_for_requests(1).await;
     issuer.answers(Answer::keys(&[&new_key()]));
-    actix_rt::time::timeout(Patience::from_secs(8), issuer.wait_until_asked(3)).await.expect("a timer");
+    actix_rt::time::timeout(Timeout::from_secs(8), issuer.wait_for_requests(3)).await.expect("a timer");
 }
 
 #[actix_rt::test]
-async fn the_middleware_alone_finds_a_new_key_in_the_request_that_brings_it() {
-    let (street, new) = (Street::new().await, new_key());
-    street.issuer.answers(Answer::Late(set(&[&new]).to_string()));
-    expect(knock(&street.guard, BY_MIDDLEWARE, &token(&new)).await, 200, "", "the first request");
+async fn the_middleware_waits_for_the_key_that_the_request_needs() {
+    let (fixture, new) = (Fixture::new().await, new_key());
+    fixture.issuer.answers(Answer::Late(set(&[&new]).to_string()));
+    expect(get(&fixture.guard, BY_MIDDLEWARE, &token(&new)).await, 200, "", "the first request");
 }
 
 #[actix_rt::test]
-async fn a_request_that_waited_for_a_key_is_judged_whole_and_refused_once() {
-    let (street, new) = (Street::new().await, new_key());
+async fn a_request_that_waited_for_a_key_runs_every_check_and_is_refused_once() {
+    let (fixture, new) = (Fixture::new().await, new_key());
     let refusals = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&refusals);
     let guard = Guard::builder()
-        .keys(street.keys.clone())
+        .keys(fixture.keys.clone())
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .clock(street.clock.clone())
+        .clock(fixture.clock.clone())
         .verify_token(|_, _| async { Err(Refusal::Application("closed_today")) })
         .on_unauthorized(move |refusal, status, _| {
             counter.fetch_add(1, Ordering::SeqCst);
@@ -431,13 +428,18 @@ async fn a_request_that_waited_for_a_key_is_judged_whole_and_refused_once() {
         })
         .build()
         .unwrap();
-    street.issuer.answers(Answer::keys(&[&new]));
-    expect(knock(&guard, BY_MIDDLEWARE, &token(&new)).await, 401, "closed_today", "found, and then judged");
+    fixture.issuer.answers(Answer::keys(&[&new]));
+    expect(
+        get(&guard, BY_MIDDLEWARE, &token(&new)).await,
+        401,
+        "closed_today",
+        "the key is found, and the app refuses",
+    );
     assert_eq!(refusals.load(Ordering::SeqCst), 1);
 }
 
 #[actix_rt::test]
-async fn localhost_is_this_machine() {
+async fn localhost_is_resolved_to_this_machine() {
     let key = new_key();
     let issuer = Issuer::new(Answer::keys(&[&key]));
     let keys = JwksUrl::new(&issuer.url.replace("127.0.0.1", "localhost")).unwrap().start().unwrap();
@@ -445,19 +447,19 @@ async fn localhost_is_this_machine() {
 }
 
 #[actix_rt::test]
-async fn keys_outlive_the_runtime_that_first_asked_for_them() {
-    let street = Street::new().await;
-    let (keys, new) = (Arc::clone(&street.keys), new_key());
+async fn keys_outlive_the_runtime_that_first_used_them() {
+    let fixture = Fixture::new().await;
+    let (keys, new) = (Arc::clone(&fixture.keys), new_key());
     let worker = std::thread::spawn(move || {
         actix_rt::System::new().block_on(async move { keys.refresh().await.unwrap() });
     });
     actix_rt::task::spawn_blocking(|| worker.join().unwrap()).await.unwrap();
-    street.issuer.answers(Answer::keys(&[&new]));
-    expect(knock(&street.guard, BY_MIDDLEWARE, &token(&new)).await, 200, "", "from another runtime");
+    fixture.issuer.answers(Answer::keys(&[&new]));
+    expect(get(&fixture.guard, BY_MIDDLEWARE, &token(&new)).await, 200, "", "from another runtime");
 }
 
 #[test]
-fn a_url_is_refused_at_construction_where_the_keys_could_be_exchanged_on_their_way() {
+fn a_url_is_refused_if_the_keys_could_be_replaced_on_their_way() {
     let cases = [
         ("https://id.example/jwks.json", None),
         ("https://id.example:8443/jwks.json?tenant=a", None),
@@ -478,9 +480,9 @@ fn a_url_is_refused_at_construction_where_the_keys_could_be_exchanged_on_their_w
         ("file:///etc/jwks.json", Some("is not https")),
         ("data:application/json,{}", Some("is not https")),
         ("https://ada:secret@id.example/jwks.json", Some("user name or password")),
-        ("id.example/jwks.json", Some("cannot be read")),
-        ("https://", Some("cannot be read")),
-        ("", Some("cannot be read")),
+        ("id.example/jwks.json", Some("is not a URL")),
+        ("https://", Some("is not a URL")),
+        ("", Some("is not a URL")),
     ];
     for (url, expected) in cases {
         let error = JwksUrl::new(url).err().map(|error| error.to_string());
@@ -494,7 +496,7 @@ fn a_url_is_refused_at_construction_where_the_keys_could_be_exchanged_on_their_w
 }
 
 #[test]
-fn a_duration_that_makes_no_sense_keeps_the_guard_from_being_built() {
+fn a_guard_with_a_duration_out_of_range_is_not_built() {
     let url = || JwksUrl::new("http://127.0.0.1:1/").unwrap();
     let cases = [
         ("refresh_every", url().refresh_every(Duration::zero())),

@@ -66,6 +66,7 @@ struct Access {
     token: String,
     session: usize,
     issued: DateTime<Utc>,
+    expires: DateTime<Utc>,
 }
 
 /// What should be so.
@@ -82,7 +83,8 @@ impl Model {
     fn refusal(&self, access: &Access, now: DateTime<Utc>) -> Option<&'static str> {
         let age = (now - access.issued).num_seconds();
         match age {
-            LIFETIME.. => Some("token_expired"),
+            // No token outlives its session.
+            _ if now >= access.expires => Some("token_expired"),
             ..-60 => Some("token_invalid"),
             _ if !self.sessions[access.session].alive => Some("token_revoked"),
             _ => None,
@@ -112,7 +114,12 @@ impl Bench {
     fn keep(&mut self, session: usize, reply: &Reply) {
         let data = reply.expect_data("tokens");
         let token = data["token"].as_str().unwrap().to_owned();
-        self.model.access.push(Access { token, session, issued: self.now() });
+        let issued = self.now();
+        let Session { created, refreshed, .. } = &self.model.sessions[session];
+        let end = (*created + Duration::seconds(ABSOLUTE)).min(*refreshed + Duration::seconds(IDLE));
+        let lifetime = (end - issued).num_seconds().clamp(1, LIFETIME);
+        let expires = issued + Duration::seconds(lifetime);
+        self.model.access.push(Access { token, session, issued, expires });
     }
 
     /// Asks with an access token what only its owner may, and compares the answer's status.
@@ -169,7 +176,6 @@ impl Bench {
                 }
                 let refresh = reply.expect_data("login")["refresh_token"].as_str().unwrap().to_owned();
                 let now = self.now();
-                self.keep(sessions, &reply);
                 self.model.sessions.push(Session {
                     id: String::new(),
                     alive: true,
@@ -177,6 +183,7 @@ impl Bench {
                     refreshed: now,
                     tokens: vec![(refresh, None)],
                 });
+                self.keep(sessions, &reply);
                 let listed = self.bearer(Method::GET, "/user/sessions", accesses).await.expect_data("listed");
                 let own = listed.as_array().unwrap().iter().find(|entry| entry["current"] == true).unwrap();
                 self.model.sessions[sessions].id = own["id"].as_str().unwrap().to_owned();

@@ -1,6 +1,7 @@
 //! A database of its own for a test: a SQLite file in a temporary folder, or a schema in PostgreSQL that is dropped at the
-//! end. `HALLPASS_TEST_DATABASE=postgres` chooses the latter for the whole run.
+//! end. `HALLPASS_TEST_DATABASE=postgres` chooses the latter for the whole run; the module `postgres` runs the tests so.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
@@ -8,17 +9,50 @@ use hallpass::server::config::{self, DatabaseUrl};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Executor};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Where the tests find PostgreSQL, unless `HALLPASS_TEST_POSTGRES_URL` says otherwise.
 const LOCAL_POSTGRES: &str = "postgres://postgres@127.0.0.1:5432/postgres";
+
+/// The beginning of the names of schemas; the rest is random.
+pub const SCHEMA_PREFIX: &str = "hallpass_test_";
+
+/// Another beginning of these names, for a run whose schemas are looked for at its end.
+pub const PREFIX_VARIABLE: &str = "HALLPASS_TEST_SCHEMA_PREFIX";
 
 static POSTGRES_URL: LazyLock<String> = LazyLock::new(|| {
     std::env::var("HALLPASS_TEST_POSTGRES_URL").unwrap_or_else(|_| LOCAL_POSTGRES.to_owned())
 });
 
+static POSTGRES_ANSWERS: LazyLock<bool> = LazyLock::new(|| {
+    let Err(reason) = block_on_another_thread(async || connect_postgres("public").await.map(drop)) else {
+        return true;
+    };
+    assert!(std::env::var_os("HALLPASS_TEST_REQUIRE_POSTGRES").is_none(), "PostgreSQL is required: {reason}");
+    // Not by a macro that prints, whose output the test harness keeps to itself.
+    let _ = writeln!(
+        std::io::stderr(),
+        "\nThe tests on PostgreSQL are skipped: {reason}. HALLPASS_TEST_POSTGRES_URL names a server to use.\n"
+    );
+    false
+});
+
 /// Tells whether the tests of this run use PostgreSQL.
 pub fn is_postgres() -> bool {
     std::env::var("HALLPASS_TEST_DATABASE").is_ok_and(|name| name == "postgres")
+}
+
+/// Tells whether there is a PostgreSQL to test with. Where there is none, the reason is written to standard error once, and
+/// it is a failure where `HALLPASS_TEST_REQUIRE_POSTGRES` is set.
+pub fn postgres_answers() -> bool {
+    *POSTGRES_ANSWERS
+}
+
+/// Runs something that waits, whether or not a runtime is running on this thread.
+fn block_on_another_thread<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        scope.spawn(|| actix_rt::System::new().block_on(work())).join().expect("the thread does not panic")
+    })
 }
 
 /// Connects to PostgreSQL; the reason where that is not possible.
@@ -54,12 +88,20 @@ impl TestDatabase {
     }
 
     pub fn postgres() -> Self {
-        let schema = format!("hallpass_test_{}", uuid::Uuid::new_v4().simple());
+        let prefix = std::env::var(PREFIX_VARIABLE).unwrap_or_else(|_| SCHEMA_PREFIX.to_owned());
+        let schema = format!("{prefix}{}", Uuid::new_v4().simple());
         let mut settings = config::Settings::default().database;
         settings.url = POSTGRES_URL.parse().unwrap();
         settings.schema = schema.clone();
         settings.pool = 4;
         Self { settings, inner: Arc::new(Inner::Postgres { schema }) }
+    }
+
+    /// One of each kind there is: always SQLite, and PostgreSQL where it answers.
+    pub fn each() -> Vec<Self> {
+        let mut databases = vec![Self::sqlite()];
+        databases.extend(postgres_answers().then(Self::postgres));
+        databases
     }
 
     /// The files of a SQLite database, read whole; none for PostgreSQL.
@@ -90,6 +132,14 @@ impl TestDatabase {
         sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap()
     }
 
+    /// A UUID as this database writes it in a statement.
+    pub fn uuid(&self, id: Uuid) -> String {
+        match &*self.inner {
+            Inner::Sqlite { .. } => self.literal(id.as_bytes()),
+            Inner::Postgres { .. } => format!("'{id}'::uuid"),
+        }
+    }
+
     /// Bytes as this database writes them in a statement.
     pub fn literal(&self, bytes: &[u8]) -> String {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -104,14 +154,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let Self::Postgres { schema } = self else { return };
         let statement = sqlx::AssertSqlSafe(format!("drop schema if exists {schema} cascade"));
-        // On a thread of its own, since a runtime may be running on this one.
-        let dropped = std::thread::spawn(move || {
-            actix_rt::System::new().block_on(async {
-                let mut connection = connect_postgres("public").await?;
-                connection.execute(sqlx::raw_sql(statement)).await.map_err(|error| error.to_string())
-            })
+        let dropped = block_on_another_thread(async || {
+            let mut connection = connect_postgres("public").await?;
+            connection.execute(sqlx::raw_sql(statement)).await.map_err(|error| error.to_string())
         });
-        if let Ok(Err(error)) = dropped.join() {
+        if let Err(error) = dropped {
             eprintln!("a test's schema is left behind: {error}");
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{entries, examples, list, operations};
+use super::document::{entries, examples, list, operations};
 
 /// Returns the page.
 pub(super) fn page(document: &Value) -> String {

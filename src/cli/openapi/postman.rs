@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{entries, examples, list, operations};
+use super::document::{entries, examples, list, operations};
 
 /// Runs before each request: refreshes the tokens if the access token has expired.
 const REFRESH_TOKENS: &str = r"
@@ -221,7 +221,7 @@ const CHECKS: &[(&str, &[Check])] = &[
             body: r#"{"email": "{{check_email}}", "password": "{{check_password}}", "cookie": true}"#,
             after: "pm.test('the refresh token is in the cookie alone', () => {\n  \
                       pm.expect(pm.response.json().data).to.not.have.property('refresh_token');\n  \
-                      pm.expect(pm.response.headers.get('Set-Cookie')).to.match(/^__Secure-hallpass=.*HttpOnly/);\n});",
+                      pm.expect(pm.response.headers.get('Set-Cookie')).to.match(/^__Host-hallpass=.*HttpOnly/);\n});",
             ..NONE },
         Check { name: "Refresh by cookie without X-Hallpass", method: "post", path: "/auth/refresh", status: 403,
             error: "csrf_rejected", ..NONE },
@@ -229,7 +229,7 @@ const CHECKS: &[(&str, &[Check])] = &[
             error: "request_invalid", body: r#"{"refresh_token": "another"}"#, ..NONE },
         Check { name: "Refresh by cookie", method: "post", path: "/auth/refresh", status: 200, headers: CSRF_HEADER, ..NONE },
         Check { name: "Sign out by cookie", method: "post", path: "/auth/logout", status: 204, headers: CSRF_HEADER, token: "-",
-            after: "pm.test('the cookie is gone', () => pm.expect(pm.response.headers.get('Set-Cookie')).to.match(/^__Secure-hallpass=;/));",
+            after: "pm.test('the cookie is gone', () => pm.expect(pm.response.headers.get('Set-Cookie')).to.match(/^__Host-hallpass=;/));",
             ..NONE },
     ]),
     ("Sign-in", &[

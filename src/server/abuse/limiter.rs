@@ -167,16 +167,22 @@ impl RateLimiter {
         address: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<Result<RefreshCounters, Error>, StoreError> {
-        if !self.settings.on {
+        let Some((keys, most)) = self.refresh_limit(session, address) else {
             return Ok(Ok(RefreshCounters { counted: vec![] }));
-        }
-        let limit = self.hourly_limit(self.settings.refreshes_per_hour);
-        let limits = [
-            (self.counter(Kind::Session, &[session.as_bytes()]), limit),
-            (self.counter(Kind::Refresh, &[&network(address)]), limit),
-        ];
+        };
+        let limits = keys.map(|key| (key, self.hourly_limit(most)));
         let counted = check(tx, &limits, now).await?;
         Ok(counted.map(|counted| RefreshCounters { counted }).map_err(too_many))
+    }
+
+    /// Returns the counters of a refresh, of the session and of the address, and the most refreshes in an hour; none where
+    /// limits are off.
+    pub fn refresh_limit(&self, session: Uuid, address: IpAddr) -> Option<([CounterKey; 2], u32)> {
+        let keys = [
+            self.counter(Kind::Session, &[session.as_bytes()]),
+            self.counter(Kind::Refresh, &[&network(address)]),
+        ];
+        self.settings.on.then_some((keys, self.settings.refreshes_per_hour))
     }
 
     /// Takes a place in flight.
@@ -247,6 +253,16 @@ impl RateLimiter {
 }
 
 impl Attempt {
+    /// Returns the counters in which it was counted.
+    pub fn counted(&self) -> &[CounterKey] {
+        &self.counted
+    }
+
+    /// Returns the address that a success at `now` is remembered for, and until when.
+    pub fn remembered(&self, now: DateTime<Utc>) -> (&KnownAddress, DateTime<Utc>) {
+        (&self.address, now + KNOWN_FOR)
+    }
+
     /// Takes the attempt back, because the password was right, and remembers the address.
     ///
     /// # Errors

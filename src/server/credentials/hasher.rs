@@ -9,24 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::error::HashError;
 use super::password::{cost_of, hash, verify};
 use super::rules::strength;
 use super::{Password, Strength};
-
-/// What keeps a hash from being computed or compared.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HashError {
-    /// As many are waiting as may wait.
-    #[error("the password-hashing queue is full")]
-    QueueFull,
-    /// The stored string is no hash that this binary takes.
-    #[error("the stored password hash is of a kind or cost that is not accepted")]
-    UnknownHash,
-    /// The function itself failed, or the service has stopped.
-    #[error("hashing failed: {0}")]
-    Failed(String),
-}
 
 enum Task {
     Hash(Password),

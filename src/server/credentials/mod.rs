@@ -1,10 +1,12 @@
 //! Passwords: the rules for a new one, the stored hash, hashes from elsewhere, and the threads that hash.
 
+mod error;
 mod foreign;
 mod hasher;
 mod password;
 mod rules;
 
-pub use hasher::{HashError, Hasher, Load};
+pub use error::HashError;
+pub use hasher::{Hasher, Load};
 pub use password::{Password, check_stored};
 pub use rules::{Strength, check_new, check_presented, check_shape};

@@ -15,7 +15,7 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-use super::HashError;
+use super::error::HashError;
 use super::foreign::Foreign;
 
 /// The longest password, in characters.

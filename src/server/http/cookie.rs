@@ -2,19 +2,23 @@
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{HeaderName, HeaderValue};
 
 use crate::server::sessions::Refresh;
 
-/// Its name. Browsers take a cookie of this prefix only with `Secure`, and only over HTTPS or on the loopback.
-pub const NAME: &str = "__Secure-hallpass";
+/// The name of the cookie. Browsers accept a cookie with this prefix only over HTTPS or on the loopback, with `Secure` and
+/// `Path=/` and without `Domain`, so that no sibling host can plant one.
+pub const NAME: &str = "__Host-hallpass";
 
-/// The value of the `Set-Cookie` that brings `refresh` to the browser.
+/// The header that a request by cookie must carry: only a page that may set headers can send it.
+pub const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
+
+/// Returns the `Set-Cookie` that brings `refresh` to the browser.
 pub fn carrying(refresh: &Refresh) -> HeaderValue {
     value(refresh.token.to_text().as_str(), refresh.expires_in.num_seconds())
 }
 
-/// The value of the `Set-Cookie` that takes the cookie away.
+/// Returns the `Set-Cookie` that clears the cookie.
 pub fn cleared() -> HeaderValue {
     value("", 0)
 }
@@ -24,7 +28,7 @@ fn value(token: &str, max_age_secs: i64) -> HeaderValue {
         .http_only(true)
         .secure(true)
         .same_site(SameSite::Strict)
-        .path("/auth")
+        .path("/")
         .max_age(Duration::seconds(max_age_secs))
         .finish();
     let mut value = HeaderValue::from_str(&cookie.to_string()).expect("a refresh token is header characters");

@@ -56,13 +56,13 @@ pub(crate) struct TokenResponse<'a> {
 
 /// Answers with the tokens of a session (RFC 6749 §5.1). The refresh token is in the body or in the cookie, never in both.
 pub(crate) fn tokens(message: &'static str, tokens: Tokens) -> HttpResponse {
-    let Tokens { access_token, expires_in, refresh, user } = tokens;
+    let Tokens { access_token, refresh, user } = tokens;
     let refresh_token = refresh.token.to_text();
     let mut response = data(TokenResponse {
         message,
-        token: &access_token,
+        token: &access_token.text,
         token_type: "Bearer",
-        expires_in: expires_in.num_seconds(),
+        expires_in: access_token.expires_in.num_seconds(),
         refresh_token: Some(refresh_token.as_str()).filter(|_| !refresh.by_cookie),
         refresh_expires_in: refresh.expires_in.num_seconds(),
         user: &user,

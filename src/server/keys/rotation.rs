@@ -9,7 +9,7 @@ use std::fmt;
 use chrono::{DateTime, Duration, Utc};
 
 use super::KeysError;
-use super::signing::{new_signing_key, unseal};
+use super::sealed::{new_signing_key, unseal};
 use super::vault::Vault;
 use crate::clock::Clock;
 use crate::clock::rfc3339;

@@ -7,12 +7,10 @@ use chrono::{DateTime, Utc};
 
 use super::KeysError;
 use super::rotation::current_signer;
+use super::sealed::unseal;
 use super::vault::Vault;
-use crate::server::model::{SealedKey, StoredKey};
-use crate::token::{Algorithm, JwkSet, KeyMaterial, Keyring, SigningKey};
-
-/// The purpose of a sealed signing key, as its seal names it.
-const ACCESS_TOKEN: &str = "access-token";
+use crate::server::model::StoredKey;
+use crate::token::{JwkSet, Keyring, SigningKey};
 
 /// The signing keys of a running server. They are replaced while requests go on.
 pub struct SigningKeys {
@@ -86,31 +84,6 @@ impl Unsealed {
         let keyring = Keyring::new(signers.iter().map(|(_, key)| key.verifying_key().clone())).ok();
         Self { keyring: keyring.map(Arc::new), signers }
     }
-}
-
-/// Unseals one key.
-pub(super) fn unseal(sealed: &SealedKey, vault: &Vault) -> Result<SigningKey, KeysError> {
-    let unusable = |reason: String| KeysError::Unusable { kid: sealed.kid.clone(), reason };
-    let algorithm: Algorithm =
-        sealed.algorithm.parse().map_err(|_| unusable("its algorithm is unknown".into()))?;
-    let material = KeyMaterial::from_bytes(vault.open_key(sealed)?);
-    SigningKey::with_kid(&sealed.kid, algorithm, &material).map_err(|error| unusable(error.to_string()))
-}
-
-/// Makes a signing key for `algorithm` and seals it; it signs from `signs_from` on.
-///
-/// # Errors
-/// [`KeysError`] when the key cannot be made or sealed.
-pub fn new_signing_key(
-    vault: &Vault,
-    algorithm: Algorithm,
-    now: DateTime<Utc>,
-    signs_from: DateTime<Utc>,
-) -> Result<SealedKey, KeysError> {
-    let unusable = |reason: String| KeysError::Unusable { kid: "just made".into(), reason };
-    let material = KeyMaterial::generate(algorithm).map_err(|error| unusable(error.to_string()))?;
-    let kid = SigningKey::fresh_kid(algorithm, &material).map_err(|error| unusable(error.to_string()))?;
-    Ok(vault.seal_key(&kid, &algorithm.to_string(), ACCESS_TOKEN, now, signs_from, material.as_bytes())?)
 }
 
 impl std::fmt::Debug for SigningKeys {

@@ -10,6 +10,22 @@ pub struct CounterKey(pub(in crate::server) i64);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KnownAddress(pub(in crate::server) [u8; 32]);
 
+#[cfg(feature = "testing")]
+impl CounterKey {
+    /// The counter at a place that a test chooses.
+    pub fn for_tests(place: i64) -> Self {
+        Self(place)
+    }
+}
+
+#[cfg(feature = "testing")]
+impl KnownAddress {
+    /// An HMAC that a test chooses.
+    pub fn for_tests(mac: [u8; 32]) -> Self {
+        Self(mac)
+    }
+}
+
 /// The attempts that were counted under one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptCounter {

@@ -10,18 +10,26 @@ use crate::server::keys::SigningKeys;
 use crate::server::model::UserRecord;
 use crate::token::{Grant, Issuer};
 
+/// A signed access token.
+#[derive(Debug)]
+pub struct AccessToken {
+    /// The token.
+    pub text: String,
+    /// Its lifetime.
+    pub expires_in: Duration,
+}
+
 /// Issues access tokens.
 #[derive(Debug)]
 pub struct AccessTokens {
     issuer: Issuer,
     keys: Arc<SigningKeys>,
-    lifetime: Duration,
 }
 
 impl AccessTokens {
     /// Access tokens that `keys` sign and that live for `lifetime`.
     pub fn new(issuer: String, audience: String, lifetime: Duration, keys: Arc<SigningKeys>) -> Self {
-        Self { issuer: Issuer::new(issuer, audience, lifetime), keys, lifetime }
+        Self { issuer: Issuer::new(issuer, audience, lifetime), keys }
     }
 
     /// Returns the `iss` of the tokens.
@@ -29,16 +37,26 @@ impl AccessTokens {
         &self.issuer.issuer
     }
 
-    /// Returns the lifetime of a token.
+    /// Returns the longest lifetime of a token.
     pub fn lifetime(&self) -> Duration {
-        self.lifetime
+        self.issuer.lifetime
     }
 
-    /// Signs a token for `user` in `session`.
+    /// Signs a token for `user` in `session`, which ends at `session_end` unless it is refreshed. The token expires no later
+    /// than that.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where there is no key to sign with.
-    pub fn issue(&self, user: &UserRecord, session: Uuid, now: DateTime<Utc>) -> Result<String, Error> {
+    pub fn issue(
+        &self,
+        user: &UserRecord,
+        session: Uuid,
+        session_end: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<AccessToken, Error> {
+        // A token counts in seconds, and lives for one at least.
+        let left = Duration::seconds((session_end - now).num_seconds().max(1));
+        let expires_in = self.issuer.lifetime.min(left);
         let grant = Grant {
             subject: user.id.to_string(),
             email: Some(user.email.clone()),
@@ -49,9 +67,10 @@ impl AccessTokens {
             .keys
             .signer(now)
             .ok_or_else(|| Error::Unavailable("a token cannot be signed: there is no signing key".into()))?;
-        let issued = self.issuer.issue(&key, &grant, now);
-        issued
-            .map(|issued| issued.token)
-            .map_err(|reason| Error::Internal(format!("a token cannot be signed: {reason}")))
+        let issuer = Issuer { lifetime: expires_in, ..self.issuer.clone() };
+        let issued = issuer
+            .issue(&key, &grant, now)
+            .map_err(|reason| Error::Internal(format!("a token cannot be signed: {reason}")))?;
+        Ok(AccessToken { text: issued.token, expires_in })
     }
 }

@@ -74,9 +74,9 @@ impl Sessions {
         let Parts { state, access_tokens, .. } = &*self.inner;
         // Synced first, so that the token is not signed by a key that was revoked meanwhile.
         state.sync_changes().await?;
+        let session_end = session.at + refresh.expires_in;
         Ok(Tokens {
-            access_token: access_tokens.issue(&user, session.id, session.at)?,
-            expires_in: access_tokens.lifetime(),
+            access_token: access_tokens.issue(&user, session.id, session_end, session.at)?,
             refresh,
             user: user.into(),
         })
@@ -94,6 +94,10 @@ pub(super) async fn store_session(
     let Some(user) = user.filter(|user| user.is_enabled() && proof.holds_for(user)) else {
         return Ok(None);
     };
+    if tx.session(session.id).await?.is_some() {
+        // It was stored before, and the answer was lost.
+        return Ok(Some(user));
+    }
     let at: DateTime<Utc> = session.at;
     tx.set_last_login(user.id, at).await?;
     tx.insert_session(session).await?;

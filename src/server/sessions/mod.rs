@@ -22,7 +22,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use access_token::AccessTokens;
+pub use access_token::{AccessToken, AccessTokens};
 pub use begin::Proof;
 pub use refresh::RefreshCredential;
 pub use refresh_token::{NoRandomness, RefreshToken, RefreshTokens};
@@ -68,9 +68,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Tokens {
     /// The access token.
-    pub access_token: String,
-    /// The lifetime of the access token.
-    pub expires_in: Duration,
+    pub access_token: AccessToken,
     /// The refresh token.
     pub refresh: Refresh,
     /// The user.

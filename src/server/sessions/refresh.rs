@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::{Parts, Refresh, RefreshToken, Sessions, Tokens};
 use crate::server::error::Error;
 use crate::server::model::{CLOCK_STEP, Client, Event, EventKind, Lifetimes, Rotation, Session, UserRecord};
-use crate::server::store::{StoreError, Transaction};
+use crate::server::store::{FirstUse, StoreError, Transaction};
 
 /// A refresh token as the client sent it.
 #[derive(Debug)]
@@ -66,20 +66,37 @@ impl Sessions {
             client,
         };
         let address = presented.client.counted_address();
-        let outcome = store
-            .write(async |tx| {
-                let counters = match limiter.lock_refresh(tx, token.session(), address, now).await? {
-                    Ok(counters) => counters,
-                    Err(delayed) => return Ok(Outcome::Delayed(delayed)),
-                };
-                let outcome = rotate(tx, &presented, lifetimes).await?;
-                match outcome {
-                    Outcome::Successor { .. } => counters.succeed(tx).await?,
-                    _ => counters.fail(tx).await?,
-                }
-                Ok::<_, Error>(outcome)
-            })
-            .await?;
+        let first_use = FirstUse {
+            session: token.session(),
+            digest: token.digest(),
+            successor: presented.successor,
+            rotation: &presented.rotation,
+            by_cookie: presented.by_cookie,
+            token_until: presented.token_until,
+            client: &presented.client,
+            lifetimes,
+            limit: limiter.refresh_limit(token.session(), address),
+        };
+        let done = store.try_first_use(&first_use).await?;
+        let decide = store.write(async |tx| {
+            let counters = match limiter.lock_refresh(tx, token.session(), address, now).await? {
+                Ok(counters) => counters,
+                Err(delayed) => return Ok(Outcome::Delayed(delayed)),
+            };
+            let outcome = rotate(tx, &presented, lifetimes).await?;
+            match outcome {
+                Outcome::Successor { .. } => counters.succeed(tx).await?,
+                _ => counters.fail(tx).await?,
+            }
+            Ok::<_, Error>(outcome)
+        });
+        let outcome = match done {
+            Some((user, began)) => {
+                let expires_at = (began + lifetimes.absolute).min(now + lifetimes.idle);
+                Outcome::Successor { user: Box::new(user), salt, expires_at }
+            }
+            None => decide.await?,
+        };
         match outcome {
             Outcome::Successor { user, salt, expires_at } => {
                 // Synced so that the token is not signed by a key that was revoked meanwhile. The old refresh token is used
@@ -88,8 +105,7 @@ impl Sessions {
                     log::warn!("a refreshed session's token is signed by the last known key: {error}");
                 }
                 Ok(Tokens {
-                    access_token: access_tokens.issue(&user, token.session(), now)?,
-                    expires_in: access_tokens.lifetime(),
+                    access_token: access_tokens.issue(&user, token.session(), expires_at, now)?,
                     refresh: Refresh {
                         token: refresh_tokens.successor(&token, &salt),
                         expires_in: expires_at - now,

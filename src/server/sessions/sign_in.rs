@@ -36,16 +36,20 @@ impl Sessions {
                 break;
             }
             let prepared = self.prepare(user.id, client, by_cookie)?;
-            let proof = Proof::Password { hash: hash.clone() };
-            let begun = store
-                .write(async |tx| {
-                    let user = store_session(tx, &prepared.session, &proof).await?;
-                    if user.is_some() {
-                        attempt.succeed(tx, prepared.session.at).await?;
-                    }
-                    Ok::<_, Error>(user)
-                })
-                .await?;
+            let (session, remembered) = (&prepared.session, attempt.remembered(prepared.session.at));
+            let mut begun = store.try_begin_session(session, &hash, attempt.counted(), remembered).await?;
+            if begun.is_none() {
+                let proof = Proof::Password { hash: hash.clone() };
+                begun = store
+                    .write(async |tx| {
+                        let user = store_session(tx, session, &proof).await?;
+                        if user.is_some() {
+                            attempt.succeed(tx, session.at).await?;
+                        }
+                        Ok::<_, Error>(user)
+                    })
+                    .await?;
+            }
             if let Some(user) = begun {
                 let id = user.id;
                 let tokens = self.tokens(user, prepared).await?;

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::State;
-use crate::guard::{KeySource, Look, Refusal, Unavailable};
+use crate::guard::{KeyRefresh, KeySource, Refusal, Unavailable};
 use crate::server::keys::SigningKeys;
 use crate::token::Keyring;
 
@@ -69,12 +69,12 @@ impl ServerKeys {
 }
 
 impl KeySource for Arc<ServerKeys> {
-    fn ring(&self) -> Result<Arc<Keyring>, Refusal> {
+    fn keys(&self) -> Result<Arc<Keyring>, Refusal> {
         self.keys.keyring().ok_or(Refusal::Unavailable)
     }
 
     /// A key signs before every server has learnt of it where the keys before it were revoked.
-    fn look_again(&self) -> Option<Look> {
+    fn refresh(&self) -> Option<KeyRefresh> {
         let keys = Self::clone(self);
         Some(Box::pin(async move { keys.sync().await }))
     }

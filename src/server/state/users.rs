@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
-use crate::guard::{Recall, Unavailable, User, UserSource};
+use crate::guard::{CachedUser, Unavailable, User, UserSource};
 use crate::server::store::{Store, StoreError};
 use crate::token::Claims;
 
@@ -44,14 +44,14 @@ impl UserCache {
 impl UserSource for Arc<UserCache> {
     type User = User;
 
-    fn recall(&self, claims: &Claims) -> Recall<User> {
+    fn cached(&self, claims: &Claims) -> CachedUser<User> {
         let Ok(id) = Uuid::try_parse(&claims.sub) else {
-            return Recall::Gone;
+            return CachedUser::Gone;
         };
         match self.users.get(&id) {
-            Some(Some(user)) => Recall::Known(user),
-            Some(None) => Recall::Gone,
-            None => Recall::Ask,
+            Some(Some(user)) => CachedUser::Found(user),
+            Some(None) => CachedUser::Gone,
+            None => CachedUser::NotCached,
         }
     }
 

@@ -8,8 +8,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::StoreError;
 use super::connection::{Connection, Dialect, Transaction};
+use super::error::StoreError;
+use super::xid_sequence::xid_sequence;
 use crate::server::model::Change;
 
 /// A place in the feed of changes.
@@ -21,11 +22,9 @@ pub enum Position {
     Snapshot {
         /// `pg_snapshot` as text.
         snapshot: String,
-        /// The start of the database server that took it. Another server, such as a replica that was promoted, may have
-        /// lost what the first one showed.
-        server: String,
-        /// The time at which it was taken, in seconds, by the database's clock.
-        taken_at: i64,
+        /// The sequence of transaction numbers that it speaks of. After a crash, or on a promoted replica, there is another,
+        /// and the snapshot means nothing.
+        sequence: String,
     },
 }
 
@@ -38,17 +37,17 @@ pub struct Changes {
     pub changes: Option<Vec<Change>>,
 }
 
-/// A snapshot older than this is not read on from: changes are deleted after an hour.
-const MAX_SNAPSHOT_AGE_S: i64 = 1_800;
-
 type SqliteColumns = (i64, Option<i64>, Option<String>, Option<Uuid>);
-type PostgresColumns = (String, String, i64, Option<String>, Option<Uuid>);
+type PostgresColumns = (String, Option<String>, bool, Option<String>, Option<Uuid>);
 
 macro_rules! select_position {
-    ($rest:literal) => {
+    ($is_complete:literal, $rest:literal) => {
         concat!(
-            "select pg_current_snapshot()::text, pg_postmaster_start_time()::text, \
-             extract(epoch from clock_timestamp())::bigint, kind, subject from (values (1)) as one ",
+            "select pg_current_snapshot()::text, ",
+            xid_sequence!(),
+            ", ",
+            $is_complete,
+            ", kind, subject from changes_deleted left join changes on ",
             $rest
         )
     };
@@ -66,13 +65,7 @@ impl Connection {
                     .await?;
                 Ok(Position::Number(row.map_or(0, |(seq,)| seq)))
             }
-            Dialect::Postgres => {
-                let rows = self
-                    .query(select_position!("left join changes on false"))
-                    .fetch_all::<PostgresColumns>()
-                    .await?;
-                Ok(postgres(rows)?.0)
-            }
+            Dialect::Postgres => Ok(self.snapshot(None).await?.position),
         }
     }
 
@@ -80,22 +73,44 @@ impl Connection {
     pub async fn changes_since(&mut self, position: &Position) -> Result<Changes, StoreError> {
         match position {
             Position::Number(seen) => self.numbered_changes(*seen).await,
-            Position::Snapshot { snapshot, server, taken_at } => {
-                let rows = self
-                    .query(select_position!(
-                        "left join changes on xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
-                         and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)"
-                    ))
-                    .bind(snapshot)
-                    .fetch_all()
-                    .await?;
-                let (now, changes) = postgres(rows)?;
-                let Position::Snapshot { server: this, taken_at: read_at, .. } = &now else {
-                    unreachable!("PostgreSQL's positions are snapshots")
-                };
-                let is_complete = this == server && (0..MAX_SNAPSHOT_AGE_S).contains(&(read_at - taken_at));
-                Ok(Changes { position: now, changes: is_complete.then_some(changes) })
+            Position::Snapshot { snapshot, sequence } => {
+                let mut new = self.snapshot(Some(snapshot)).await?;
+                if !matches!(&new.position, Position::Snapshot { sequence: now, .. } if now == sequence) {
+                    new.changes = None;
+                }
+                Ok(new)
             }
+        }
+    }
+
+    /// Returns the present snapshot, and the changes that it sees and the snapshot `last` did not see.
+    async fn snapshot(&mut self, last: Option<&str>) -> Result<Changes, StoreError> {
+        loop {
+            let rows: Vec<PostgresColumns> = match last {
+                None => self.query(select_position!("true", "false")).fetch_all().await?,
+                Some(last) => {
+                    let query = self.query(select_position!(
+                        "pg_visible_in_snapshot(deleted_by, $1::text::pg_snapshot) \
+                         or through < pg_snapshot_xmin($1::text::pg_snapshot)",
+                        "xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
+                         and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)"
+                    ));
+                    query.bind(last).fetch_all().await?
+                }
+            };
+            let Some((snapshot, sequence, is_complete, ..)) = rows.first().cloned() else {
+                return Err(StoreError::Failed("the table changes_deleted has no row".into()));
+            };
+            if let Some(sequence) = sequence {
+                let changes =
+                    rows.into_iter().filter_map(|(.., kind, subject)| Some(change(&kind?, subject?)));
+                let changes: Vec<_> = changes.collect::<Result<_, _>>()?;
+                let position = Position::Snapshot { snapshot, sequence };
+                return Ok(Changes { position, changes: is_complete.then_some(changes) });
+            }
+            // Another server may do so at the same time.
+            let begin = "insert into xid_sequence (singleton) values (1) on conflict do nothing";
+            self.query(begin).execute().await?;
         }
     }
 
@@ -137,13 +152,6 @@ impl Transaction {
             .await?;
         Ok(())
     }
-}
-
-fn postgres(rows: Vec<PostgresColumns>) -> Result<(Position, Vec<Change>), StoreError> {
-    let (snapshot, server, taken_at, ..) =
-        rows.first().cloned().ok_or_else(|| StoreError::Failed("a snapshot cannot be had".into()))?;
-    let changes = rows.into_iter().filter_map(|(.., kind, subject)| Some(change(&kind?, subject?)));
-    Ok((Position::Snapshot { snapshot, server, taken_at }, changes.collect::<Result<_, _>>()?))
 }
 
 fn change(kind: &str, subject: Uuid) -> Result<Change, StoreError> {

@@ -1,16 +1,22 @@
 //! One connection to either database, and a transaction on it. A statement's text is written once where SQLite and
 //! PostgreSQL agree; [`Connection::dialect`] tells them apart where they do not.
 
+use chrono::{DateTime, Utc};
 use sqlx::Arguments;
 #[cfg(feature = "postgres")]
 use sqlx::{Postgres, postgres::PgArguments};
 #[cfg(feature = "sqlite")]
 use sqlx::{Sqlite, sqlite::SqliteArguments};
 
-use super::StoreError;
+use super::classify::classify;
+use super::error::{Fault, StoreError};
 use crate::server::model::Event;
 
 /// The database behind a connection.
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, reason = "statements are written for both databases")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Sqlite,
@@ -22,6 +28,8 @@ pub struct Connection {
     pub(super) inner: Inner,
     /// The worst that has happened to it.
     pub(super) fault: Fault,
+    /// A statement has failed.
+    pub(super) has_failed: bool,
 }
 
 pub(super) enum Inner {
@@ -31,20 +39,6 @@ pub(super) enum Inner {
     SqliteTransaction(sqlx::Transaction<'static, Sqlite>),
     #[cfg(feature = "postgres")]
     Postgres(super::postgres::Checkout),
-    #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-    Never(std::convert::Infallible),
-}
-
-/// How a statement failed, as far as trying again is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It did not, or trying again would not help.
-    None,
-    /// The database gave the transaction up for the sake of another (SQLSTATE 40001, 40P01). It can be run again.
-    Conflict,
-    /// The connection is lost, or leads to a server that is going away or is read-only. The transaction can be run
-    /// again on another connection, unless it was being committed.
-    ConnectionLost,
 }
 
 /// A transaction that writes. Dropped without a commit, it is rolled back.
@@ -52,10 +46,20 @@ pub struct Transaction {
     pub(super) connection: Connection,
     /// Recorded events; written to the log once they are committed.
     pub(super) events: Vec<Event>,
-    /// PostgreSQL's number of this transaction, once it has recorded something that must not be written twice.
-    pub(super) xid: Option<String>,
+    /// What tells, in PostgreSQL, whether the transaction took place; none until it has recorded an event.
+    pub(super) trace: Option<Trace>,
     /// Other servers have something to learn of.
     pub(super) has_changes: bool,
+}
+
+/// The trace that a transaction leaves in PostgreSQL.
+pub(super) struct Trace {
+    /// The number of the transaction.
+    pub(super) xid: String,
+    /// The sequence that the number belongs to.
+    pub(super) sequence: String,
+    /// The number of the event that it recorded last, and the event.
+    pub(super) event: (i64, Event),
 }
 
 impl std::ops::Deref for Transaction {
@@ -74,13 +78,13 @@ impl std::ops::DerefMut for Transaction {
 
 impl Transaction {
     pub(super) fn on(inner: Inner) -> Self {
-        Self { connection: Connection::on(inner), events: Vec::new(), xid: None, has_changes: false }
+        Self { connection: Connection::on(inner), events: Vec::new(), trace: None, has_changes: false }
     }
 }
 
 impl Connection {
     pub(super) fn on(inner: Inner) -> Self {
-        Self { inner, fault: Fault::None }
+        Self { inner, fault: Fault::None, has_failed: false }
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -89,8 +93,6 @@ impl Connection {
             Inner::Sqlite(_) | Inner::SqliteTransaction(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Inner::Postgres(_) => Dialect::Postgres,
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Inner::Never(never) => match *never {},
         }
     }
 
@@ -101,8 +103,6 @@ impl Connection {
             Inner::Sqlite(_) | Inner::SqliteTransaction(_) => Bound::Sqlite(SqliteArguments::default()),
             #[cfg(feature = "postgres")]
             Inner::Postgres(_) => Bound::Postgres(PgArguments::default()),
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Inner::Never(never) => match *never {},
         };
         Query { connection: self, sql, arguments, failed: None }
     }
@@ -116,7 +116,8 @@ impl Connection {
     }
 
     fn failed(&mut self, error: sqlx::Error) -> StoreError {
-        let (error, fault) = super::classify(error);
+        let (error, fault) = classify(error);
+        self.has_failed = true;
         if fault != Fault::None {
             self.fault = fault;
         }
@@ -179,7 +180,10 @@ impl Query<'_> {
             }
             #[cfg(feature = "postgres")]
             (Inner::Postgres(to), Bound::Postgres(arguments)) => {
-                sqlx::query_with(sql, arguments).execute(&mut **to).await.map(|done| done.rows_affected())
+                to.in_statement = true;
+                let done = sqlx::query_with(sql, arguments).execute(&mut **to).await;
+                to.in_statement = false;
+                done.map(|done| done.rows_affected())
             }
             #[allow(
                 unreachable_patterns,
@@ -210,7 +214,10 @@ impl Query<'_> {
             }
             #[cfg(feature = "postgres")]
             (Inner::Postgres(to), Bound::Postgres(arguments)) => {
-                sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await
+                to.in_statement = true;
+                let rows = sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await;
+                to.in_statement = false;
+                rows
             }
             #[allow(
                 unreachable_patterns,
@@ -264,6 +271,12 @@ pub(super) trait Row: SqliteFromRow + PostgresFromRow + Send + Unpin {}
 
 impl<T: SqliteFromRow + PostgresFromRow + Send + Unpin> Row for T {}
 
+/// Returns the time that a column holds, in milliseconds since the epoch.
+pub(super) fn time(millis: i64) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::from_timestamp_millis(millis)
+        .ok_or_else(|| StoreError::Failed(format!("{millis} is no time in milliseconds")))
+}
+
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("fault", &self.fault).finish_non_exhaustive()
@@ -272,6 +285,6 @@ impl std::fmt::Debug for Connection {
 
 impl std::fmt::Debug for Transaction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transaction").field("xid", &self.xid).finish_non_exhaustive()
+        f.debug_struct("Transaction").field("events", &self.events).finish_non_exhaustive()
     }
 }

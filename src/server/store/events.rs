@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use super::connection::{Connection, Dialect, Transaction};
-use super::{StoreError, time};
+use super::connection::{Connection, Dialect, Trace, Transaction, time};
+use super::error::StoreError;
+use super::xid_sequence::xid_sequence;
 use crate::server::model::{Event, EventFilter, EventKind, RecordedEvent};
 
 type EventColumns = (
@@ -19,11 +20,11 @@ type EventColumns = (
 );
 
 macro_rules! insert_event {
-    ($rest:literal) => {
+    ($($rest:expr),*) => {
         concat!(
             "insert into events (at, kind, user_id, session_id, address, request_id, details) \
-             values ($1, $2, $3, $4, $5, $6, $7)",
-            $rest
+             values ($1, $2, $3, $4, $5, $6, $7)"
+            $(, $rest)*
         )
     };
 }
@@ -63,9 +64,8 @@ impl Transaction {
         let dialect = self.dialect();
         let query = self
             .query_by_dialect(
-                insert_event!(""),
-                // The number tells, after a connection was lost, whether the transaction was committed.
-                insert_event!(" returning pg_current_xact_id()::text"),
+                insert_event!(),
+                insert_event!(" returning id, pg_current_xact_id()::text, ", xid_sequence!()),
             )
             .bind(event.at.timestamp_millis())
             .bind(event.kind.name())
@@ -82,8 +82,10 @@ impl Transaction {
                 query.execute().await?;
             }
             Dialect::Postgres => {
-                let row: Option<(String,)> = query.fetch_optional().await?;
-                self.xid = row.map(|(xid,)| xid);
+                let row: Option<(i64, String, Option<String>)> = query.fetch_optional().await?;
+                self.trace = row.and_then(|(number, xid, sequence)| {
+                    Some(Trace { xid, sequence: sequence?, event: (number, event.clone()) })
+                });
             }
         }
         self.events.push(event);

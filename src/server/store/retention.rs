@@ -3,33 +3,51 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError};
+use super::Store;
+use super::error::StoreError;
 use crate::server::model::{CLOCK_STEP, Retention};
 
 /// Rows of one table to delete: the question whether there are any, and the statement that deletes a thousand.
 struct Expired {
     is_any: &'static str,
     delete: &'static str,
+    delete_in_postgres: &'static str,
     limits: Vec<i64>,
+}
+
+macro_rules! delete_batch {
+    ($table:literal, $key:literal, $condition:literal) => {
+        concat!(
+            "delete from ",
+            $table,
+            " where ",
+            $key,
+            " in (select ",
+            $key,
+            " from ",
+            $table,
+            " where ",
+            $condition,
+            " limit 1000)"
+        )
+    };
 }
 
 macro_rules! expired {
     ($table:literal, $key:literal, $condition:literal, $limits:expr) => {
+        expired!(
+            $table,
+            $condition,
+            $limits,
+            delete_batch!($table, $key, $condition),
+            delete_batch!($table, $key, $condition)
+        )
+    };
+    ($table:literal, $condition:literal, $limits:expr, $delete:expr, $delete_in_postgres:expr) => {
         Expired {
             is_any: concat!("select cast(1 as bigint) from ", $table, " where ", $condition, " limit 1"),
-            delete: concat!(
-                "delete from ",
-                $table,
-                " where ",
-                $key,
-                " in (select ",
-                $key,
-                " from ",
-                $table,
-                " where ",
-                $condition,
-                " limit 1000)"
-            ),
+            delete: $delete,
+            delete_in_postgres: $delete_in_postgres,
             limits: Vec::from($limits),
         }
     };
@@ -48,8 +66,21 @@ impl Store {
             before(keep.sessions.absolute + CLOCK_STEP),
             before(keep.sessions.idle + CLOCK_STEP),
         ];
-        for Expired { is_any, delete, limits } in [
-            expired!("changes", "seq", "at < $1", [before(chrono::Duration::hours(1))]),
+        for Expired { is_any, delete, delete_in_postgres, limits } in [
+            expired!(
+                "changes",
+                "at < $1",
+                [before(chrono::Duration::hours(1))],
+                delete_batch!("changes", "seq", "at < $1"),
+                // Readers must be able to tell that they have missed some; SQLite's readers see a gap in the numbers.
+                concat!(
+                    "with deleted as (",
+                    delete_batch!("changes", "seq", "at < $1"),
+                    " returning xid) update changes_deleted \
+                     set through = greatest(through, (select max(xid) from deleted)), \
+                     deleted_by = pg_current_xact_id()"
+                )
+            ),
             // Every limit forgets an attempt after a day.
             expired!("attempts", "slot", "last_at < $1", [before(chrono::Duration::hours(25))]),
             expired!("known_addresses", "pair", "until < $1", [now.timestamp_millis()]),
@@ -66,7 +97,7 @@ impl Store {
             while self.has_row(is_any, &limits).await? {
                 let deleted = self
                     .write(async |tx| {
-                        let query = tx.query(delete);
+                        let query = tx.query_by_dialect(delete, delete_in_postgres);
                         limits.iter().fold(query, |query, limit| query.bind(*limit)).execute().await
                     })
                     .await?;

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::connection::{Connection, Transaction, select_for_update};
-use super::{StoreError, time};
+use super::connection::{Connection, Transaction, select_for_update, time};
+use super::error::StoreError;
 use crate::server::model::UserRecord;
 
 pub(super) type UserColumns =
@@ -26,20 +26,20 @@ impl Connection {
     /// Returns the user with this id.
     pub async fn user(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
         let row = self.query(select_user!("where id = $1")).bind(id).fetch_optional().await?;
-        row.map(user).transpose()
+        row.map(user_record).transpose()
     }
 
     /// Returns the user with this address, which must be trimmed and in lower case.
     pub async fn user_by_email(&mut self, email: &str) -> Result<Option<UserRecord>, StoreError> {
         let row = self.query(select_user!("where email = $1")).bind(email).fetch_optional().await?;
-        row.map(user).transpose()
+        row.map(user_record).transpose()
     }
 
     /// Returns at most `limit` users, sorted by address, from the one after `after`.
     pub async fn users_after(&mut self, after: &str, limit: u32) -> Result<Vec<UserRecord>, StoreError> {
         let query = self.query(select_user!("where email > $1 order by email limit $2"));
         let rows = query.bind(after).bind(i64::from(limit)).fetch_all().await?;
-        rows.into_iter().map(user).collect()
+        rows.into_iter().map(user_record).collect()
     }
 }
 
@@ -48,7 +48,7 @@ impl Transaction {
     /// it, until the transaction ends.
     pub async fn lock_user(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
         let row = select_for_update!(self, select_user!("where id = $1")).bind(id).fetch_optional().await?;
-        row.map(user).transpose()
+        row.map(user_record).transpose()
     }
 
     /// Adds a user, unless the address belongs to somebody. Returns the number of users added.
@@ -102,7 +102,7 @@ impl Transaction {
     }
 }
 
-fn user(columns: UserColumns) -> Result<UserRecord, StoreError> {
+pub(super) fn user_record(columns: UserColumns) -> Result<UserRecord, StoreError> {
     let (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) = columns;
     Ok(UserRecord {
         id,

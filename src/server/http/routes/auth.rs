@@ -15,7 +15,7 @@ use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
 use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES};
 use crate::server::credentials::{Password, Strength};
 use crate::server::error::Error;
-use crate::server::http::body::{Body, OptionalBody};
+use crate::server::http::body::{Body, OptionalBody, given};
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{EMAIL, Operation, PASSWORD, a_user, some_tokens};
@@ -57,7 +57,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             )
             .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
-            .fails([Error::CredentialsInvalid.into()])
+            .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(TWO_COOKIES)])
             .checks("password", "is required")
             .hashes(),
         post("/auth/register", "register", "Make an account")
@@ -80,6 +80,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 "What is to be said of it",
                 json!({"score": 4, "reason": null, "advice": []}),
             )
+            .checks("password", "is required")
             .hashes(),
         post("/auth/refresh", "refresh", "Renew the tokens")
             .text(
@@ -116,16 +117,20 @@ pub(crate) fn operations() -> Vec<Operation> {
 
 #[derive(Deserialize, ToSchema)]
 struct LoginRequest {
-    #[schema(value_type = String)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true)]
     email: Option<String>,
-    #[schema(value_type = String, format = Password)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
     /// Whether the refresh token shall travel in a cookie that no script can read. Defaults to false.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool, required = false)]
     cookie: Option<bool>,
 }
 
 async fn login(
+    http: HttpRequest,
     sessions: web::Data<Sessions>,
     client: Client,
     Body(request): Body<LoginRequest>,
@@ -135,18 +140,29 @@ async fn login(
     let password = checked.presented("password", request.password);
     checked.verdict()?;
     let by_cookie = request.cookie.unwrap_or(false);
-    Ok(tokens("Login successfully", sessions.sign_in(&email, &password, &client, by_cookie).await?))
+    // The new cookie takes the place of the one that the browser has, whose session nobody could use or end any more.
+    let replaced = if by_cookie { cookie_credential(&http)? } else { None };
+    let signed_in = sessions.sign_in(&email, &password, &client, by_cookie).await?;
+    if let Some(replaced) = replaced
+        && let Err(error) = sessions.sign_out(None, Some(&replaced), &client).await
+    {
+        log::debug!("the session of a replaced cookie is not ended: {error}");
+    }
+    Ok(tokens("Login successfully", signed_in))
 }
 
 #[derive(Deserialize, ToSchema)]
 struct RegisterRequest {
     /// A plausible address of printable ASCII; trimmed, and kept in lower case.
-    #[schema(value_type = String, max_length = 254)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, max_length = 254)]
     email: Option<String>,
     /// `password.min_length` to 256 characters, none of the common ones.
-    #[schema(value_type = String, format = Password, max_length = 256)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password, max_length = 256)]
     password: Option<Password>,
     /// No control characters.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     name: Option<String>,
 }
@@ -172,9 +188,11 @@ async fn register(
 #[derive(Deserialize, ToSchema)]
 #[schema(as = PasswordStrengthRequest)]
 struct StrengthRequest {
-    #[schema(value_type = String, format = Password)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
     /// Whose it is to be: what stands in it is easily guessed.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     email: Option<String>,
 }
@@ -184,7 +202,9 @@ async fn password_strength(
     client: Client,
     Body(request): Body<StrengthRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let password = request.password.unwrap_or_default();
+    let mut checked = Checked::default();
+    let password = checked.required("password", request.password);
+    checked.verdict()?;
     // What is longer is nobody's address.
     let email = request.email.filter(|email| email.len() <= MAX_EMAIL_BYTES).unwrap_or_default();
     Ok(data(accounts.estimate_strength(&password, email.trim(), &client).await?))
@@ -192,6 +212,7 @@ async fn password_strength(
 
 #[derive(Default, Deserialize, ToSchema)]
 struct RefreshRequest {
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     refresh_token: Option<Zeroizing<String>>,
 }
@@ -199,8 +220,7 @@ struct RefreshRequest {
 impl RefreshRequest {
     /// The refresh token of the body or of the cookie, if there is one.
     fn credential(self, request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
-        match (self.refresh_token, request.cookie(cookie::NAME)) {
-            (None, None) => Ok(None),
+        match (self.refresh_token, cookie_credential(request)?) {
             (Some(text), None) => Ok(Some(RefreshCredential { text, by_cookie: false })),
             (Some(_), Some(_)) => Err(ApiError::RequestInvalid(
                 "a refresh token came in the cookie and another in the body; send one",
@@ -209,11 +229,24 @@ impl RefreshRequest {
             (None, Some(_)) if request.headers().get(X_HALLPASS).is_none_or(|value| value != "1") => {
                 Err(ApiError::CsrfRejected)
             }
-            (None, Some(cookie)) => {
-                Ok(Some(RefreshCredential { text: cookie.value().to_owned().into(), by_cookie: true }))
-            }
+            (None, credential) => Ok(credential),
         }
     }
+}
+
+/// The message of the refusal of two cookies.
+const TWO_COOKIES: &str = "two cookies named __Host-hallpass came; send one";
+
+/// Returns the refresh token that came in the cookie, if there is one. Two cookies of the name are refused, since nobody can
+/// tell which of them is the browser's own.
+fn cookie_credential(request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
+    let Ok(cookies) = request.cookies() else { return Ok(None) };
+    let mut named = cookies.iter().filter(|cookie| cookie.name() == cookie::NAME);
+    let first = named.next();
+    if named.next().is_some() {
+        return Err(ApiError::RequestInvalid(TWO_COOKIES));
+    }
+    Ok(first.map(|cookie| RefreshCredential { text: cookie.value().to_owned().into(), by_cookie: true }))
 }
 
 async fn refresh(

@@ -4,18 +4,29 @@
 //! workers is a runtime of its own and may be busy, so connections are opened by a thread that does nothing else, and the
 //! workers only send and receive on them.
 
+#![cfg_attr(
+    not(feature = "sqlite"),
+    allow(irrefutable_let_patterns, reason = "with both databases a connection is one of two kinds")
+)]
+
+mod checkout;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection as _, Executor, Postgres, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection as _, Executor, SqlSafeStr};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use super::connection::{Connection, Fault, Inner, Transaction};
-use super::{CommitError, PATIENCE, StoreError, classify as classify_error};
+pub(super) use checkout::Checkout;
+
+use super::classify::classify;
+use super::connection::{Connection, Inner, Trace, Transaction};
+use super::error::{CommitError, Fault, StoreError};
+use super::retry::PATIENCE;
+use super::xid_sequence::xid_sequence;
 use crate::server::config;
 
 const MIGRATIONS: &[(i64, &str, &str)] =
@@ -30,52 +41,34 @@ const CHANNEL: &str = "hallpass_changes";
 /// How long to wait before a lost connection that listens is opened again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How often to tell other servers of changes at most.
+const TELL_EVERY: Duration = Duration::from_millis(50);
+
 /// How often to ask for the outcome of a commit whose answer was lost.
 const ASK_OUTCOME_EVERY: Duration = Duration::from_millis(100);
+
+/// The outcome of a transaction. In the sequence of its number PostgreSQL knows it. In another, the server that ran it has
+/// crashed or was replaced, so it is no longer under way, and its number may be that of another transaction: then its event
+/// is there, or not. The number of an event may be given twice as well, but not together with all the rest.
+const SELECT_OUTCOME: &str = concat!(
+    "select case when ",
+    xid_sequence!(),
+    " = $2 then pg_xact_status($1::text::xid8) \
+     when exists (select 1 from events where id = $3 and at = $4 and kind = $5 and user_id is not distinct from $6 \
+     and session_id is not distinct from $7 and request_id is not distinct from $8) then 'committed' \
+     else 'aborted' end"
+);
 
 /// The pool of the process. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     pool: PgPool,
     runtime: Handle,
+    /// Other servers have told of changes.
     changed: Arc<Notify>,
+    /// This server has changes to tell of.
+    has_changes: Arc<Notify>,
     _thread: Arc<RuntimeThread>,
-}
-
-/// A connection taken from the pool. One that was given up in the middle of a transaction, as when a request's client went
-/// away, is closed, which rolls the transaction back.
-pub(super) struct Checkout {
-    connection: PoolConnection<Postgres>,
-    in_transaction: bool,
-}
-
-impl Checkout {
-    /// Closes the connection instead of giving it back.
-    pub(super) fn close_on_drop(&mut self) {
-        self.connection.close_on_drop();
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        if self.in_transaction {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
-impl std::ops::Deref for Checkout {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.connection
-    }
-}
-
-impl std::ops::DerefMut for Checkout {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
-    }
 }
 
 /// Ends the thread that opens connections when the last clone of the pool goes.
@@ -119,7 +112,9 @@ impl Pool {
             .connect_lazy_with(options.clone());
         let changed = Arc::new(Notify::new());
         runtime.spawn(listen(options, Arc::downgrade(&changed)));
-        Ok(Self { pool, runtime, changed, _thread: Arc::new(thread) })
+        let has_changes = Arc::new(Notify::new());
+        runtime.spawn(tell(pool.clone(), Arc::clone(&has_changes)));
+        Ok(Self { pool, runtime, changed, has_changes, _thread: Arc::new(thread) })
     }
 
     pub(super) async fn close(&self) {
@@ -141,7 +136,7 @@ impl Pool {
                 opened.await.map_err(|_| sqlx::Error::PoolClosed)??
             }
         };
-        Ok(Connection::on(Inner::Postgres(Checkout { connection, in_transaction: false })))
+        Ok(Connection::on(Inner::Postgres(Checkout::new(connection))))
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
@@ -171,46 +166,47 @@ impl Pool {
             Ok(_) => {
                 connection.in_transaction = false;
                 if tx.has_changes {
-                    self.notify(tx);
+                    drop(tx);
+                    self.notify_changes();
                 }
                 return Ok(());
             }
-            Err(error) => classify_error(error),
+            Err(error) => classify(error),
         };
-        match (fault, tx.xid.take()) {
+        match (fault, tx.trace.take()) {
             (Fault::None, _) => Err(CommitError::Failed(error)),
             (Fault::Conflict, _) => Err(CommitError::Conflict),
             (Fault::ConnectionLost, None) => Err(CommitError::Failed(error)),
-            (Fault::ConnectionLost, Some(xid)) => {
+            (Fault::ConnectionLost, Some(trace)) => {
+                let has_changes = tx.has_changes;
                 drop(tx);
-                self.outcome(&xid).await
+                self.outcome(&trace).await?;
+                if has_changes {
+                    self.notify_changes();
+                }
+                Ok(())
             }
         }
     }
 
     /// Tells the other servers that there are changes. Outside the transaction, because a commit that notifies holds a lock
     /// of the whole database while it is written to the disk. Where this fails, they ask soon by themselves.
-    fn notify(&self, mut tx: Transaction) {
-        self.runtime.spawn(async move {
-            if let Inner::Postgres(connection) = &mut tx.connection.inner
-                && let Err(error) = connection.execute(concat!("notify ", "hallpass_changes")).await
-            {
-                log::debug!("other servers are not notified: {error}");
-                connection.close_on_drop();
-            }
-        });
+    pub(super) fn notify_changes(&self) {
+        self.has_changes.notify_one();
     }
 
-    /// Finds out whether the transaction `xid`, whose commit was not answered, took place.
-    async fn outcome(&self, xid: &str) -> Result<(), CommitError> {
+    /// Finds out whether the transaction that left this trace took place. Its commit was not answered.
+    async fn outcome(
+        &self,
+        Trace { xid, sequence, event: (number, event) }: &Trace,
+    ) -> Result<(), CommitError> {
         loop {
             let status = match self.acquire().await {
                 Ok(mut connection) => {
-                    let row = connection
-                        .query("select pg_xact_status($1::text::xid8)")
-                        .bind(xid)
-                        .fetch_optional::<(Option<String>,)>()
-                        .await;
+                    let query = connection.query(SELECT_OUTCOME).bind(xid).bind(sequence).bind(*number);
+                    let query = query.bind(event.at.timestamp_millis()).bind(event.kind.name());
+                    let query = query.bind(event.user).bind(event.session).bind(&event.request);
+                    let row = query.fetch_optional::<(Option<String>,)>().await;
                     if connection.fault == Fault::ConnectionLost
                         && let Inner::Postgres(inner) = &mut connection.inner
                     {
@@ -218,7 +214,7 @@ impl Pool {
                     }
                     row
                 }
-                Err(error) => Err(classify_error(error).0),
+                Err(error) => Err(classify(error).0),
             };
             match status {
                 Ok(Some((Some(status),))) if status == "committed" => return Ok(()),
@@ -229,31 +225,10 @@ impl Pool {
                         "the outcome of a transaction is unknown".into(),
                     )));
                 }
-                // The number is one that this server has not given yet: it is a promoted replica that never had the
-                // transaction.
-                Err(StoreError::Failed(_)) => return Err(CommitError::Conflict),
                 // Still under way, or the database does not answer; the caller's patience ends this.
                 Ok(Some((Some(_),))) | Err(_) => tokio::time::sleep(ASK_OUTCOME_EVERY).await,
             }
         }
-    }
-}
-
-/// Tells what an error of the server means.
-pub(super) fn classify(code: &str, text: String) -> (StoreError, Fault) {
-    match code {
-        // serialization_failure, deadlock_detected
-        "40001" | "40P01" => (StoreError::Unavailable(text), Fault::Conflict),
-        // read_only_sql_transaction: a primary that has become a replica
-        "25006" => (StoreError::Unavailable(text), Fault::ConnectionLost),
-        // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
-        "57P01" | "57P02" | "57P03" | "53300" => (StoreError::Unavailable(text), Fault::ConnectionLost),
-        // connection exceptions
-        _ if code.starts_with("08") => (StoreError::Unavailable(text), Fault::ConnectionLost),
-        // insufficient resources (disk full, out of memory), query_canceled, lock_not_available, system errors
-        "57014" | "55P03" => (StoreError::Unavailable(text), Fault::None),
-        _ if code.starts_with("53") || code.starts_with("58") => (StoreError::Unavailable(text), Fault::None),
-        _ => (StoreError::Failed(text), Fault::None),
     }
 }
 
@@ -277,7 +252,7 @@ fn options(url: &str, settings: &config::Database) -> Result<PgConnectOptions, S
 
 /// Brings the schema up to date. The migrator holds a lock of the database meanwhile.
 async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreError> {
-    let failed = |error: sqlx::Error| classify_error(error).0;
+    let failed = |error: sqlx::Error| classify(error).0;
     let mut connection: PgConnection = options.connect().await.map_err(failed)?;
     if connection.server_version_num().is_some_and(|version| version < OLDEST_SERVER) {
         return Err(StoreError::Failed("it is a PostgreSQL before version 15".into()));
@@ -300,7 +275,9 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
         match sqlx::raw_sql(create).execute(&mut connection).await {
             // Two servers that start at once.
             Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {}
-            done => drop(done.map_err(failed)?),
+            done => {
+                done.map_err(failed)?;
+            }
         }
     }
     let (current,): (Option<String>,) =
@@ -320,10 +297,22 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
     match migrator.run(&mut connection).await {
         Ok(()) => {}
         Err(MigrateError::VersionMissing(found)) => return Err(StoreError::NewerSchema { found, known }),
-        Err(MigrateError::Execute(error)) => return Err(classify_error(error).0),
+        Err(MigrateError::Execute(error)) => return Err(classify(error).0),
         Err(error) => return Err(StoreError::Failed(error.to_string())),
     }
     connection.close().await.map_err(failed)
+}
+
+/// Tells the other servers each time this one has changes, but not more often than every [`TELL_EVERY`]: one notification is
+/// enough for many changes. Ends with the thread that it runs on.
+async fn tell(pool: PgPool, has_changes: Arc<Notify>) {
+    loop {
+        has_changes.notified().await;
+        if let Err(error) = sqlx::raw_sql("notify hallpass_changes").execute(&pool).await {
+            log::debug!("other servers are not notified: {error}");
+        }
+        tokio::time::sleep(TELL_EVERY).await;
+    }
 }
 
 /// Wakes whoever waits for changes when another server has told of some, and each time the connection is opened anew,

@@ -11,8 +11,10 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection as _, SqlSafeStr};
 
+use super::classify::classify;
 use super::connection::{Connection, Inner, Transaction};
-use super::{CommitError, PATIENCE, StoreError, classify};
+use super::error::{CommitError, StoreError};
+use super::retry::PATIENCE;
 
 const MIGRATIONS: &[(i64, &str, &str)] =
     &[(1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql"))];
@@ -25,10 +27,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The first SQLite whose write-ahead log cannot corrupt a database that two processes checkpoint.
 const OLDEST_SQLITE: &str = "3.51.3";
-
-/// SQLite's primary result codes that pass: 5 busy, 6 locked, 8 read-only, 10 input/output, 13 full, 14 cannot open,
-/// 15 the locks of the write-ahead log cannot be had.
-const UNAVAILABLE: &[u32] = &[5, 6, 8, 10, 13, 14, 15];
 
 /// The connections of one process.
 #[derive(Debug, Clone)]
@@ -97,11 +95,6 @@ pub(super) async fn commit(tx: Transaction) -> Result<(), CommitError> {
         }
         _ => unreachable!("a transaction of SQLite is on a connection of SQLite"),
     }
-}
-
-/// Tells whether the result code is one that passes.
-pub(super) fn is_unavailable(code: &str) -> bool {
-    code.parse::<u32>().is_ok_and(|code| UNAVAILABLE.contains(&(code & 0xff)))
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {

@@ -1,7 +1,7 @@
-//! The routes that an app has, as actix itself knows them.
+//! The routes of an app, read from actix-web itself.
 //!
-//! With the feature `testing-introspection` they come from actix-web's introspection, which names the methods
-//! too. Without it they come from the resource map that every app has for generating URLs: all paths, no methods.
+//! With the feature `testing-introspection` they come from actix-web's introspection, with their methods. Without it
+//! they come from the resource map that every app has for generating URLs: all paths, but no methods.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,70 +10,72 @@ use actix_web::http::Method;
 
 /// The routes of an app.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Routes {
-    /// Path patterns, each with the methods that its routes ask for. None are named where a route takes any
-    /// method, and where they are not known.
+pub(super) struct AppRoutes {
+    /// Path patterns, each with the methods of its routes. The list is empty if a route takes any method, or if the
+    /// methods are not known.
     pub paths: BTreeMap<String, Vec<Method>>,
-    /// What the paths of each scope begin with. That of the app itself, which is empty, is not among them.
+    /// The path prefix of each scope, without the empty one of the app itself.
     pub scopes: BTreeSet<String>,
 }
 
-/// Whether [`of`] tells methods.
+/// Set if [`AppRoutes::of`] finds out the methods, and not only the paths.
 pub(super) const METHODS_ARE_KNOWN: bool = cfg!(feature = "testing-introspection");
 
-/// The routes of the app that `request` was sent to.
-#[cfg(feature = "testing-introspection")]
-pub(super) fn of(request: &ServiceRequest) -> Routes {
-    use actix_web::introspection::{IntrospectionNode, IntrospectionTree, ResourceType};
+impl AppRoutes {
+    /// Reads the routes of the app that `request` was sent to.
+    #[cfg(feature = "testing-introspection")]
+    pub fn of(request: &ServiceRequest) -> Self {
+        use actix_web::introspection::{IntrospectionNode, IntrospectionTree, ResourceType};
 
-    fn walk(node: &IntrospectionNode, routes: &mut Routes) {
-        if matches!(node.kind, ResourceType::Resource) {
-            routes.paths.insert(node.full_path.clone(), node.methods.clone());
+        fn walk(node: &IntrospectionNode, routes: &mut AppRoutes) {
+            if matches!(node.kind, ResourceType::Resource) {
+                routes.paths.insert(node.full_path.clone(), node.methods.clone());
+            }
+            // The tree has a node for each piece of a path; only those that were registered have patterns. A scope with
+            // a resource of the same path is shown as a resource.
+            if !node.patterns.is_empty()
+                && (!node.children.is_empty() || matches!(node.kind, ResourceType::Scope))
+            {
+                routes.scopes.insert(node.full_path.clone());
+            }
+            for child in &node.children {
+                walk(child, routes);
+            }
         }
-        // Only what was registered has patterns; the tree has a node for each piece of a path. A scope that has
-        // a resource of the same path looks like one.
-        if !node.patterns.is_empty()
-            && (!node.children.is_empty() || matches!(node.kind, ResourceType::Scope))
-        {
-            routes.scopes.insert(node.full_path.clone());
-        }
-        for child in &node.children {
-            walk(child, routes);
-        }
+
+        let tree = request
+            .app_data::<actix_web::web::Data<IntrospectionTree>>()
+            .expect("with its introspection on, actix-web gives every app its tree");
+        let mut routes = Self::default();
+        walk(&tree.root, &mut routes);
+        // A scope without a path of its own.
+        routes.scopes.remove("/");
+        routes
     }
 
-    let tree = request
-        .app_data::<actix_web::web::Data<IntrospectionTree>>()
-        .expect("with its introspection on, actix-web gives every app its tree");
-    let mut routes = Routes::default();
-    walk(&tree.root, &mut routes);
-    // A scope without a path of its own.
-    routes.scopes.remove("/");
-    routes
+    /// Reads the routes of the app that `request` was sent to.
+    #[cfg(not(feature = "testing-introspection"))]
+    pub fn of(request: &ServiceRequest) -> Self {
+        let map = format!("{:#?}", request.resource_map());
+        resource_map::read(&map).expect(
+            "this version of actix-web prints its resource map in an unknown format; turn on the feature \
+             testing-introspection",
+        )
+    }
 }
 
-/// The routes of the app that `request` was sent to.
-#[cfg(not(feature = "testing-introspection"))]
-pub(super) fn of(request: &ServiceRequest) -> Routes {
-    let map = format!("{:#?}", request.resource_map());
-    resource_map::read(&map).expect(
-        "actix-web's resource map does not read as it used to; turn on the feature testing-introspection",
-    )
-}
-
-/// The one window that a [`ResourceMap`](actix_web::dev::ResourceMap) has for somebody who does not know the
-/// paths already is its `Debug`. What does not look as expected is reported, never skipped, so that an
-/// audit cannot pass on less than the whole app.
+/// Reads the paths from the `Debug` output of a [`ResourceMap`](actix_web::dev::ResourceMap), which has no other way to
+/// list them. Anything unexpected is an error and never skipped, so that no audit passes on a part of the app.
 #[cfg(any(test, not(feature = "testing-introspection")))]
 mod resource_map {
-    use super::Routes;
+    use super::AppRoutes;
 
-    /// A line of `{:#?}`: how deep it stands, and what it says.
+    /// A line of `{:#?}`: its depth, and its text.
     type Line<'a> = (usize, &'a str);
 
-    /// The paths in a map's `{:#?}`; `None` when it cannot be read.
-    pub(super) fn read(map: &str) -> Option<Routes> {
-        let mut routes = Routes::default();
+    /// Reads a map's `{:#?}`; `None` if it has an unknown format.
+    pub(super) fn read(map: &str) -> Option<AppRoutes> {
+        let mut routes = AppRoutes::default();
         let mut lines = map.lines().map(|line| {
             let text = line.trim_start_matches(' ');
             ((line.len() - text.len()) / 4, text)
@@ -85,12 +87,12 @@ mod resource_map {
         lines.next().is_none().then_some(routes)
     }
 
-    /// Reads the rest of a node whose first line stands `depth` deep; `prefix` is what its scopes begin with.
+    /// Reads the rest of a node whose first line is at `depth`. Its paths begin with `prefix`.
     fn node<'a>(
         lines: &mut impl Iterator<Item = Line<'a>>,
         depth: usize,
         prefix: &str,
-        routes: &mut Routes,
+        routes: &mut AppRoutes,
     ) -> Option<()> {
         let mut paths = None;
         loop {
@@ -120,14 +122,14 @@ mod resource_map {
                         }
                     }
                 }
-                // Whoever came so far without meeting its nodes has not read it.
+                // A node that ends before its `nodes` line was not understood.
                 "}" | "}," if at == depth => return paths.is_none().then_some(()),
                 _ => {}
             }
         }
     }
 
-    /// The strings up to the line that closes the parenthesis opened `depth` deep.
+    /// Reads strings, up to the line that closes the parenthesis opened at `depth`.
     fn strings<'a>(
         lines: &mut impl Iterator<Item = Line<'a>>,
         depth: usize,
@@ -146,7 +148,7 @@ mod resource_map {
         }
     }
 
-    /// Undoes the two escapes that paths need; others are not understood.
+    /// Undoes the two escapes that paths need; `None` for any other.
     fn unescaped(text: &str) -> Option<String> {
         let mut plain = String::with_capacity(text.len());
         let mut letters = text.chars();
@@ -164,7 +166,7 @@ mod resource_map {
         use super::*;
 
         #[test]
-        fn a_map_that_does_not_read_as_it_used_to_is_not_taken_for_an_empty_one() {
+        fn a_map_in_an_unknown_format_is_not_taken_for_an_empty_one() {
             let leaf = |patterns: &str, nodes: &str| {
                 format!(
                     "ResourceMap {{\n    pattern: ResourceDef {{\n        {patterns}\n    }},\n    {nodes}\n}}"
@@ -210,10 +212,10 @@ mod tests {
 
     use super::*;
 
-    /// What actix tells of an app with about every kind of route: here, and in the resource map.
-    async fn routes() -> [Routes; 2] {
+    /// The routes of an app with about every kind of route: as `AppRoutes::of` and as `resource_map` read them.
+    async fn routes() -> [AppRoutes; 2] {
         let seen = Rc::new(RefCell::new(None));
-        let told = Rc::clone(&seen);
+        let reader = Rc::clone(&seen);
         let to = || web::to(HttpResponse::Ok);
         let app = App::new()
             .service(
@@ -238,7 +240,7 @@ mod tests {
             .route("/", to().guard(guard::Post()))
             .wrap_fn(move |request, service| {
                 let map = format!("{:#?}", request.resource_map());
-                *told.borrow_mut() = Some([of(&request), resource_map::read(&map).unwrap()]);
+                *reader.borrow_mut() = Some([AppRoutes::of(&request), resource_map::read(&map).unwrap()]);
                 service.call(request)
             });
         call_service(&init_service(app).await, TestRequest::with_uri("/nowhere").to_request()).await;

@@ -1,8 +1,8 @@
-//! Deny by default: the middleware that judges every request of a scope, or of a whole app, before any
-//! extractor is built.
+//! The middleware: authenticates every request to a scope or an app before any extractor is built.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
@@ -10,16 +10,17 @@ use actix_web::http::Method;
 use actix_web::{Error, HttpMessage};
 use futures_util::future::LocalBoxFuture;
 
-use super::extract::UnknownKey;
-use super::{Guard, User};
+use super::authenticate::UnknownKey;
+use super::guard::Guard;
+use super::source::User;
 
-/// The middleware of a [`Guard`]; made by [`Guard::protect`].
+/// The middleware of a [`Guard`], from [`Guard::protect`].
 ///
-/// Handlers below it take [`AuthUser`](super::AuthUser) or [`Claims`](crate::token::Claims) in any place
-/// among their parameters: the verdict is in before the first of them is built. OPTIONS is let through
-/// unasked, so that CORS preflights work (RFC 9110 §9.3.7; the Fetch standard sends them without credentials).
+/// It refuses every request without a good token, also where a handler takes no user. Handlers may take
+/// [`AuthUser`](super::AuthUser) or [`Claims`](crate::token::Claims) at any place among their parameters. OPTIONS passes
+/// without a token, so that CORS preflights work (RFC 9110 §9.3.7; the Fetch standard sends them without credentials).
 ///
-/// # Example: everything is guarded but one page
+/// # Example: all paths are guarded but one
 /// ```
 /// use actix_web::{App, test, web};
 /// use hallpass::Guard;
@@ -35,7 +36,7 @@ use super::{Guard, User};
 ///     App::new()
 ///         .wrap(guard.protect().allow("/about"))
 ///         .route("/about", web::get().to(|| async { "anybody may read this" }))
-///         .route("/secret", web::get().to(|| async { "and this only users" })),
+///         .route("/secret", web::get().to(|| async { "only users may read this" })),
 /// )
 /// .await;
 ///
@@ -49,13 +50,35 @@ pub struct Protect<U = User> {
     public: Rc<[String]>,
 }
 
-impl<U: Send + Sync + 'static> Protect<U> {
-    pub(super) fn new(guard: Guard<U>) -> Self {
-        Self { guard, public: Rc::new([]) }
+impl<U: Send + Sync + 'static> Guard<U> {
+    /// Returns the middleware that refuses every request without a good token, before any extractor is built.
+    ///
+    /// See [`Protect`] for public paths.
+    ///
+    /// # Example: a scope that only users see
+    /// ```
+    /// use actix_web::{App, web};
+    ///
+    /// let guard = hallpass::testing::Mint::new().guard();
+    /// let app = App::new().service(web::scope("/private").wrap(guard.protect()));
+    /// # let _ = app;
+    /// ```
+    pub fn protect(&self) -> Protect<U> {
+        Protect { guard: self.clone(), public: Rc::new([]) }
     }
+}
 
-    /// Lets everybody see `path`: the request's whole path, with and without a trailing slash. Handlers
-    /// there may still ask who comes, with [`MaybeAuthUser`](super::MaybeAuthUser).
+impl<U: Send + Sync + 'static> Protect<U> {
+    /// Makes `path` public: the request's whole path, with and without a trailing slash.
+    ///
+    /// Its handler may take a [`MaybeAuthUser`](super::MaybeAuthUser).
+    ///
+    /// # Example
+    /// ```
+    /// # let guard = hallpass::testing::Mint::new().guard();
+    /// let middleware = guard.protect().allow("/about").allow("/health");
+    /// # let _ = middleware;
+    /// ```
     #[must_use]
     pub fn allow(mut self, path: impl Into<String>) -> Self {
         let path = path.into().trim_end_matches('/').to_owned();
@@ -85,7 +108,7 @@ where
     }
 }
 
-/// The service that [`Protect`] makes.
+/// The service of [`Protect`].
 pub struct ProtectService<S, U = User> {
     service: Rc<S>,
     guard: Guard<U>,
@@ -93,7 +116,7 @@ pub struct ProtectService<S, U = User> {
 }
 
 impl<S, U> ProtectService<S, U> {
-    /// Compared as it stands, not decoded: what is spelled otherwise is not public.
+    /// Paths are compared without decoding: another spelling of a public path is not public.
     fn is_public(&self, request: &ServiceRequest) -> bool {
         let path = request.path().trim_end_matches('/');
         request.method() == Method::OPTIONS || self.public.iter().any(|public| public == path)
@@ -113,16 +136,15 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        request.extensions_mut().insert(self.guard.clone());
-        request.extensions_mut().insert(self.guard.door.clone());
+        let guard = self.guard.clone();
+        request.extensions_mut().insert(guard.clone());
+        request.extensions_mut().insert(Arc::clone(&guard.authenticator));
         let service = Rc::clone(&self.service);
         if self.is_public(&request) {
             return Box::pin(async move { Ok(service.call(request).await?.map_into_left_body()) });
         }
-        let verdict = self.guard.admit(request.request(), UnknownKey::Awaited);
         Box::pin(async move {
-            // The verdict's handle on the request is gone once it is told; routing needs the only one.
-            match verdict.await {
+            match guard.authenticate(request.request(), UnknownKey::Await).await {
                 Ok(_) => Ok(service.call(request).await?.map_into_left_body()),
                 Err(refused) => Ok(request.into_response(refused.into_response()).map_into_right_body()),
             }

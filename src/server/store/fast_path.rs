@@ -1,0 +1,207 @@
+//! The two transactions that a busy server runs most, as one statement each in PostgreSQL: a refresh and the beginning of a
+//! session. Run statement by statement they take ten round trips. They do what the rules in `sessions/` do in the usual case;
+//! in every other case they change nothing, and the rule decides.
+
+use chrono::{DateTime, Duration, Utc};
+use uuid::Uuid;
+
+use super::Store;
+use super::connection::{Connection, Dialect, time};
+use super::error::{Fault, StoreError};
+use super::retry::within_patience;
+use super::users::{UserColumns, user_record};
+use crate::server::model::{
+    Client, CounterKey, Digest, Event, EventKind, KnownAddress, Lifetimes, NewSession, Rotation, UserRecord,
+};
+
+/// The first use of a refresh token, as a client presents it.
+#[derive(Debug)]
+pub struct FirstUse<'a> {
+    /// The session that the token names.
+    pub session: Uuid,
+    /// The digest of the token.
+    pub digest: Digest,
+    /// The digest of its successor.
+    pub successor: Digest,
+    /// The salt of the successor, and the time.
+    pub rotation: &'a Rotation,
+    /// It came in the cookie.
+    pub by_cookie: bool,
+    /// The expiry of the access token that is handed out.
+    pub token_until: DateTime<Utc>,
+    /// The client.
+    pub client: &'a Client,
+    /// The lifetimes of sessions.
+    pub lifetimes: &'a Lifetimes,
+    /// The counters of the session and of the address, and the most refreshes in an hour; none where limits are off.
+    pub limit: Option<([CounterKey; 2], u32)>,
+}
+
+type FirstUseColumns =
+    (Uuid, String, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>, i64);
+
+/// Without a limit no counter has this key.
+const NO_COUNTER: i64 = -1;
+
+impl Store {
+    /// Gives a refresh token that is used for the first time its successor, in one round trip. Returns the user and the
+    /// time at which the session began; `None` where the rule must decide, and nothing was changed: on SQLite, for a
+    /// token that was used before, for a session that is over, over a limit, and where the connection was lost.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn try_first_use(
+        &self,
+        first: &FirstUse<'_>,
+    ) -> Result<Option<(UserRecord, DateTime<Utc>)>, StoreError> {
+        let at = first.rotation.at;
+        let (keys, most) = first.limit.unwrap_or(([CounterKey(NO_COUNTER); 2], u32::MAX));
+        let hour_ago = at - Duration::hours(1);
+        let row: Option<FirstUseColumns> = self
+            .run_alone(async |connection| {
+                connection
+                    .query(
+                        "with advanced as ( \
+                           update sessions set refresh_digest = $3, refreshed_at = $4, \
+                             last_seen_at = greatest(last_seen_at, $4), token_until = greatest(token_until, $5), \
+                             user_agent = $6, address = $7 \
+                           where id = $1 and refresh_digest = $2 and ended_at is null and by_cookie = $8 \
+                             and created_at > $9 and refreshed_at > $10 \
+                             and exists (select 1 from users where users.id = sessions.user_id) \
+                             and not exists (select 1 from attempts where slot in ($11, $12) \
+                               and window_began > $13 and in_window >= $14) \
+                           returning user_id, created_at \
+                         ), rotated as ( \
+                           insert into rotations (digest, session_id, salt, at) select $2, $1, $15, $4 from advanced \
+                         ), counted as ( \
+                           insert into attempts (slot, failures, last_at, window_began, in_window) \
+                           select $11, 1, $4, $4, 1 from advanced where $11 >= 0 \
+                           on conflict (slot) do update set failures = attempts.failures + 1, last_at = $4, \
+                             window_began = case when attempts.window_began > $13 then attempts.window_began else $4 end, \
+                             in_window = case when attempts.window_began > $13 then attempts.in_window + 1 else 1 end \
+                         ), recorded as ( \
+                           insert into events (at, kind, user_id, session_id, address, request_id) \
+                           select $4, $16, user_id, $1, $7, $17 from advanced \
+                         ) \
+                         select users.id, email, name, roles, password_hash, disabled_at, users.created_at, last_login_at, \
+                           advanced.created_at from advanced join users on users.id = advanced.user_id",
+                    )
+                    .bind(first.session)
+                    .bind(&first.digest[..])
+                    .bind(&first.successor[..])
+                    .bind(at.timestamp_millis())
+                    .bind(first.token_until.timestamp_millis())
+                    .bind(&first.client.user_agent)
+                    .bind(first.client.address.map(|address| address.to_string()))
+                    .bind(first.by_cookie)
+                    .bind((at - first.lifetimes.absolute).timestamp_millis())
+                    .bind((at - first.lifetimes.idle).timestamp_millis())
+                    .bind(keys[0].0)
+                    .bind(keys[1].0)
+                    .bind(hour_ago.timestamp_millis())
+                    .bind(i64::from(most))
+                    .bind(&first.rotation.salt[..])
+                    .bind(EventKind::Refreshed.name())
+                    .bind(&first.client.request_id)
+                    .fetch_optional()
+                    .await
+            })
+            .await?;
+        let Some((id, email, name, roles, hash, disabled_at, created_at, last_login_at, began)) = row else {
+            return Ok(None);
+        };
+        let columns: UserColumns = (id, email, name, roles, hash, disabled_at, created_at, last_login_at);
+        let user = user_record(columns)?;
+        let event = Event::new(EventKind::Refreshed, at);
+        event.user(user.id).session(first.session).by(first.client).log();
+        Ok(Some((user, time(began)?)))
+    }
+
+    /// Begins a session of a user who is enabled and whose stored hash is `hash`, in one round trip: the session, the time
+    /// of the sign-in, the change and the event; takes the attempt back from `counted` and remembers the address. Returns
+    /// the user; `None` where the rule must decide, and nothing was changed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn try_begin_session(
+        &self,
+        session: &NewSession,
+        hash: &str,
+        counted: &[CounterKey],
+        known: (&KnownAddress, DateTime<Utc>),
+    ) -> Result<Option<UserRecord>, StoreError> {
+        let key = |place: usize| counted.get(place).map_or(NO_COUNTER, |key| key.0);
+        let row: Option<UserColumns> = self
+            .run_alone(async |connection| {
+                connection
+                    .query(
+                        "with signed_in as ( \
+                           update users set last_login_at = $3 \
+                           where id = $2 and password_hash = $4 and disabled_at is null \
+                           returning id, email, name, roles, password_hash, disabled_at, created_at, last_login_at \
+                         ), began as ( \
+                           insert into sessions (id, user_id, created_at, refreshed_at, last_seen_at, token_until, \
+                             refresh_digest, by_cookie, user_agent, address) \
+                           select $1, id, $3, $3, $3, $5, $6, $7, $8, $9 from signed_in \
+                         ), changed as ( \
+                           insert into changes (kind, subject, at) select 'user', id, $3 from signed_in \
+                         ), recorded as ( \
+                           insert into events (at, kind, user_id, session_id, address, request_id) \
+                           select $3, $10, id, $1, $9, $11 from signed_in \
+                         ), uncounted as ( \
+                           update attempts set failures = greatest(failures - 1, 0), in_window = greatest(in_window - 1, 0) \
+                           where slot in ($12, $13) and exists (select 1 from signed_in) \
+                         ), remembered as ( \
+                           insert into known_addresses (pair, until) select $14, $15 from signed_in \
+                           on conflict (pair) do update set until = excluded.until \
+                         ) \
+                         select * from signed_in",
+                    )
+                    .bind(session.id)
+                    .bind(session.user_id)
+                    .bind(session.at.timestamp_millis())
+                    .bind(hash)
+                    .bind(session.token_until.timestamp_millis())
+                    .bind(&session.refresh_digest[..])
+                    .bind(session.by_cookie)
+                    .bind(&session.client.user_agent)
+                    .bind(session.client.address.map(|address| address.to_string()))
+                    .bind(EventKind::SignedIn.name())
+                    .bind(&session.client.request_id)
+                    .bind(key(0))
+                    .bind(key(1))
+                    .bind(&known.0.0[..])
+                    .bind(known.1.timestamp_millis())
+                    .fetch_optional()
+                    .await
+            })
+            .await?;
+        let Some(user) = row.map(user_record).transpose()? else { return Ok(None) };
+        let event = Event::new(EventKind::SignedIn, session.at);
+        event.user(user.id).session(session.id).by(&session.client).log();
+        self.notify_changes();
+        Ok(Some(user))
+    }
+
+    /// Runs one statement outside a transaction, on PostgreSQL alone. A conflict or a lost connection is no error here: the
+    /// rule runs next, in a transaction of its own, and finds out what is so.
+    async fn run_alone<T>(
+        &self,
+        mut work: impl AsyncFnMut(&mut Connection) -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        within_patience(async {
+            let Ok(mut connection) = self.acquire().await else { return Ok(None) };
+            if connection.dialect() == Dialect::Sqlite {
+                return Ok(None);
+            }
+            match work(&mut connection).await {
+                Err(_) if connection.fault != Fault::None => {
+                    self.release(connection);
+                    Ok(None)
+                }
+                other => other,
+            }
+        })
+        .await
+    }
+}

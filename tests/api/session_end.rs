@@ -1,0 +1,37 @@
+//! The end of a session, as its tokens know it.
+
+use chrono::Duration;
+use serde_json::json;
+
+use crate::app::{EMAIL, PASSWORD, TestApp};
+
+#[actix_rt::test]
+async fn no_access_token_outlives_its_session() {
+    let secs = std::time::Duration::from_secs;
+    for (idle, absolute) in [(60, 86_400), (86_400, 60)] {
+        let app = TestApp::with(|settings| {
+            settings.session.idle_lifetime = secs(idle);
+            settings.session.refresh_lifetime = secs(absolute);
+        })
+        .await;
+        let reply = app.login(EMAIL, PASSWORD).await.expect_data("login");
+        assert_eq!(reply["expires_in"], 60);
+        let token = reply["token"].as_str().unwrap();
+        app.pass(Duration::seconds(59)).await;
+        app.get_user(token).await.expect_data("before the end");
+        app.pass(Duration::seconds(1)).await;
+        app.get_user(token).await.expect_refused("token_expired", "at the end");
+    }
+}
+
+#[actix_rt::test]
+async fn a_refresh_near_the_absolute_end_gives_a_token_for_what_is_left() {
+    let app =
+        TestApp::with(|settings| settings.session.refresh_lifetime = std::time::Duration::from_secs(100))
+            .await;
+    let first = app.login(EMAIL, PASSWORD).await.expect_data("login");
+    app.pass(Duration::seconds(70)).await;
+    let body = json!({"refresh_token": first["refresh_token"]});
+    let second = app.post("/auth/refresh").json(body).send().await.expect_data("refresh");
+    assert_eq!((&second["expires_in"], &second["refresh_expires_in"]), (&json!(30), &json!(30)));
+}
