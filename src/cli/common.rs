@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::error::CommandError;
 use super::log;
-use crate::server::config::{ConfigError, Loaded, Settings, Sources};
+use crate::server::config::{ConfigError, DatabaseUrl, Loaded, Settings, Sources};
 use crate::server::store::{Store, StoreError};
 
 /// The flags of every command.
@@ -58,7 +58,11 @@ pub(super) async fn open_store(settings: &Settings) -> Result<Store, CommandErro
         )),
         StoreError::Foreign(name) => CommandError::running(format!(
             "the database {url} cannot be used: {name} has tables of another program, and nothing was written; choose \
-             another with --database-url, or set HALLPASS_DATABASE__URL"
+             another with --database-url, or set {}",
+            match url {
+                DatabaseUrl::Sqlite(_) => "HALLPASS_DATABASE__URL",
+                DatabaseUrl::Postgres(_) => "HALLPASS_DATABASE__SCHEMA",
+            }
         )),
         other => CommandError::running(other),
     })
