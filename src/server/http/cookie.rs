@@ -1,4 +1,4 @@
-//! The cookie in which a browser keeps its refresh token, out of reach of every script (RFC 6265).
+//! The cookie with the refresh token, which no script can read (RFC 6265).
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -6,18 +6,18 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 
 use crate::server::sessions::Refresh;
 
-/// Its name. Browsers take a cookie of this prefix only with `Secure`, and only over HTTPS or on the loopback.
+/// The name of the cookie. Browsers accept this prefix only with `Secure`, over HTTPS or on the loopback.
 pub(crate) const NAME: &str = "__Secure-hallpass";
 
-/// The header that a request by cookie must carry: only a page that may set headers can send it.
+/// The header that a request with the cookie must carry: a page of another origin cannot set it without a preflight.
 pub(crate) const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
 
-/// The value of the `Set-Cookie` that brings `refresh` to the browser.
+/// Returns the value of a `Set-Cookie` with `refresh`.
 pub(crate) fn carrying(refresh: &Refresh) -> HeaderValue {
     value(refresh.token.to_text().as_str(), refresh.expires_in.num_seconds())
 }
 
-/// The value of the `Set-Cookie` that takes the cookie away.
+/// Returns the value of a `Set-Cookie` that deletes the cookie.
 pub(crate) fn cleared() -> HeaderValue {
     value("", 0)
 }

@@ -14,7 +14,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Returns the address that rate limits count by. Only a test has no socket.
+    /// Returns the address for the rate limits. Without a socket, as in tests, it is 0.0.0.0.
     pub(crate) fn counted_address(&self) -> IpAddr {
         self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }

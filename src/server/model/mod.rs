@@ -18,6 +18,5 @@ pub(crate) use session::{Digest, NewSession, Retention, Rotation};
 pub use session::{Lifetimes, Session};
 pub use user::UserRecord;
 
-/// How far a clock may step back. Whatever has expired is kept this much longer, so that no revoked token becomes valid
-/// again.
+/// How far a clock may step back. Expired rows are kept this much longer, so that no revoked token becomes valid again.
 pub(crate) const CLOCK_STEP: chrono::Duration = chrono::Duration::hours(1);

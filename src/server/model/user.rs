@@ -27,7 +27,7 @@ pub struct UserRecord {
 }
 
 impl UserRecord {
-    /// Tells whether the user may sign in at all.
+    /// Tells whether the user is enabled.
     pub(crate) fn is_enabled(&self) -> bool {
         self.disabled_at.is_none()
     }

@@ -1,4 +1,4 @@
-//! Counted attempts, and addresses with a record of success.
+//! Counted attempts, and known addresses.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use crate::server::model::{AttemptCounter, CounterKey, KnownAddress};
 type CounterColumns = (i64, i64, i64, i64, i64);
 
 impl Connection {
-    /// Tells whether somebody has signed in from this address to this account, as far as that is remembered at `now`.
+    /// Tells whether the address is known at `now`: whether a sign-in to this account from it is remembered.
     pub(crate) async fn is_known_address(
         &mut self,
         address: &KnownAddress,
@@ -26,18 +26,18 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Returns one or two counters, and keeps everybody else from counting them until the transaction ends. A counter
-    /// that was never counted is all zero.
+    /// Returns one or two counters and locks them until the transaction ends. A counter that was never counted is all
+    /// zero.
     pub(crate) async fn lock_counters(
         &mut self,
         keys: &[CounterKey],
     ) -> Result<Vec<AttemptCounter>, StoreError> {
         let (Some(first), Some(last), 1..=2) = (keys.first(), keys.last(), keys.len()) else {
-            return Err(StoreError::Failed(format!("{} counters cannot be locked at once", keys.len())));
+            return Err(StoreError::Failed(format!("{} counters cannot be locked together", keys.len())));
         };
         let query = self.query_by_dialect(
             "select slot, failures, last_at, window_began, in_window from attempts where slot in ($1, $2)",
-            // A row that is not there yet cannot be locked, so it is added first.
+            // A missing row cannot be locked, so it is added first.
             "insert into attempts (slot, failures, last_at, window_began, in_window) \
              select distinct slot, 0, 0, 0, 0 from (values ($1::bigint), ($2::bigint)) as asked (slot) order by slot \
              on conflict (slot) do update set failures = attempts.failures \
@@ -77,7 +77,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Takes one counted attempt back from one or two counters.
+    /// Removes one attempt from one or two counters.
     pub(crate) async fn uncount(&mut self, keys: &[CounterKey]) -> Result<(), StoreError> {
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(()) };
         self.query(
@@ -91,7 +91,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Remembers until then that somebody has signed in from this address to this account.
+    /// Makes the address known for this account until `until`.
     pub(crate) async fn remember_address(
         &mut self,
         address: &KnownAddress,

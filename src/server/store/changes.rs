@@ -1,9 +1,9 @@
-//! The changes that every running server must learn of, and where a server is in reading them.
+//! The feed of changes that every running server must apply, and the position of a server in it.
 //!
 //! SQLite has one writer at a time, so its sequence numbers are in the order of the commits. In PostgreSQL a number is
-//! given when a row is inserted and is visible when its transaction commits, which may be in another order: a reader that
-//! asks for higher numbers alone would miss rows for ever. There a position is a snapshot, and a reader asks for the rows
-//! that the last snapshot did not see and the present one does; `docs/scale.md` explains why that misses none.
+//! given when a row is inserted and is visible when its transaction commits, which may be in another order: a reader
+//! that asks for higher numbers alone would miss rows. There a position is a snapshot, and a reader asks for the rows
+//! that the last snapshot did not include and the present one does; `docs/scale.md` explains why that misses none.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -17,12 +17,12 @@ use crate::server::model::Change;
 pub(crate) enum Position {
     /// SQLite: the number of the last change.
     Number(i64),
-    /// PostgreSQL: the changes that this snapshot sees.
+    /// PostgreSQL: the changes that this snapshot includes.
     Snapshot {
         /// `pg_snapshot` as text.
         snapshot: String,
-        /// The start of the database server that took it. Another server, such as a replica that was promoted, may have
-        /// lost what the first one showed.
+        /// The start of the database server that took it. Another server, such as a promoted replica, may not have all
+        /// that the first one had.
         server: String,
         /// The time at which it was taken, in seconds, by the database's clock.
         taken_at: i64,
@@ -34,11 +34,11 @@ pub(crate) enum Position {
 pub(crate) struct Changes {
     /// The position behind them.
     pub position: Position,
-    /// The changes; `None` where some were deleted before they were read, so that everything must be read anew.
+    /// The changes; `None` where some were deleted before they were read, so that the whole state must be loaded again.
     pub changes: Option<Vec<Change>>,
 }
 
-/// A snapshot older than this is not read on from: changes are deleted after an hour.
+/// The greatest age of a snapshot from which changes are read: they are deleted after an hour.
 const MAX_SNAPSHOT_AGE_S: i64 = 1_800;
 
 type SqliteColumns = (i64, Option<i64>, Option<String>, Option<Uuid>);
@@ -100,7 +100,7 @@ impl Connection {
     }
 
     async fn numbered_changes(&mut self, seen: i64) -> Result<Changes, StoreError> {
-        // One statement sees one moment. Without a new change there is one row with the number alone.
+        // One statement, so that number and rows fit. Without a new change there is one row with the number alone.
         let rows: Vec<SqliteColumns> = self
             .query(
                 "select last.seq, changes.seq, kind, subject from sqlite_sequence as last \
@@ -111,8 +111,8 @@ impl Connection {
             .await?;
         let last = rows.first().map_or(0, |(last, ..)| *last);
         let next = rows.first().and_then(|(_, seq, ..)| *seq);
-        // Otherwise some were deleted before they were read, as during a long sleep of the machine; or the database is an
-        // earlier one, restored.
+        // Otherwise some were deleted before they were read, as while the machine was suspended; or the database was
+        // restored from a backup.
         let is_complete = last == seen || next == Some(seen + 1);
         let changes = rows.into_iter().filter_map(|(_, _, kind, subject)| Some(change(&kind?, subject?)));
         let changes: Vec<_> = changes.collect::<Result<_, _>>()?;
@@ -121,7 +121,7 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Tells every server of a change, once the transaction is committed.
+    /// Notes a change, which every server applies once the transaction is committed.
     pub(crate) async fn note_change(&mut self, change: Change, at: DateTime<Utc>) -> Result<(), StoreError> {
         let (kind, subject) = match change {
             Change::User(id) => ("user", id),
@@ -141,7 +141,7 @@ impl Transaction {
 
 fn postgres(rows: Vec<PostgresColumns>) -> Result<(Position, Vec<Change>), StoreError> {
     let (snapshot, server, taken_at, ..) =
-        rows.first().cloned().ok_or_else(|| StoreError::Failed("a snapshot cannot be had".into()))?;
+        rows.first().cloned().ok_or_else(|| StoreError::Failed("the snapshot is missing".into()))?;
     let changes = rows.into_iter().filter_map(|(.., kind, subject)| Some(change(&kind?, subject?)));
     Ok((Position::Snapshot { snapshot, server, taken_at }, changes.collect::<Result<_, _>>()?))
 }

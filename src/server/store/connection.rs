@@ -26,7 +26,7 @@ pub(super) enum Dialect {
 /// A connection, taken from the pool for one read. The operations on it are listed in [`store`](super).
 pub struct Connection {
     pub(super) inner: Inner,
-    /// The worst that has happened to it.
+    /// The last failure on it.
     pub(super) fault: Fault,
 }
 
@@ -42,11 +42,11 @@ pub(super) enum Inner {
 /// A transaction that writes. Dropped without a commit, it is rolled back.
 pub(crate) struct Transaction {
     pub(super) connection: Connection,
-    /// Recorded events; written to the log once they are committed.
+    /// The recorded events; written to the log after the commit.
     pub(super) events: Vec<Event>,
-    /// PostgreSQL's number of this transaction, once it has recorded something that must not be written twice.
+    /// PostgreSQL's number of this transaction, once it has recorded an event, which must not be written twice.
     pub(super) xid: Option<String>,
-    /// Other servers have something to learn of.
+    /// The transaction has noted changes for other servers.
     pub(super) has_changes: bool,
 }
 

@@ -29,7 +29,7 @@ macro_rules! insert_event {
 }
 
 impl Connection {
-    /// Returns the events that `filter` lets through, in the order in which they were recorded.
+    /// Returns the events that `filter` selects, in the order in which they were recorded.
     pub async fn events(&mut self, filter: &EventFilter) -> Result<Vec<RecordedEvent>, StoreError> {
         let rows: Vec<EventColumns> = self
             .query(
@@ -58,13 +58,13 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Records an event, which is written to the log too once the transaction is committed.
+    /// Records an event. It is also written to the log once the transaction is committed.
     pub(crate) async fn record(&mut self, event: Event) -> Result<(), StoreError> {
         let dialect = self.dialect();
         let query = self
             .query_by_dialect(
                 insert_event!(""),
-                // The number tells, after a connection was lost, whether the transaction was committed.
+                // By this number the outcome of the commit can be found out after the connection was lost.
                 insert_event!(" returning pg_current_xact_id()::text"),
             )
             .bind(event.at.timestamp_millis())

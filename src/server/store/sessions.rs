@@ -49,7 +49,7 @@ impl Connection {
         rows.into_iter().map(session).collect()
     }
 
-    /// Returns the ended sessions whose access tokens have not all expired at `now`, and until when that is so.
+    /// Returns the ended sessions whose access tokens have not all expired at `now`, with the expiry of the last one.
     pub async fn ended_sessions(
         &mut self,
         now: DateTime<Utc>,
@@ -83,7 +83,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Returns the session with this id, and keeps everybody else from changing it until the transaction ends.
+    /// Returns the session with this id and locks it until the transaction ends.
     pub(crate) async fn lock_session(&mut self, id: Uuid) -> Result<Option<Session>, StoreError> {
         let row =
             select_for_update!(self, select_session!("where id = $1")).bind(id).fetch_optional().await?;
@@ -113,7 +113,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Notes that an access token of the session expires at `until`, if that is later than every other.
+    /// Moves the expiry of the session's last access token to `until`, if that is later.
     pub(crate) async fn extend_tokens(&mut self, id: Uuid, until: DateTime<Utc>) -> Result<(), StoreError> {
         self.query("update sessions set token_until = $2 where id = $1 and token_until < $2")
             .bind(id)
@@ -140,7 +140,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Returns the first use of a refresh token of the session, where that was a moment ago.
+    /// Returns the first use of a refresh token of the session, if it was within the retention.
     pub(crate) async fn rotation(
         &mut self,
         session: Uuid,
@@ -156,7 +156,7 @@ impl Transaction {
             .transpose()
     }
 
-    /// Ends the session, and tells every server.
+    /// Ends the session, and notes the change.
     pub(crate) async fn end_session(&mut self, id: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
         self.query("update sessions set ended_at = $2 where id = $1 and ended_at is null")
             .bind(id)
@@ -166,7 +166,7 @@ impl Transaction {
         self.note_change(Change::Session(id), at).await
     }
 
-    /// Ends every session of the user, and tells every server.
+    /// Ends every session of the user, and notes the changes.
     pub(crate) async fn end_sessions_of(&mut self, user: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
         self.has_changes = true;
         self.query(
@@ -185,7 +185,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Notes the times at which sessions were last used.
+    /// Stores the times at which sessions were last used.
     pub(crate) async fn set_last_seen(&mut self, uses: &[(Uuid, DateTime<Utc>)]) -> Result<(), StoreError> {
         for (id, at) in uses {
             self.query("update sessions set last_seen_at = $2 where id = $1 and last_seen_at < $2")

@@ -48,14 +48,14 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Returns the user with this id, and keeps everybody else from changing it, or beginning or ending a session of
-    /// it, until the transaction ends.
+    /// Returns the user with this id and locks it until the transaction ends. Whatever changes a user, or begins or
+    /// ends its sessions, takes this lock.
     pub(crate) async fn lock_user(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
         let row = select_for_update!(self, select_user!("where id = $1")).bind(id).fetch_optional().await?;
         row.map(user).transpose()
     }
 
-    /// Adds a user, unless the address belongs to somebody. Returns the number of users added.
+    /// Adds a user, unless the address is taken. Returns the number of users added.
     pub(crate) async fn insert_user(&mut self, user: &UserRecord) -> Result<u64, StoreError> {
         self.query(INSERT)
             .bind(user.id)
@@ -101,7 +101,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Deletes the user. The ids of the sessions stay, without an owner and a client, until their tokens have expired.
+    /// Deletes the user. The sessions stay, without user and client, until their tokens have expired.
     pub(crate) async fn delete_user(&mut self, id: Uuid) -> Result<(), StoreError> {
         let query = self.query("update sessions set user_agent = null, address = null where user_id = $1");
         query.bind(id).execute().await?;

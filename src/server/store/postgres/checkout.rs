@@ -4,8 +4,8 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 
-/// A connection taken from the pool. One that was given up in the middle of a transaction, as when a request's client went
-/// away, is closed, which rolls the transaction back.
+/// A connection taken from the pool. If it is dropped in the middle of a transaction, as when the client of a request
+/// went away, it is closed, which rolls the transaction back.
 pub(in crate::server::store) struct Checkout {
     connection: PoolConnection<Postgres>,
     pub(super) in_transaction: bool,
@@ -16,7 +16,7 @@ impl Checkout {
         Self { connection, in_transaction: false }
     }
 
-    /// Closes the connection instead of giving it back.
+    /// Closes the connection when it is dropped, instead of returning it to the pool.
     pub(in crate::server::store) fn close_on_drop(&mut self) {
         self.connection.close_on_drop();
     }

@@ -1,8 +1,7 @@
 //! PostgreSQL: one pool for the process, for any number of servers on one database.
 //!
-//! A socket belongs to the runtime that opened it: that runtime's thread is told when the socket can be read. Each of actix's
-//! workers is a runtime of its own and may be busy, so connections are opened by a thread that does nothing else, and the
-//! workers only send and receive on them.
+//! A socket is polled by the runtime that opened it. Each worker of actix is a runtime of its own and may be busy, so a
+//! thread that does nothing else opens the connections, and the workers only send and receive on them.
 
 #![cfg_attr(
     not(feature = "sqlite"),
@@ -26,7 +25,7 @@ pub(super) use checkout::Checkout;
 use super::classify::classify;
 use super::connection::{Connection, Inner, Transaction};
 use super::error::{CommitError, Fault, StoreError};
-use super::retry::PATIENCE;
+use super::retry::TIMEOUT;
 use crate::server::config;
 
 const MIGRATIONS: &[(i64, &str, &str)] =
@@ -38,10 +37,10 @@ const OLDEST_SERVER: u32 = 150_000;
 /// The channel on which servers tell each other that there are changes to read.
 const CHANNEL: &str = "hallpass_changes";
 
-/// How long to wait before a lost connection that listens is opened again.
+/// The wait before the lost connection that listens is opened again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often to ask for the outcome of a commit whose answer was lost.
+/// The time between two queries for the outcome of a commit whose answer was lost.
 const ASK_OUTCOME_EVERY: Duration = Duration::from_millis(100);
 
 /// The pool of the process. Clones share it.
@@ -53,7 +52,7 @@ pub(super) struct Pool {
     _thread: Arc<RuntimeThread>,
 }
 
-/// Ends the thread that opens connections when the last clone of the pool goes.
+/// Ends the thread that opens connections, when the last clone of the pool is dropped.
 #[derive(Debug)]
 struct RuntimeThread {
     stop: Option<oneshot::Sender<()>>,
@@ -88,8 +87,8 @@ impl Pool {
         })?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.pool)
-            .acquire_timeout(PATIENCE)
-            // A connection that was lost shows at its first statement, which is then run on another.
+            .acquire_timeout(TIMEOUT)
+            // A lost connection fails at its first statement, which is then run on another.
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
         let changed = Arc::new(Notify::new());
@@ -107,7 +106,7 @@ impl Pool {
     }
 
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
-        // An idle connection is open already; a new one is opened by the thread that will watch its socket.
+        // An idle connection is open already; a new one is opened by the thread that will poll its socket.
         let connection = match self.pool.try_acquire() {
             Some(idle) => idle,
             None => {
@@ -163,8 +162,9 @@ impl Pool {
         }
     }
 
-    /// Tells the other servers that there are changes. Outside the transaction, because a commit that notifies holds a lock
-    /// of the whole database while it is written to the disk. Where this fails, they ask soon by themselves.
+    /// Notifies the other servers of changes. Outside the transaction, because a commit that notifies holds a lock of
+    /// the whole database while it is written to the disk. Where this fails, they read the changes within half a
+    /// second.
     fn notify(&self, mut tx: Transaction) {
         self.runtime.spawn(async move {
             if let Inner::Postgres(connection) = &mut tx.connection.inner
@@ -198,16 +198,15 @@ impl Pool {
             match status {
                 Ok(Some((Some(status),))) if status == "committed" => return Ok(()),
                 Ok(Some((Some(status),))) if status == "aborted" => return Err(CommitError::Conflict),
-                // Too old to be known, which within a few seconds it cannot be.
+                // The transaction is too old to be known, which cannot happen within seconds.
                 Ok(Some((None,)) | None) => {
                     return Err(CommitError::Failed(StoreError::Unavailable(
                         "the outcome of a transaction is unknown".into(),
                     )));
                 }
-                // The number is one that this server has not given yet: it is a promoted replica that never had the
-                // transaction.
+                // The server has not assigned this number yet: it is a promoted replica without the transaction.
                 Err(StoreError::Failed(_)) => return Err(CommitError::Conflict),
-                // Still under way, or the database does not answer; the caller's patience ends this.
+                // The commit is under way, or the database does not answer; the timeout of the operation ends this.
                 Ok(Some((Some(_),))) | Err(_) => tokio::time::sleep(ASK_OUTCOME_EVERY).await,
             }
         }
@@ -228,7 +227,7 @@ fn options(url: &str, settings: &config::Database) -> Result<PgConnectOptions, S
     Ok(options
         .application_name("hallpass")
         .options([("search_path", settings.schema.as_str())])
-        // Statements are logged by sqlx at debug; slow ones are told by the metrics.
+        // sqlx logs statements at debug, slow ones too.
         .log_slow_statements(log::LevelFilter::Debug, Duration::from_secs(1)))
 }
 
@@ -255,7 +254,7 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
         // The settings take letters, digits and _ alone.
         let create = sqlx::AssertSqlSafe(format!("create schema if not exists \"{schema}\""));
         match sqlx::raw_sql(create).execute(&mut connection).await {
-            // Two servers that start at once.
+            // Another server, which started at the same time, has created it.
             Err(error) if error.as_database_error().is_some_and(DatabaseError::is_unique_violation) => {}
             done => {
                 done.map_err(failed)?;
@@ -285,8 +284,8 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
     connection.close().await.map_err(failed)
 }
 
-/// Wakes whoever waits for changes when another server has told of some, and each time the connection is opened anew,
-/// since a notification may have been lost with the last one. Ends when nobody can wait any more.
+/// Wakes the server on each notification of changes, and each time the connection is opened again, since a notification
+/// may have been lost with the old one. Ends when the pool is dropped.
 async fn listen(options: PgConnectOptions, changed: std::sync::Weak<Notify>) {
     // Of its own pool, so that it takes none of the connections that requests wait for.
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
