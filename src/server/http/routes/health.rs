@@ -38,9 +38,9 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
 pub(crate) fn operations() -> Vec<Operation> {
     let ok = || json!({"status": "ok"});
     vec![
-        Operation::new("Service", Method::GET, "/health/live", "live", "Is the server there")
+        Operation::new("Service", Method::GET, "/health/live", "live", "Check that the process serves requests")
             .gives::<Health>(200, "The process serves requests", ok()),
-        Operation::new("Service", Method::GET, "/health/ready", "ready", "Does its database answer")
+        Operation::new("Service", Method::GET, "/health/ready", "ready", "Check that the server is ready")
             .gives::<Health>(
                 200,
                 "The process serves requests, its database answers, and there is a key to sign with",
