@@ -1,4 +1,4 @@
-//! `AuthServer`: one installation at work. It puts the parts together; each rule takes what it needs.
+//! `AuthServer`: a server of one installation. It assembles the parts; each rule takes what it needs.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use crate::guard::{Guard, GuardError};
 use crate::http::{Envelope, X_REQUEST_ID};
 use crate::token::{Algorithm, JwkSet};
 
-/// How long a browser may remember the answer to a preflight.
+/// How long a browser may cache the answer to a preflight.
 const CORS_MAX_AGE_SECS: usize = 3_600;
 
-/// One installation at work. Clones share it.
+/// A server of one installation. Clones share it.
 #[derive(Clone)]
 pub struct AuthServer {
     inner: Arc<Inner>,
@@ -82,7 +82,7 @@ impl AuthServer {
         let leeway = seconds(settings.token.leeway);
         let token_lifetime = seconds(settings.token.lifetime);
         let vault = Arc::new(vault);
-        // The position first: a change made meanwhile is then applied once too often rather than never.
+        // The position first: a change made meanwhile is then applied twice, and not missed.
         let position = store.read(async |connection| connection.position().await).await?;
         let stored_keys = store.read(async |connection| connection.signing_keys().await).await?;
         if stored_keys.iter().any(|key| key.token_lifetime < token_lifetime) {
@@ -228,7 +228,7 @@ impl AuthServer {
         &self.inner.guard
     }
 
-    /// Returns the settings it was opened with.
+    /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
@@ -253,17 +253,17 @@ impl AuthServer {
         &self.inner.limiter
     }
 
-    /// Returns its clock.
+    /// Returns the clock.
     pub fn clock(&self) -> &Clock {
         &self.inner.clock
     }
 
-    /// Returns the public keys that verify its tokens (RFC 7517); none under HS256.
+    /// Returns the public keys that verify the tokens of this server (RFC 7517); none under HS256.
     pub fn jwks(&self) -> JwkSet {
         self.inner.keys.jwks()
     }
 
-    /// Returns the `iss` of its tokens.
+    /// Returns the `iss` of the tokens of this server.
     pub fn issuer(&self) -> &str {
         &self.inner.issuer
     }

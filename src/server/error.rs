@@ -12,7 +12,7 @@ pub enum Error {
     /// Fields are missing or not acceptable.
     #[error("validation failed")]
     ValidationFailed(FieldErrors),
-    /// The sign-in failed. The reason is never told.
+    /// The sign-in failed. No answer says why.
     #[error("credentials invalid")]
     CredentialsInvalid,
     /// The user of a token that was valid a moment ago is gone or disabled.
@@ -33,7 +33,7 @@ pub enum Error {
     /// `registration.open` is off.
     #[error("registration closed")]
     RegistrationClosed,
-    /// The e-mail address belongs to another account.
+    /// The e-mail address is taken.
     #[error("e-mail taken")]
     EmailTaken,
     /// Too many attempts failed.
@@ -48,7 +48,7 @@ pub enum Error {
     /// The database cannot be used now, or holds no key to sign with.
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// A fault of ours.
+    /// A fault of the server.
     #[error("internal: {0}")]
     Internal(String),
 }

@@ -1,7 +1,8 @@
-//! The authentication server: it issues the tokens that the guard checks, and is the guard's first user.
+//! The authentication server: it issues the tokens that the guard checks, and is itself an app under the guard.
 //!
-//! Imports point one way: `http` and `run` use the rules (`accounts`, `sessions`, `credentials`, `keys`, `abuse`) and the
-//! `state` in memory; these use the `store`, which alone knows SQL; everybody may name the values in `model`.
+//! Imports point one way: `http` and `run` use the rules (`accounts`, `sessions`, `credentials`, `keys`, `abuse`) and
+//! the state in memory (`state`). These use the `store`, the only room with SQL. Every room may name the values of
+//! `model`. `.ci/modules` checks it.
 
 mod abuse;
 pub mod accounts;

@@ -1,4 +1,4 @@
-//! How a counter of attempts turns into a delay. Pure: the time is a parameter.
+//! From a counter of attempts to a delay. Pure: the time is a parameter.
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -27,7 +27,7 @@ impl Limit {
     /// Counts an attempt at `now`.
     ///
     /// # Errors
-    /// The time to wait, when it comes too early; the counter then stays as it was.
+    /// The time to wait; the counter is unchanged.
     pub(super) fn count(&self, counter: &mut AttemptCounter, now: DateTime<Utc>) -> Result<(), Duration> {
         let mut next = *counter;
         if now - next.last_at >= self.forgotten_after {
@@ -62,7 +62,7 @@ impl Limit {
     }
 }
 
-/// Forgets times after `now`. After the clock stepped back, they would delay until it is there again.
+/// Moves times after `now` to `now`: after the clock stepped back, they would delay until it has caught up.
 pub(super) fn forget_times_after(counter: &mut AttemptCounter, now: DateTime<Utc>) {
     counter.last_at = counter.last_at.min(now);
     counter.window_began = counter.window_began.min(now);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_comes_too_early_is_told_the_wait_and_changes_nothing() {
+    fn an_attempt_that_comes_too_early_gets_the_time_to_wait_and_changes_nothing() {
         let mut counter = AttemptCounter { failures: 5, last_at: at(0), window_began: at(0), in_window: 5 };
         let before = counter;
         assert_eq!(account().count(&mut counter, at(10)), Err(Duration::seconds(20)));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_as_told_is_enough_even_when_the_clock_stepped_back() {
+    fn waiting_once_is_enough_even_when_the_clock_stepped_back() {
         let mut counter =
             AttemptCounter { failures: 50, last_at: at(100_000), window_began: at(100_000), in_window: 50 };
         forget_times_after(&mut counter, at(0));

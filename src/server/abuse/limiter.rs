@@ -1,16 +1,16 @@
 //! The rate limiter: attempts are counted before any password is hashed, and delayed when many failed.
 //!
 //! Sign-ins have three counters, each with a limit of its own:
-//! - of an **account**, for addresses from which nobody has signed in to it: slow, and at most so many a day;
-//! - of a **known address** of an account, from which somebody has: the owner gets in, whatever strangers do;
+//! - of an **account**, for addresses that have not signed in to it: long delays, and a limit a day;
+//! - of a **known address** of an account, one that has signed in to it: its owner can sign in whatever others do;
 //! - of an **address**, over all accounts.
 //!
-//! Registrations are counted by address, so many an hour; refreshes by session, and failed ones by address.
+//! Registrations are counted by address, refreshes by session, failed refreshes by address, each with a limit an hour.
 //!
-//! An attempt is counted first and taken back only by a success, so that one whose client went away stays counted. The
-//! counters go by what was typed, before the account is looked up, and so tell nothing of it. Accounts and addresses are
-//! kept as 18 bits of an HMAC: two that share a counter share its delays, which is rare, and the number of counters is
-//! bounded.
+//! An attempt is counted first and uncounted only by a success, so that one whose client went away stays counted.
+//! Counters are chosen by the typed address, before the account is looked up, so they reveal nothing about it. An
+//! account or address is stored as 18 bits of an HMAC, which limits the number of counters; two that share a counter,
+//! which is rare, share its delays.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,18 +27,18 @@ use crate::server::keys::vault::Vault;
 use crate::server::model::{AttemptCounter, CounterKey, KnownAddress};
 use crate::server::store::{Store, StoreError, Transaction};
 
-/// The bits of an HMAC that tell counters of one kind apart.
+/// The bits of an HMAC that identify a counter among those of its kind.
 const BITS: u32 = 18;
 
-/// How long an address keeps its record of success.
+/// How long an address stays known after a success.
 const KNOWN_FOR: Duration = Duration::days(90);
 
-/// Counts attempts and decides how long to wait. Clones share what is in flight.
+/// Counts attempts and decides how long to wait. Clones share the attempts in flight.
 #[derive(Clone)]
 pub struct RateLimiter {
     store: Store,
     settings: config::Throttle,
-    /// The passwords of one address that may wait for their hash.
+    /// The most passwords of one address in the hashing queue.
     share: usize,
     key: hmac::Key,
     in_flight: Arc<Mutex<HashMap<CounterKey, usize>>>,
@@ -55,7 +55,7 @@ enum Kind {
     Session = 6,
 }
 
-/// An attempt that was let through. It is in flight until this is dropped, and counts as a failure until it
+/// An attempt within the limits. It is in flight until this is dropped, and counts as a failure until it
 /// [`succeeds`](Self::succeed).
 #[must_use = "an attempt that is dropped stays counted as a failure"]
 pub struct Attempt {
@@ -67,7 +67,8 @@ pub struct Attempt {
 /// The counters of a refresh, read and locked in the transaction that decides about it.
 #[derive(Debug)]
 pub(crate) struct RefreshCounters {
-    /// The session's and the address's, each with its value once this attempt is counted; none where limits are off.
+    /// The counters of the session and the address, each with its value including this attempt; none where limits are
+    /// off.
     counted: Vec<(CounterKey, AttemptCounter)>,
 }
 
@@ -89,17 +90,16 @@ impl Drop for InFlight {
 }
 
 impl RateLimiter {
-    /// A limiter for the installation of `vault`, with room for `queue` passwords that wait for their hash.
+    /// Returns a limiter for the installation of `vault`, with a hashing queue of `queue` passwords.
     pub(crate) fn new(store: Store, settings: config::Throttle, queue: usize, vault: &Vault) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*vault.derive("throttle"));
         Self { store, settings, share: (queue / 4).max(1), key, in_flight: Arc::default() }
     }
 
-    /// Counts an attempt that presents a password for `email` (trimmed, in lower case) from `address`, and lets it
-    /// through.
+    /// Counts an attempt with a password for `email` (trimmed, in lower case) from `address`.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`] when it comes too early, [`Error::Unavailable`].
+    /// [`Error::TooManyAttempts`] when the client must wait, [`Error::Unavailable`].
     pub async fn begin_attempt(
         &self,
         email: &str,
@@ -131,11 +131,11 @@ impl RateLimiter {
         Ok(Attempt { counted, address: pair, _in_flight: in_flight })
     }
 
-    /// Lets the strength of a password from `address` be estimated. That counts nothing, but takes a place in flight
-    /// until the result is dropped, so that nobody fills the queue with passwords to estimate.
+    /// Begins an estimate of a password from `address`. It is in flight until the result is dropped, so that no client
+    /// fills the queue, but is counted nowhere.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`] when the address has its share of the queue already.
+    /// [`Error::TooManyAttempts`] when the address fills its share of the queue.
     pub(crate) fn begin_estimate(&self, address: IpAddr) -> Result<impl Sized + use<>, Error> {
         let share = if self.settings.on { self.share } else { usize::MAX };
         self.enter(self.counter(Kind::Address, &[&network(address)]), share)
@@ -144,7 +144,7 @@ impl RateLimiter {
     /// Counts a registration from `address`.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`] when it comes too early, [`Error::Unavailable`].
+    /// [`Error::TooManyAttempts`] when the client must wait, [`Error::Unavailable`].
     pub(crate) async fn count_registration(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
         if self.settings.on {
             let key = self.counter(Kind::Registration, &[&network(address)]);
@@ -154,9 +154,9 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Reads the counters of a refresh by a token of `session` from `address`, in the transaction that decides about it.
-    /// A failed refresh counts for both; one that succeeds for the session alone, so that many people behind one address
-    /// do not stand in each other's way.
+    /// Reads the counters of a refresh by a token of `session` from `address`, in the transaction that decides about
+    /// it. A failed refresh counts for both, a successful one for the session alone, so that users behind one address
+    /// do not limit each other.
     ///
     /// # Errors
     /// In the outer result [`StoreError`]; in the inner one [`Error::TooManyAttempts`].
@@ -246,7 +246,7 @@ impl RateLimiter {
         }
     }
 
-    /// No more than so many, whatever their outcome.
+    /// Returns a limit of `most` attempts an hour, whatever their outcome.
     fn hourly_limit(&self, most: u32) -> Limit {
         Limit { free: u32::MAX, most, window: Duration::hours(1), ..self.account_limit() }
     }
@@ -294,8 +294,7 @@ impl RefreshCounters {
     }
 }
 
-/// Reads and locks the counters of `limits`, and returns their values once an attempt at `now` is counted; or how long to
-/// wait.
+/// Reads and locks the counters of `limits`. Returns their values including an attempt at `now`, or the time to wait.
 async fn check(
     tx: &mut Transaction,
     limits: &[(CounterKey, Limit)],
@@ -310,14 +309,13 @@ async fn check(
     let longest = waits.filter_map(|((_, limit), counter)| limit.count(counter, now).err()).max();
     let Some(wait) = longest else { return Ok(Ok(keys.into_iter().zip(counters).collect())) };
     if uncounted != stored {
-        // The clock has stepped back. Without this, the client that waits as told would be told to wait again.
+        // The clock has stepped back. Without this, a client that has waited would have to wait again.
         put(tx, &keys.into_iter().zip(uncounted).collect::<Vec<_>>()).await?;
     }
     Ok(Err(wait))
 }
 
-/// Counts an attempt at `now`, and returns the counters in which it was; or [`Error::TooManyAttempts`], and nothing was
-/// counted.
+/// Counts an attempt at `now` and returns its counters; or [`Error::TooManyAttempts`], and nothing was counted.
 async fn count(
     tx: &mut Transaction,
     limits: &[(CounterKey, Limit)],
@@ -339,7 +337,8 @@ async fn put(tx: &mut Transaction, counters: &[(CounterKey, AttemptCounter)]) ->
     Ok(())
 }
 
-/// The network that an address stands for: itself, or its /64, which one subscriber has whole (RFC 6177).
+/// Returns the bytes that identify the client's network: an IPv4 address, or the /64 of an IPv6 one, since one
+/// subscriber has at least that (RFC 6177).
 fn network(address: IpAddr) -> Vec<u8> {
     match address.to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -347,7 +346,7 @@ fn network(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The wait in whole seconds, rounded up, so that a client that obeys is not told to wait again.
+/// Returns the error for a client that must wait: in whole seconds, rounded up, so that waiting once is enough.
 fn too_many(wait: Duration) -> Error {
     let secs = u64::try_from((wait.num_milliseconds() + 999) / 1000).unwrap_or(1);
     Error::TooManyAttempts { retry_after_secs: secs.max(1) }

@@ -1,5 +1,5 @@
-//! What the operator does with accounts: add, list, disable, enable, delete, import. It needs neither passphrase nor running
-//! server; servers learn of each change from the database.
+//! The acts of the operator: add, list, disable, enable, delete, import. They need neither the passphrase nor a running
+//! server; servers read each change from the database.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -104,7 +104,7 @@ impl UserAdmin {
         Ok(user)
     }
 
-    /// Adds those of `users` whose address is free, in one transaction, and returns how many those were.
+    /// Adds those of `users` whose address is free, in one transaction, and returns their number.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written; then none was added.
@@ -134,7 +134,7 @@ impl UserAdmin {
         self.store.write(async |tx| tx.record(event.clone()).await).await
     }
 
-    /// Gives the user a new password and ends every session.
+    /// Replaces the hash of the user's password and ends every session.
     ///
     /// # Errors
     /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
@@ -146,7 +146,7 @@ impl UserAdmin {
         .await
     }
 
-    /// Gives the user another name, or none.
+    /// Changes or removes the user's name.
     ///
     /// # Errors
     /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
@@ -186,7 +186,7 @@ impl UserAdmin {
         .await
     }
 
-    /// Makes `change` to a user, records it and tells every server, in one transaction.
+    /// Makes `change` to a user, records it and notes it for every server, in one transaction.
     async fn change(
         &self,
         id: Uuid,

@@ -1,4 +1,4 @@
-//! Accounts: what their owners do with them, and what the operator does.
+//! Accounts: the acts of their owners, and those of the operator.
 //!
 //! | file | what it owns |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What the owners of accounts do: register, rename, change the password, delete.
+//! The acts of an account's owner: register, rename, change the password, delete.
 
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::server::state::State;
 use crate::server::store::Store;
 use crate::token::Claims;
 
-/// The accounts of an installation, as their owners use them. Clones share one.
+/// The accounts of an installation, as their owners use them.
 #[derive(Debug, Clone)]
 pub(crate) struct Accounts {
     pub(in crate::server) store: Store,
@@ -30,7 +30,7 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    /// Fails with [`Error::RegistrationClosed`] unless anybody may register.
+    /// Checks that `registration.open` is on.
     ///
     /// # Errors
     /// [`Error::RegistrationClosed`].
@@ -75,7 +75,8 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Error::RegistrationClosed`], [`Error::ValidationFailed`] for a common password, [`Error::TooManyAttempts`],
-    /// [`Error::EmailTaken`] (of two registrations at once, one succeeds), [`Error::Overloaded`], [`Error::Unavailable`].
+    /// [`Error::EmailTaken`] (of two registrations at once, one succeeds), [`Error::Overloaded`],
+    /// [`Error::Unavailable`].
     pub(crate) async fn register(
         &self,
         email: String,
@@ -168,7 +169,8 @@ impl Accounts {
         }
     }
 
-    /// Deletes the user of this request and every session. Tells whether the session of this request was by cookie.
+    /// Deletes the user of this request and every session. Returns true where the session of this request was by
+    /// cookie.
     ///
     /// # Errors
     /// As for [`change_password`](Self::change_password).
@@ -204,7 +206,7 @@ impl Accounts {
         }
     }
 
-    /// Returns the user, whose password has just been typed once more; limited like a sign-in.
+    /// Checks the password of a signed-in user, limited like a sign-in, and returns the user.
     async fn confirm(&self, id: Uuid, password: &Password, client: &Client) -> Result<UserRecord, Error> {
         let user = self.store.read(async |connection| connection.user(id).await).await?;
         let user = user.filter(UserRecord::is_enabled).ok_or(Error::UserGone)?;
@@ -219,8 +221,8 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Returns the user, whose stored hash is another by now. It may be of the same password, since a sign-in may have
-    /// brought it up to the policy's cost meanwhile.
+    /// Checks the password again, after the stored hash was changed, and returns the user. The password may be the
+    /// same: a sign-in may have renewed the hash at the configured cost.
     async fn confirm_again(&self, user: UserRecord, password: &Password) -> Result<UserRecord, Error> {
         let now = self.store.read(async |connection| connection.user(user.id).await).await?;
         let now = now.filter(|now| now.is_enabled() && now.password_hash != user.password_hash);
@@ -232,7 +234,7 @@ impl Accounts {
     }
 }
 
-/// Tells whether the user is still there, enabled and has the password that was confirmed.
+/// Tells whether the user is still enabled and has the password that was confirmed.
 fn is_unchanged(now: Option<UserRecord>, confirmed: &UserRecord) -> bool {
     now.is_some_and(|now| now.is_enabled() && now.password_hash == confirmed.password_hash)
 }

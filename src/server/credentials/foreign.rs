@@ -1,5 +1,5 @@
-//! Hashes that came from elsewhere: read, bounded, and compared, so that people keep their passwords when
-//! their accounts move here. Each is replaced by one of ours at the next successful sign-in.
+//! Password hashes of other programs: parsed, limited in cost, and compared, so that users keep their passwords when
+//! their accounts are imported. Each is replaced by a hash of ours at the next successful sign-in.
 //!
 //! | as written by | text |
 //! |---|---|
@@ -23,10 +23,10 @@ const MAX_ROUNDS: u32 = 10_000_000;
 /// The most passes and lanes of the memory-hard functions.
 const MAX_PASSES: u32 = 16;
 
-/// bcrypt's highest cost that is computed: at 31 one hash takes days.
+/// The highest cost of bcrypt that is computed: at 31 one hash takes days.
 const MAX_BCRYPT_COST: u32 = 18;
 
-/// A hash that came from elsewhere, with a cost that may be obeyed.
+/// A hash of another program, of an accepted cost.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Foreign {
     Bcrypt { hash: String, prehashed: bool },
@@ -43,17 +43,17 @@ pub(super) enum Digest2 {
     Sha512,
 }
 
-/// What is said of text that is no hash of a kind above.
+/// The error for text that is not a hash of a kind above.
 const UNKNOWN: &str = "is no hash that is accepted: bcrypt, argon2id, and scrypt and PBKDF2 as Django and Werkzeug \
                        write them are";
-/// What is said of a hash that would take too long.
-const TOO_DEAR: &str = "asks for more work than is accepted";
+/// The error for a hash that would take too long.
+const TOO_COSTLY: &str = "asks for more work than is accepted";
 
 impl Foreign {
     /// Reads a stored hash.
     ///
     /// # Errors
-    /// The reason in words, when it is of an unknown kind, damaged, or too dear to be computed.
+    /// The reason in words, when it is of an unknown kind, damaged, or too costly to compute.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         if let Some(rest) = text.strip_prefix("bcrypt_sha256$") {
             return bcrypt(rest, true);
@@ -82,10 +82,10 @@ impl Foreign {
         }
     }
 
-    /// Whether `password` is the one behind it; the work is that of the stored cost.
+    /// Tells whether this is the hash of `password`; the work is that of the stored cost.
     ///
-    /// A password with a NUL byte is never right: bcrypt stops at it, and under HMAC a short key is the same
-    /// as one with NULs behind, so that such a byte would not count.
+    /// A password with a NUL byte never matches: bcrypt stops at it, and HMAC pads a short key with NULs, so that such
+    /// a byte would not count.
     pub(super) fn verify(&self, password: &str) -> bool {
         self.matches(password) && !password.contains('\0')
     }
@@ -99,7 +99,7 @@ impl Foreign {
                 bcrypt::verify(&*hex, hash).unwrap_or(false)
             }
             Self::Bcrypt { hash, prehashed: false } => {
-                // What it ignores beyond 72 bytes, the tool that made the hash ignored too.
+                // bcrypt ignores all beyond 72 bytes, here as in the program that made the hash.
                 bcrypt::verify(password, hash).unwrap_or(false)
             }
             Self::Argon2id { memory_kib, passes, lanes, salt, hash } => {
@@ -142,7 +142,7 @@ fn bcrypt(text: &str, prehashed: bool) -> Result<Foreign, &'static str> {
     let parts: bcrypt::HashParts = text.parse().map_err(|_| UNKNOWN)?;
     match parts.get_cost() {
         4..=MAX_BCRYPT_COST => Ok(Foreign::Bcrypt { hash: text.to_owned(), prehashed }),
-        _ => Err(TOO_DEAR),
+        _ => Err(TOO_COSTLY),
     }
 }
 
@@ -170,7 +170,7 @@ fn argon2id(text: &str) -> Result<Foreign, &'static str> {
         return Err(UNKNOWN);
     }
     if u64::from(memory_kib) > MAX_MEMORY_KIB || passes > MAX_PASSES || lanes > MAX_PASSES {
-        return Err(TOO_DEAR);
+        return Err(TOO_COSTLY);
     }
     argon2::Params::new(memory_kib, passes, lanes, Some(hash.len())).map_err(|_| UNKNOWN)?;
     Ok(Foreign::Argon2id { memory_kib, passes, lanes, salt, hash })
@@ -200,7 +200,7 @@ fn scrypt_of(n: u32, r: u32, p: u32, salt: &str, hash: Vec<u8>) -> Result<Foreig
         return Err(UNKNOWN);
     }
     if u64::from(n) * u64::from(r) / 8 > MAX_MEMORY_KIB || p > MAX_PASSES || r > 64 {
-        return Err(TOO_DEAR);
+        return Err(TOO_COSTLY);
     }
     let log_n = n.ilog2() as u8;
     scrypt::Params::new(log_n, r, p).map_err(|_| UNKNOWN)?;
@@ -233,11 +233,11 @@ fn pbkdf2_of(digest: Digest2, rounds: &str, salt: &str, hash: Vec<u8>) -> Result
     }
     match rounds {
         ..=MAX_ROUNDS => Ok(Foreign::Pbkdf2 { digest, rounds, salt: salt.into(), hash }),
-        _ => Err(TOO_DEAR),
+        _ => Err(TOO_COSTLY),
     }
 }
 
-/// Long enough that nobody finds a second password for it, and no longer than any tool writes.
+/// Checks the length: long enough that no second password can be found for it, and no longer than any program writes.
 fn is_digest(hash: &[u8]) -> bool {
     (16..=128).contains(&hash.len())
 }
@@ -250,7 +250,7 @@ fn number(text: &str) -> Result<u32, &'static str> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(UNKNOWN);
     }
-    text.parse().map_err(|_| TOO_DEAR)
+    text.parse().map_err(|_| TOO_COSTLY)
 }
 
 fn hex(text: &str) -> Result<Vec<u8>, &'static str> {
@@ -316,7 +316,7 @@ mod tests {
             VECTORS[11].replace("$04$", "$19$"),
         ];
         for text in dear {
-            assert_eq!(Foreign::parse(&text), Err(TOO_DEAR), "{text}");
+            assert_eq!(Foreign::parse(&text), Err(TOO_COSTLY), "{text}");
         }
     }
 

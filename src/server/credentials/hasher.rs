@@ -1,6 +1,6 @@
-//! The hashing service: a few threads of its own at the lowest priority, fed by a bounded queue, so that a
-//! storm of sign-ins slows no request that carries a token. Where requests leave those threads next to
-//! nothing, as many others at nearly normal priority step in, so that sign-ins do not starve either.
+//! The hashing service: threads of its own that take passwords from a bounded queue. They run at the lowest priority,
+//! so that many sign-ins do not slow requests that carry a token. Where requests leave these threads almost no time, as
+//! many others at nearly normal priority take jobs too, so that sign-ins do not starve.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,7 @@ pub struct Hasher {
     /// Ends the threads when the last clone goes; the threads themselves hold only the queue.
     _life: Arc<Life>,
     cost: u32,
-    /// Compared with where there is no hash to compare with, at the same price.
+    /// The hash to compare with where the user has none, so that the answer takes as long.
     decoy: Arc<str>,
 }
 
@@ -48,26 +48,26 @@ struct Queue {
     work: Condvar,
     limit: usize,
     cost: u32,
-    /// The threads of lowest priority, by the system's number.
+    /// The threads of lowest priority, by their thread ids.
     patient: Mutex<Vec<i32>>,
 }
 
 /// How busy the service is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Load {
-    /// Passwords that wait for their hash to begin.
+    /// The passwords in the queue.
     pub waiting: usize,
     /// How long the first of them has waited.
     pub longest_wait: Duration,
 }
 
-/// How nice the patient threads are: they run where nobody else wants to.
+/// The niceness of the patient threads: they run when no other thread wants to.
 const PATIENT: i32 = 19;
 
-/// How nice the others are: little more than a request's thread.
+/// The niceness of the steady threads: a little below the threads of requests.
 const STEADY: i32 = 3;
 
-/// How long the patient threads are watched before the others step in.
+/// How long the patient threads are watched before a steady one takes a job.
 const WATCH: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
@@ -91,14 +91,14 @@ impl Hasher {
     /// # Errors
     /// The system's error when no thread can be started, or bcrypt's for the cost.
     pub fn start(threads: usize, queue: usize, cost: u32) -> std::io::Result<Self> {
-        // A hash of what nobody can type: random, and forgotten at once.
+        // The hash of a random text that is not kept, so no password matches it.
         let unknowable = uuid::Uuid::new_v4().to_string();
         let decoy = hash(&unknowable.as_str().into(), cost).map_err(std::io::Error::other)?;
         let queue = Arc::new(Queue::new(queue, cost));
         for number in 0..threads.max(1) {
             let patient = Arc::clone(&queue);
             thread::Builder::new().name(format!("hash-{number}")).spawn(move || patient.serve_patiently())?;
-            // Elsewhere niceness is not a thread's own, and nobody starves.
+            // On other systems niceness belongs to the process, so no thread is starved by it.
             if cfg!(target_os = "linux") {
                 let steady = Arc::clone(&queue);
                 thread::Builder::new()
@@ -109,10 +109,10 @@ impl Hasher {
         Ok(Self { _life: Arc::new(Life(Arc::clone(&queue))), queue, cost, decoy: decoy.into() })
     }
 
-    /// The string to store for `password`.
+    /// Returns the string to store for `password`.
     ///
     /// # Errors
-    /// [`HashError`], [`HashError::QueueFull`] at once.
+    /// [`HashError`]; a full queue fails without waiting.
     pub async fn hash(&self, password: &Password) -> Result<String, HashError> {
         match self.queue.run(Task::Hash(password.clone())).await? {
             Outcome::Hash(hash) => Ok(hash),
@@ -120,11 +120,11 @@ impl Hasher {
         }
     }
 
-    /// Whether `password` is the one behind `stored`. Without a stored hash the answer is no, after the
-    /// work of one at the policy's cost.
+    /// Tells whether `stored` is the hash of `password`. Without a stored hash the answer is no, after the work of one
+    /// at the configured cost.
     ///
     /// # Errors
-    /// [`HashError`], [`HashError::QueueFull`] at once.
+    /// [`HashError`]; a full queue fails without waiting.
     pub(crate) async fn verify(&self, password: &Password, stored: Option<&str>) -> Result<bool, HashError> {
         let against = stored.unwrap_or(&self.decoy).to_owned();
         match self.queue.run(Task::Verify(password.clone(), against)).await? {
@@ -133,11 +133,11 @@ impl Hasher {
         }
     }
 
-    /// How good `password` would be for the user with this `email`: an estimate that a stranger can make as dear as
-    /// a hash, and that therefore stands in the same queue.
+    /// Estimates how good `password` would be for the user with this `email`. That can be made to take as long as a
+    /// hash, so it waits in the same queue.
     ///
     /// # Errors
-    /// [`HashError`], [`HashError::QueueFull`] at once.
+    /// [`HashError`]; a full queue fails without waiting.
     pub(crate) async fn estimate(
         &self,
         password: &Password,
@@ -147,16 +147,16 @@ impl Hasher {
         let task = Task::Estimate { password: password.clone(), email: email.to_owned(), min_chars };
         match self.queue.run(task).await? {
             Outcome::Estimate(strength) => Ok(strength),
-            _ => unreachable!("a task to judge is answered with an estimate"),
+            _ => unreachable!("a task to estimate is answered with an estimate"),
         }
     }
 
-    /// How busy it is.
+    /// Returns how busy the service is.
     pub(crate) fn load(&self) -> Load {
         self.queue.load()
     }
 
-    /// Whether `stored` is due for a new hash: made elsewhere, or at a cost below the policy's.
+    /// Tells whether `stored` is due for a new hash: made by another program, or at a cost below the configured one.
     pub(crate) fn is_outdated(&self, stored: &str) -> bool {
         cost_of(stored).is_none_or(|cost| cost < self.cost)
     }
@@ -183,7 +183,7 @@ impl Queue {
         let (answer, outcome) = oneshot::channel();
         {
             let mut state = self.lock();
-            // Those whose client went away hold no place.
+            // Jobs whose client went away do not count.
             if state.jobs.len() >= self.limit {
                 state.jobs.retain(|job| !job.answer.is_closed());
             }
@@ -192,12 +192,12 @@ impl Queue {
             }
             state.jobs.push_back(Job { task, queued_at: Instant::now(), answer });
         }
-        // Whoever wakes may be one that only watches.
+        // All of them: a thread that is woken alone may be a steady one, which only watches.
         self.work.notify_all();
         outcome.await.unwrap_or_else(|_| Err(HashError::Failed("the service has stopped".into())))
     }
 
-    /// The life of a patient thread: it takes whatever comes.
+    /// Runs a patient thread, which takes every job that it can get.
     fn serve_patiently(&self) {
         be_nice(PATIENT);
         #[cfg(target_os = "linux")]
@@ -206,14 +206,14 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner)
             .push(rustix::thread::gettid().as_raw_nonzero().get());
         while self.wait_for_work() {
-            // Another may have been quicker.
+            // Another thread may have taken it.
             if let Some(job) = self.take() {
                 self.compute(job);
             }
         }
     }
 
-    /// The life of a steady thread: it takes a job only while the patient ones get next to no time.
+    /// Runs a steady thread, which takes a job only while the patient threads are starved.
     fn serve_steadily(&self) {
         be_nice(STEADY);
         while self.wait_for_work() {
@@ -241,7 +241,7 @@ impl Queue {
                 Ok(Outcome::Estimate(strength(password, email, *min_chars)))
             }
         };
-        // Nobody may be waiting any more; then the outcome is dropped.
+        // Fails where the client went away.
         let _ = job.answer.send(outcome);
     }
 
@@ -249,7 +249,7 @@ impl Queue {
         self.lock().jobs.pop_front()
     }
 
-    /// Returns when a job waits; `false` when there will be none any more.
+    /// Waits for a job. Returns `false` once the service has stopped.
     fn wait_for_work(&self) -> bool {
         let mut state = self.lock();
         while state.jobs.is_empty() {
@@ -261,28 +261,29 @@ impl Queue {
         true
     }
 
-    /// How long the patient threads have run altogether.
+    /// Returns the time for which all patient threads have run.
     fn patient_time(&self) -> Duration {
         let threads = self.patient.lock().unwrap_or_else(PoisonError::into_inner);
         threads.iter().map(|thread| run_time(*thread)).sum()
     }
 }
 
-/// Whether `threads` threads that have work, and together ran for `ran` in a while of `watched`, got less than
-/// a quarter of the time.
+/// Tells whether `threads` threads that had work for the time `watched` ran for less than a quarter of it: for `ran`
+/// together.
 fn is_starved(ran: Duration, watched: Duration, threads: usize) -> bool {
     ran.as_secs_f64() < watched.as_secs_f64() * threads as f64 / 4.0
 }
 
-/// How long a thread of ours has run, as the kernel counts it; "ever" where it does not tell, which is not
-/// starving.
+/// Returns the time for which a thread has run, as the kernel counts it. Where the kernel does not say, it is so long
+/// that the thread does not count as starved.
 fn run_time(thread: i32) -> Duration {
     let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap_or_default();
     let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
     nanos.map_or(Duration::MAX / 1024, Duration::from_nanos)
 }
 
-/// Lets other threads go first. On Linux niceness is a thread's own; elsewhere it would be the whole process's.
+/// Lowers the priority of the running thread. On Linux niceness belongs to the thread; elsewhere it would lower that of
+/// the whole process.
 fn be_nice(niceness: i32) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, niceness) {

@@ -1,4 +1,11 @@
-//! Passwords: the rules for a new one, the stored hash, hashes from elsewhere, and the threads that hash.
+//! Passwords: rules, hashes, and the threads that compute them.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `rules` | what a new password must be; its strength |
+//! | `password` | a password and its stored hash |
+//! | `foreign` | hashes of other programs |
+//! | `hasher` | the threads that hash, and their queue |
 
 mod error;
 mod foreign;

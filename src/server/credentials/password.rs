@@ -1,9 +1,8 @@
 //! A password and its stored hash.
 //!
-//! A stored hash of ours is `$hallpass$1` followed by bcrypt's own string, computed over
-//! base64(HMAC-SHA-384(domain, password)): 64 characters, so that every byte of a password of any length counts, NUL bytes
-//! too, although bcrypt itself reads at most 72 bytes and stops at NUL. The prefix tells such a hash apart from a plain
-//! `$2b$` one.
+//! A stored hash of ours is `$hallpass$1` followed by bcrypt's own string, computed over base64(HMAC-SHA-384(domain,
+//! password)): 64 characters, so that every byte of a password of any length counts, NUL bytes too, although bcrypt
+//! itself reads at most 72 bytes and stops at NUL. The prefix tells such a hash apart from a plain one of `$2b$`.
 
 use std::fmt;
 
@@ -21,7 +20,7 @@ use super::foreign::Foreign;
 /// The longest password, in characters.
 pub(crate) const MAX_CHARS: usize = 256;
 
-/// Keeps this use of HMAC apart from every other. It is public.
+/// The HMAC key, a public constant: it separates this use of HMAC from every other.
 const DOMAIN: &[u8] = b"hallpass password v1";
 
 const PREFIX: &str = "$hallpass$1";
@@ -29,7 +28,7 @@ const PREFIX: &str = "$hallpass$1";
 /// A bcrypt hash of a higher cost is not computed: at 31 one takes days.
 const MAX_COST: u32 = 18;
 
-/// A password as typed. It is wiped when dropped, and no `Debug` shows it.
+/// A password as typed. It is wiped when dropped, and `Debug` does not show it.
 #[derive(Clone)]
 pub struct Password(SecretString);
 
@@ -46,7 +45,7 @@ impl From<SecretString> for Password {
     }
 }
 
-/// The empty password, which nobody has.
+/// The empty password, which no user has.
 impl Default for Password {
     fn default() -> Self {
         Self::from("")
@@ -86,7 +85,7 @@ impl<'de> Deserialize<'de> for Password {
     }
 }
 
-/// Returns the text that bcrypt gets instead of the password.
+/// Returns the text that bcrypt hashes in place of the password.
 fn digest(password: &Password) -> Zeroizing<String> {
     let key = hmac::Key::new(hmac::HMAC_SHA384, DOMAIN);
     let tag = hmac::sign(&key, password.expose().as_bytes());
@@ -100,7 +99,7 @@ pub(super) fn hash(password: &Password, cost: u32) -> Result<String, HashError> 
         .map_err(|error| HashError::Failed(error.to_string()))
 }
 
-/// Tells whether `password` is the one behind `stored`.
+/// Tells whether `stored` is the hash of `password`.
 pub(super) fn verify(password: &Password, stored: &str) -> Result<bool, HashError> {
     match stored.strip_prefix(PREFIX) {
         Some(_) if cost_of(stored).is_none_or(|cost| cost > MAX_COST) => Err(HashError::UnknownHash),
@@ -111,8 +110,8 @@ pub(super) fn verify(password: &Password, stored: &str) -> Result<bool, HashErro
     }
 }
 
-/// Checks that `stored` is a hash that this binary takes: one of ours, or of a known kind from elsewhere, at a
-/// cost that may be obeyed.
+/// Checks that `stored` is a hash that this binary accepts: ours, or of a known kind of another program, and of an
+/// accepted cost.
 ///
 /// # Errors
 /// The reason.
@@ -162,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_is_not_ours_or_too_dear_is_refused_without_being_computed() {
-        let dear = hash(&"x".into(), 4).unwrap().replace("$04$", "$31$");
-        for stored in ["", "plain", "$hallpass$1", "$hallpass$1$2b$é", &dear] {
+    fn a_hash_that_is_not_ours_or_too_costly_is_refused_without_being_computed() {
+        let costly = hash(&"x".into(), 4).unwrap().replace("$04$", "$31$");
+        for stored in ["", "plain", "$hallpass$1", "$hallpass$1$2b$é", &costly] {
             assert_eq!(verify(&"x".into(), stored), Err(HashError::UnknownHash), "{stored}");
         }
     }

@@ -7,14 +7,14 @@ use zxcvbn::feedback::Feedback;
 use super::Password;
 use super::password::MAX_CHARS;
 
-/// A password that zxcvbn finds within so many guesses is refused: each of the 30,000 of its list of common
-/// passwords is, in small or capital letters.
+/// A password that zxcvbn finds within this many guesses is refused. That includes all 30,000 of its common passwords,
+/// in lower and upper case.
 const COMMON_GUESSES: u64 = 100_000;
 
-/// The longest password that zxcvbn is asked about, in characters.
+/// The characters of a password that zxcvbn estimates; its cost grows with the square of their number.
 const ESTIMATED_CHARS: usize = 64;
 
-/// Checks that `password` could be somebody's password at all.
+/// Checks that `password` could be the password of any user.
 ///
 /// # Errors
 /// The reason, with what is accepted.
@@ -26,8 +26,8 @@ pub(crate) fn check_presented(password: &Password) -> Result<(), String> {
     }
 }
 
-/// Checks that `password` may become the password of the user with this `email`. It may take as long as a hash (a tenth of
-/// a second): see [`Hasher::estimate`](super::Hasher::estimate).
+/// Checks that `password` may become the password of the user with this `email`. It may take as long as a hash (a tenth
+/// of a second): see [`Hasher::estimate`](super::Hasher::estimate).
 ///
 /// # Errors
 /// The reason, with advice.
@@ -51,10 +51,10 @@ pub(crate) fn check_shape(password: &Password, email: &str, min_chars: usize) ->
     Ok(())
 }
 
-/// How good a password is, for a person who is choosing one.
+/// An estimate of a password, for the person who chooses it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Strength {
-    /// From 0, which is guessed at once, to 4, which is not.
+    /// From 0, which is guessed within moments, to 4, which is hard to guess.
     #[schema(minimum = 0, maximum = 4)]
     score: u8,
     /// The reason why it would be refused, in the words of a 422; null where it would be accepted.
@@ -64,15 +64,15 @@ pub(crate) struct Strength {
     advice: Vec<String>,
 }
 
-/// Estimates how good `password` would be for the user with this `email`, by zxcvbn. The cost grows with the square of the
-/// length and with every character that may stand for another, so the length is bounded.
+/// Estimates how good `password` would be for the user with this `email`, by zxcvbn. The cost grows with the square of
+/// the length and with every character that can replace another, so the length is limited.
 pub(super) fn strength(password: &Password, email: &str, min_chars: usize) -> Strength {
     let (beginning, is_whole) = match password.expose().char_indices().nth(ESTIMATED_CHARS) {
         Some((end, _)) => (&password.expose()[..end], false),
         None => (password.expose(), true),
     };
     let entropy = zxcvbn::zxcvbn(beginning, &[email]);
-    // Nothing longer is common.
+    // No longer password is common.
     let is_common = is_whole && entropy.guesses() <= COMMON_GUESSES;
     let reason = check_shape(password, email, min_chars).err().or_else(|| {
         is_common.then(|| format!("is among those that are tried first{}; choose another", advice(&entropy)))
@@ -85,7 +85,7 @@ pub(super) fn strength(password: &Password, email: &str, min_chars: usize) -> St
     }
 }
 
-/// Returns what zxcvbn says against a password.
+/// Returns the objections of zxcvbn.
 fn advice(entropy: &zxcvbn::Entropy) -> String {
     let feedback = entropy.feedback();
     let warning = feedback.and_then(Feedback::warning).map(|warning| warning.to_string());

@@ -1,5 +1,5 @@
-//! A request's JSON body, with the contract's failures: 415 for another media type, 413 for too much, 400
-//! for what is not the object that is expected. What is missing in it is the handler's to say (422).
+//! The JSON body of a request, with the contract's failures: 415 for another media type, 413 for a body that is too
+//! large, 400 for one that is not the expected object. A missing field is left to the handler (422).
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use zeroize::Zeroizing;
 use super::ApiError;
 use crate::server::config;
 
-/// How long a body may take to arrive: it holds a place in its worker meanwhile.
+/// How long a body may take to arrive, since it occupies its worker.
 const ARRIVAL: Duration = Duration::from_secs(15);
 
 /// The body as a `T`. Its bytes are wiped once it is read, since passwords come this way.
 #[derive(Debug)]
 pub(crate) struct Body<T>(pub T);
 
-/// The body as a `T`, and a `T` of nothing where there is no body at all.
+/// The body as a `T`; the default `T` where there is no body.
 #[derive(Debug)]
 pub(crate) struct OptionalBody<T>(pub T);
 
@@ -49,7 +49,7 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalBody<T> {
     }
 }
 
-/// The bytes of a body that may be as long as the settings say, and must be called JSON unless it is empty.
+/// Reads the bytes of a body: at most as many as the settings allow, and of the media type JSON unless it is empty.
 fn collect(
     request: &HttpRequest,
     payload: &mut Payload,
@@ -80,7 +80,7 @@ fn collect(
 async fn read(mut payload: Payload, expected: usize, limit: usize) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected));
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| ApiError::JsonMalformed("it did not arrive whole".into()))?;
+        let chunk = chunk.map_err(|_| ApiError::JsonMalformed("it did not arrive completely".into()))?;
         let length = bytes.len() + chunk.len();
         if length > limit {
             return Err(ApiError::BodyTooLarge);
@@ -96,8 +96,8 @@ async fn read(mut payload: Payload, expected: usize, limit: usize) -> Result<Zer
     Ok(bytes)
 }
 
-/// Reads a field that is there, for `#[serde(default, deserialize_with = "given")]`. A missing field is `None`; `null` is
-/// an error, since no schema of ours allows it.
+/// Reads a field that is there, for `#[serde(default, deserialize_with = "given")]`. A missing field is `None`; `null`
+/// is an error, since no schema of ours allows it.
 pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -115,12 +115,12 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     }
 }
 
-/// What is wrong, and where; never what stood there.
+/// Returns the reason and the place, never the text.
 fn reason(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
 
     let what = match error.classify() {
-        Category::Data => "a field has the wrong type or stands there twice",
+        Category::Data => "a field has the wrong type or occurs twice",
         Category::Eof => "the JSON ends too early",
         Category::Syntax | Category::Io => "it is not JSON",
     };
@@ -167,7 +167,7 @@ mod tests {
             (
                 "a field twice",
                 b"{\"email\":\"a\",\"email\":\"b\"}",
-                "a field has the wrong type or stands there twice",
+                "a field has the wrong type or occurs twice",
             ),
             ("something after it", b"{} {}", "it is not JSON"),
         ];

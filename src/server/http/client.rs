@@ -1,5 +1,6 @@
-//! The client of a request: its program, and its address. The address is the socket's or, behind a proxy that the operator
-//! trusts, the rightmost one in the forwarding header that is not such a proxy. Headers of strangers are not believed.
+//! The client of a request: its program and its address. The address is that of the socket or, behind a trusted proxy
+//! (`server.trusted_proxies`), the rightmost address in the forwarding header that is not such a proxy. A forwarding
+//! header from any other peer is ignored.
 
 use std::future::{Ready, ready};
 use std::net::IpAddr;
@@ -41,7 +42,7 @@ impl FromRequest for Client {
     }
 }
 
-/// The address that a request with these values of the forwarding `header` comes from.
+/// Returns the client's address of a request from `peer` with these values of the forwarding `header`.
 fn client(peer: IpAddr, trusted: &[IpNet], header: &str, values: &[&[u8]]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut nearest = peer;
@@ -50,10 +51,10 @@ fn client(peer: IpAddr, trusted: &[IpNet], header: &str, values: &[&[u8]]) -> Ip
     }
     let is_standard = header.eq_ignore_ascii_case("forwarded");
     for hop in values.iter().flat_map(|value| value.split(|byte| *byte == b',')).rev() {
-        // What a stranger wrote further to the left may be anything, and is not come to.
+        // Entries further to the left may be forged; the loop ends before them.
         let hop = std::str::from_utf8(hop).ok();
         let address = hop.and_then(|hop| if is_standard { forwarded_for(hop) } else { node(hop) });
-        // What the nearest proxy calls by no address cannot be told apart from it.
+        // A hop without an address counts as the proxy that wrote it.
         let Some(address) = address else { break };
         nearest = address;
         if !is_trusted(&nearest) {
@@ -63,7 +64,7 @@ fn client(peer: IpAddr, trusted: &[IpNet], header: &str, values: &[&[u8]]) -> Ip
     nearest
 }
 
-/// The `for` of one hop (RFC 7239 §4).
+/// Returns the `for` of one hop (RFC 7239 §4).
 fn forwarded_for(hop: &str) -> Option<IpAddr> {
     hop.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -71,7 +72,7 @@ fn forwarded_for(hop: &str) -> Option<IpAddr> {
     })
 }
 
-/// An address with or without a port, IPv6 with or without brackets (RFC 7239 §6).
+/// Parses an address with or without a port, IPv6 with or without brackets (RFC 7239 §6).
 fn node(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare =

@@ -1,4 +1,4 @@
-//! The cookie in which a browser keeps its refresh token, out of reach of every script (RFC 6265).
+//! The cookie with the refresh token, which no script can read (RFC 6265).
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -10,7 +10,7 @@ use crate::server::sessions::Refresh;
 /// `Path=/` and without `Domain`, so that no sibling host can plant one.
 pub(crate) const NAME: &str = "__Host-hallpass";
 
-/// The header that a request by cookie must carry: only a page that may set headers can send it.
+/// The header that a request with the cookie must carry: a page of another origin cannot set it without a preflight.
 pub(crate) const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
 
 /// Returns the `Set-Cookie` that brings `refresh` to the browser.

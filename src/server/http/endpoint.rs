@@ -4,8 +4,8 @@ use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
-/// Registers a path, with and without its trailing slash, and its methods. HEAD works where GET does, OPTIONS answers 204,
-/// every other method 405, both with `Allow` (RFC 9110 §9.3.7, §15.5.6).
+/// Returns the resource of a path, with and without its trailing slash, and its methods. HEAD works where GET does,
+/// OPTIONS answers 204, every other method 405, both with `Allow` (RFC 9110 §9.3.7, §15.5.6).
 pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Route)>) -> Resource {
     let path = path.trim_end_matches('/');
     let mut resource = web::resource([path.to_owned(), format!("{path}/")]);

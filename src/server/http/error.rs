@@ -1,4 +1,4 @@
-//! Every failure of the server's routes, as the contract's JSON. The one error type of all handlers, and the only mapping
+//! The failures of the server's routes, as the contract's JSON: the error type of all handlers, and the only mapping
 //! from errors to answers.
 
 use actix_web::http::StatusCode;
@@ -24,7 +24,7 @@ pub(crate) enum ApiError {
     /// The body is over `server.max_body_bytes`.
     #[error("body too large")]
     BodyTooLarge,
-    /// The cookie came without the header that only a page of ours sends.
+    /// The cookie came without the header `X-Hallpass`.
     #[error("the cookie came without its proof header")]
     CsrfRejected,
     /// The request contradicts itself; the text says how.
@@ -38,12 +38,12 @@ pub(crate) enum ApiError {
     Rule(#[from] Error),
 }
 
-/// A hash takes a fraction of a second, so a full queue has moved on by then.
+/// The seconds after which a client may try again: a full queue is shorter then, since a hash takes a fraction of one.
 const OVERLOADED_RETRY_SECS: u64 = 2;
 
 impl ApiError {
-    /// Returns the answer to `error` for a caller whom `guard` let in: a user who is gone by now gets the guard's own
-    /// answer to a revoked token.
+    /// Maps errors for a caller whom `guard` has admitted: if the user is gone meanwhile, the answer is that of the
+    /// guard to a revoked token.
     pub(super) fn behind(guard: &Guard) -> impl FnOnce(Error) -> Self + use<'_> {
         |error| match error {
             Error::UserGone => {

@@ -6,13 +6,13 @@ use crate::server::error::{Error, FieldErrors};
 
 const REQUIRED: &str = "is required";
 
-/// Checks the fields of a request one by one and collects what is wrong with them, so that it is told all at once.
+/// Checks the fields of a request one by one and collects the errors, so that one answer lists them all.
 #[derive(Default)]
 pub(crate) struct Checked(FieldErrors);
 
 impl Checked {
-    /// Takes a field's value. An error is collected, and the value is empty until [`verdict`](Self::verdict) refuses the
-    /// request.
+    /// Takes a field's value. An error is collected, and the value is empty until [`verdict`](Self::verdict) refuses
+    /// the request.
     fn take<T: Default>(&mut self, field: &'static str, check: Result<T, String>) -> T {
         check.unwrap_or_else(|reason| {
             self.0.entry(field).or_default().push(reason);
@@ -29,18 +29,19 @@ impl Checked {
         self.take("name", name.and_then(|name| accounts::parse_name(&name)))
     }
 
-    /// Takes a field that must be there and may be empty.
+    /// Takes a field that is required and may be empty.
     pub(crate) fn required<T: Default>(&mut self, field: &'static str, given: Option<T>) -> T {
         self.take(field, given.ok_or_else(|| REQUIRED.to_owned()))
     }
 
-    /// Takes a password that somebody claims to have.
+    /// Takes the password of an account, as the client sent it.
     pub(crate) fn presented(&mut self, field: &'static str, given: Option<Password>) -> Password {
         let password = given.unwrap_or_default();
         self.take(field, check_presented(&password).map(|()| password))
     }
 
-    /// Takes a new password for the user with this `email`. Whether it is common is checked later, since that takes time.
+    /// Takes a new password for the user with this `email`. A common password is refused later, since that check takes
+    /// time.
     pub(crate) fn new_password(
         &mut self,
         field: &'static str,

@@ -1,4 +1,4 @@
-//! The server's routes. Nothing else in the server names actix, except what starts it.
+//! The server's routes. Only this room, `auth_server.rs` and `run/` name actix.
 //!
 //! | file | what it owns |
 //! |---|---|

@@ -1,5 +1,4 @@
-//! Files that browsers load, compiled in: their types, their policy, and how a browser learns that it has them
-//! already.
+//! Files that browsers load, compiled in: their media types, their Content-Security-Policy, and conditional requests.
 
 use std::borrow::Cow;
 
@@ -14,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// A file, under the name that ends its path.
+/// A file, by the last segment of its path.
 pub(super) struct File {
     name: String,
     bytes: Cow<'static, [u8]>,
@@ -22,18 +21,18 @@ pub(super) struct File {
 }
 
 impl File {
-    /// One of our own.
+    /// A file of ours.
     pub(crate) fn own(name: &str, text: &'static str) -> Self {
         Self { name: name.to_owned(), bytes: Cow::Borrowed(text.as_bytes()), is_gzipped: false }
     }
 
-    /// One out of a package.
+    /// A file of a package.
     pub(crate) fn packaged(name: &str, bytes: Cow<'static, [u8]>, is_gzipped: bool) -> Self {
         Self { name: name.to_owned(), bytes, is_gzipped }
     }
 
-    /// The answer to `request`: 304 to a browser that has the file already (RFC 9110 §13.1.2). As a page it may do
-    /// what `policy` says and no more (Content Security Policy Level 3).
+    /// Returns the answer to `request`: 304 where the browser has the file already (RFC 9110 §13.1.2). `policy` is its
+    /// Content-Security-Policy.
     pub(crate) fn answer(self, request: &HttpRequest, policy: &'static str) -> HttpResponse {
         let sum = digest(&SHA256, &self.bytes);
         let tag = EntityTag::new_strong(URL_SAFE_NO_PAD.encode(&sum.as_ref()[..16]));
@@ -44,7 +43,7 @@ impl File {
         };
         let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         response
-            // A new version of the server may have another one under the same name: a cache asks.
+            // Another version of the server may have another file of this name, so a cache revalidates.
             .insert_header((CACHE_CONTROL, "no-cache"))
             .insert_header((ETAG, tag.to_string()))
             .insert_header((CONTENT_SECURITY_POLICY, policy))

@@ -17,7 +17,7 @@ pub(crate) fn user_id(user: &AuthUser) -> Result<Uuid, Error> {
     Uuid::try_parse(&user.id).map_err(|_| Error::Internal("the id of a stored user is no UUID".into()))
 }
 
-/// Answers `{"data": …}`. No cache may keep it, since our routes answer about one user.
+/// Answers `{"data": …}`. No cache may store it, since the data belong to one user.
 pub(crate) fn data(value: impl Serialize) -> HttpResponse {
     #[derive(Serialize)]
     struct Data<T> {
@@ -43,18 +43,19 @@ pub(crate) struct TokenResponse<'a> {
     /// The access token.
     token: &'a str,
     token_type: &'static str,
-    /// Seconds that the access token lives.
+    /// The lifetime of the access token, in seconds.
     expires_in: i64,
-    /// Good once. Absent where it travels in the cookie.
+    /// Can be used once. Absent where it is in the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     refresh_token: Option<&'a str>,
-    /// Seconds that the refresh token lives.
+    /// The lifetime of the refresh token, in seconds.
     refresh_expires_in: i64,
     user: &'a User,
 }
 
-/// Answers with the tokens of a session (RFC 6749 §5.1). The refresh token is in the body or in the cookie, never in both.
+/// Answers with the tokens of a session (RFC 6749 §5.1). The refresh token is in the body or in the cookie, never in
+/// both.
 pub(crate) fn tokens(message: &'static str, tokens: Tokens) -> HttpResponse {
     let Tokens { access_token, refresh, user } = tokens;
     let refresh_token = refresh.token.to_text();

@@ -9,7 +9,7 @@ use crate::server::model::{Event, EventKind, SealedInstallation, SealedKey};
 use crate::server::store::{Store, StoreError};
 use crate::token::Algorithm;
 
-/// Makes `store` an installation with one signing key, whose tokens live for `token_lifetime`, sealed under `passphrase`.
+/// Creates the installation in `store`, with one signing key for tokens of `token_lifetime`, sealed under `passphrase`.
 /// Returns `None` where another process was first; nothing was written then.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ pub async fn insert(
         .await
 }
 
-/// Seals the installation key, which `vault` holds, under another passphrase. Running servers go on.
+/// Seals the installation key of `vault` under another passphrase. Running servers need no restart.
 ///
 /// # Errors
 /// [`KeysError::ChangedMeanwhile`] where another process changed the passphrase since `installation` was read.

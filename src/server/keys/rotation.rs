@@ -1,8 +1,8 @@
 //! When a signing key is made, signs, is retired and is removed.
 //!
 //! A key is *next* until it signs: it is published already, so that no verifier meets a token of a key that it does not
-//! know. Then it *signs*, until the following key does. A *retired* key only verifies, unless the key that followed it is
-//! revoked, and is removed when its last token has expired.
+//! know. Then it *signs*, until the following key does. A *retired* key only verifies, unless the key that followed it
+//! is revoked, and is removed when its last token has expired.
 
 use std::fmt;
 
@@ -44,14 +44,14 @@ pub(super) fn current_signer(times: &[DateTime<Utc>], now: DateTime<Utc>) -> usi
 /// The effect of a rotation at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
-    /// It makes a key.
+    /// A key is made.
     Make {
         /// The time from which the key signs.
         signs_from: DateTime<Utc>,
         /// Keys dated in the future, each with the time from which it is to sign. They count as made now.
         redated: Vec<(SealedKey, DateTime<Utc>)>,
     },
-    /// It makes none: this key has been made already and does not sign yet, or is young enough.
+    /// None is made: this key does not sign yet, or is not old enough to be replaced.
     Wait(SealedKey),
 }
 
@@ -70,9 +70,9 @@ pub enum Reason {
 /// Returns the effect of a rotation at `now`, where `keys` are there.
 ///
 /// # Errors
-/// [`KeysError::NoSigningKey`]; [`KeysError::TooManyKeys`]; [`KeysError::ClockBehindKey`] where the newest key is dated in
-/// the future and the clock is not trusted: a clock that is behind would make a key that signs at once, and retire the last
-/// one in the past.
+/// [`KeysError::NoSigningKey`]; [`KeysError::TooManyKeys`]; [`KeysError::ClockBehindKey`] where the newest key is dated
+/// in the future and the clock is not trusted: a clock that is behind would make a key that signs immediately, and
+/// retire the last one in the past.
 pub fn plan(
     keys: &[StoredKey],
     settings: &Settings,
@@ -80,7 +80,7 @@ pub fn plan(
     reason: Reason,
 ) -> Result<Plan, KeysError> {
     let newest = &keys.last().ok_or(KeysError::NoSigningKey)?.sealed;
-    // A key dated in the future is no reason to wait for that time: the error below says what is wrong.
+    // For a key dated in the future the error below says what is wrong.
     if matches!(reason, Reason::MaxAge(age) if (now - newest.created_at).abs() < age) {
         return Ok(Plan::Wait(newest.clone()));
     }
@@ -139,8 +139,8 @@ pub async fn rotate(
     let rotated = store
         .write(async |tx| {
             let keys = tx.lock_signing_keys().await?;
-            // The time is read after the wait for the lock, so that the wait takes nothing of the time for which the key is
-            // published.
+            // The time is read after the wait for the lock, so that the wait takes nothing of the time for which the
+            // key is published.
             let now = clock.now();
             let (signs_from, redated) = match plan(&keys, settings, now, reason)? {
                 Plan::Make { signs_from, redated } => (signs_from, redated),
@@ -184,7 +184,7 @@ pub async fn rotate_by_age(
         0 => return Ok(()),
         days => Reason::MaxAge(Duration::days(i64::from(days))),
     };
-    // Asked of a reader first, so that nobody waits once a minute for the right to write.
+    // Read first, so that the servers do not wait for the write lock once a minute.
     let keys = store.read(async |connection| connection.signing_keys().await).await?;
     if let Plan::Make { .. } = plan(&keys, settings, clock.now(), reason)? {
         rotate(store, vault, settings, clock, reason).await?;
@@ -199,7 +199,7 @@ pub enum Revoked {
     Removed,
     /// There is no such key.
     NotFound,
-    /// It is the only key, and nothing could be signed without it. It was kept.
+    /// The key is the only one, so nothing could be signed without it. It was kept.
     OnlyKey,
 }
 
@@ -227,11 +227,11 @@ pub async fn revoke(store: &Store, kid: &str, now: DateTime<Utc>) -> Result<Revo
 /// The state of a key at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It is published and signs from then on.
+    /// The key is published, and signs from then on.
     Next(DateTime<Utc>),
-    /// It signs.
+    /// The key signs.
     Signs,
-    /// It verifies what it signed, and is removed then.
+    /// The key verifies earlier tokens, and is removed then.
     Retired(DateTime<Utc>),
 }
 
@@ -261,8 +261,8 @@ pub fn states(keys: &[StoredKey], now: DateTime<Utc>, leeway: Duration) -> Vec<S
         .collect()
 }
 
-/// Removes the retired keys whose last token has expired at `now`. Removes none while one key does not unseal: servers that
-/// cannot use it go on with those before it.
+/// Removes the retired keys whose last token has expired at `now`. Removes none while one key does not unseal: servers
+/// that cannot use it go on with those before it.
 ///
 /// # Errors
 /// [`KeysError`] for a key that does not unseal, or when the database cannot be used.
@@ -288,7 +288,7 @@ pub(crate) async fn remove_expired(
     check_all(&keys, vault)?;
     let removed = store
         .write(async |tx| {
-            // Decided once more, when nobody else can write.
+            // Decided again, now that no other process can write.
             let kids = expired(&tx.lock_signing_keys().await?);
             for kid in &kids {
                 tx.delete_key(kid, now).await?;

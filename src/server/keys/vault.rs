@@ -18,7 +18,8 @@ use crate::server::model::{KdfParams, SealedInstallation, SealedKey};
 /// The lowest cost of stretching: 64 MiB, three passes, four lanes.
 const FLOOR: KdfParams = KdfParams { memory_kib: 65_536, iterations: 3, lanes: 4 };
 
-/// The highest cost that a row may ask for. Without a limit, whoever writes the database decides how long we compute.
+/// The highest cost that a row may ask for. Without a limit, an attacker who can write to the database could block a
+/// start.
 const CEILING: KdfParams = KdfParams { memory_kib: 1_048_576, iterations: 16, lanes: 16 };
 
 const SALT_BYTES: usize = 16;
@@ -188,8 +189,8 @@ impl Vault {
             .ok_or_else(|| VaultError::KeyAltered(key.kid.clone()))
     }
 
-    /// Derives the key for one purpose, which `label` names (RFC 5869 §3.2). It reveals neither the installation key nor the
-    /// key of another purpose.
+    /// Derives the key for one purpose, which `label` names (RFC 5869 §3.2). It reveals neither the installation key
+    /// nor the key of another purpose.
     pub(crate) fn derive(&self, label: &'static str) -> Zeroizing<[u8; KEY_BYTES]> {
         struct Length;
         impl KeyType for Length {
@@ -242,7 +243,7 @@ impl SealedKey {
     }
 }
 
-/// Each field behind its length, so that no two lists of fields look alike.
+/// Returns the fields, each after its length, so that no two lists of fields give the same bytes.
 fn length_prefixed(fields: &[&[u8]]) -> Vec<u8> {
     fields
         .iter()
@@ -266,11 +267,7 @@ pub(crate) fn judge_new_passphrase(passphrase: &SecretString) -> Result<(), Weak
     let advice = feedback.and_then(|feedback| feedback.suggestions().first()).map(ToString::to_string);
     let words = [reason, advice].into_iter().flatten().map(|text| text.trim_end_matches('.').to_lowercase());
     let words: Vec<String> = words.collect();
-    Err(WeakPassphrase(if words.is_empty() {
-        "it could be guessed with patience".into()
-    } else {
-        words.join("; ")
-    }))
+    Err(WeakPassphrase(if words.is_empty() { "it can be guessed".into() } else { words.join("; ") }))
 }
 
 fn stretch(
@@ -291,11 +288,11 @@ fn stretch(
     Ok(stretched)
 }
 
-/// The nonce, then the ciphertext with its tag.
+/// Returns the nonce, then the ciphertext with its tag.
 fn seal(key: &[u8], plain: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, VaultError> {
     let key =
         RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| VaultError::Failed("a key is unusable"))?;
-    // With room for the tag, so that the plain text is not left behind in a smaller block.
+    // With room for the tag: growing would leave a copy of the plaintext behind.
     let mut sealed = Vec::with_capacity(plain.len() + 16);
     sealed.extend_from_slice(plain);
     match key.seal_in_place_append_tag(Aad::from(associated_data), &mut sealed) {
@@ -318,7 +315,7 @@ fn open(key: &[u8], sealed: &[u8], associated_data: &[u8]) -> Option<Zeroizing<V
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), VaultError> {
-    rand::fill(bytes).map_err(|_| VaultError::Failed("the system gives no random numbers"))
+    rand::fill(bytes).map_err(|_| VaultError::Failed("the system provides no random numbers"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CounterKey(pub(in crate::server) i64);
 
-/// An account together with a client address from which somebody has signed in to it, as one HMAC.
+/// The HMAC of an account and a client address from which a sign-in to it succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KnownAddress(pub(in crate::server) [u8; 32]);
 

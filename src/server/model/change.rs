@@ -1,8 +1,8 @@
-//! Changes that every running server must learn of.
+//! Changes that every running server must apply.
 
 use uuid::Uuid;
 
-/// A change that every running server must learn of.
+/// A change that every running server must apply to its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The user was changed or deleted.

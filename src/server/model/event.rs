@@ -1,5 +1,6 @@
-//! The events that are recorded: sign-ins, failures, refreshes, sign-outs and changes, with the client's address. Each is
-//! one row and one line of the log. Typed text is never recorded, because people type passwords into the e-mail field.
+//! The events that are recorded: sign-ins, failures, refreshes, sign-outs and changes, with the client's address. Each
+//! is one row and one line of the log. Typed text is never recorded, because people type passwords into the e-mail
+//! field.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,7 +26,7 @@ pub struct Event {
     pub address: Option<IpAddr>,
     /// The request id.
     pub request: Option<String>,
-    /// What else is to be told, by name.
+    /// Further details, by name.
     pub details: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -162,7 +163,7 @@ impl fmt::Display for EventKind {
 /// An event as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Its number; later events have higher numbers.
+    /// The number; later events have higher numbers.
     pub number: i64,
     /// The event.
     pub event: Event,

@@ -74,21 +74,21 @@ pub struct Rotation {
 /// The lifetimes of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// Without a refresh.
+    /// The longest time without a refresh.
     pub idle: Duration,
-    /// In all.
+    /// The longest time in all.
     pub absolute: Duration,
     /// How long after its first use a refresh token still gets the same successor.
     pub grace: Duration,
 }
 
-/// How long rows are kept after they have become useless.
+/// How long rows are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     /// Sessions: a session that is over stays until its last access token has expired.
     pub sessions: Lifetimes,
     /// How long after its expiry an access token may still be accepted.
     pub leeway: Duration,
-    /// Events.
+    /// How long events are kept.
     pub events: Duration,
 }

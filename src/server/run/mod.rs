@@ -10,13 +10,13 @@ use super::AuthServer;
 use super::http::routes::metrics;
 use super::state::SYNC_EVERY;
 
-/// How long requests in flight have to finish after a stop was asked for.
+/// How long requests in flight may take to finish after the server was stopped.
 const SHUTDOWN_SECS: u64 = 30;
 
-/// How often the length of the hashing queue is checked.
+/// The time between two checks of the hashing queue.
 const WATCH_EVERY: Duration = Duration::from_secs(10);
 
-/// How often expired rows are deleted.
+/// The time between two deletions of expired rows.
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
 
 /// A server that has its socket and accepts connections once it is polled.
@@ -38,7 +38,7 @@ pub struct BindError {
     cause: std::io::Error,
 }
 
-/// Binds the sockets that the settings name and readies the server.
+/// Binds the sockets of the settings. The server accepts connections once [`Running::until`] is polled.
 ///
 /// # Errors
 /// [`BindError`] names the address and the setting.
@@ -65,7 +65,7 @@ pub fn bind(server: &AuthServer) -> Result<Running, BindError> {
     Ok(Running { address, metrics_address, server: http.run(), metrics })
 }
 
-/// Binds a socket of its own, so that a firewall can limit who reads the metrics.
+/// Binds the socket of the metrics, which is a separate one so that a firewall can protect it.
 fn bind_metrics(
     server: &AuthServer,
     bind: SocketAddr,
@@ -84,7 +84,7 @@ fn bind_metrics(
 }
 
 impl Running {
-    /// Serves until `stop` is done; then finishes the requests in flight.
+    /// Serves until `stop` completes; then finishes the requests in flight.
     ///
     /// # Errors
     /// The system's error when the server fails while running.
@@ -110,7 +110,7 @@ impl Running {
             handle.stop(false).await;
             serving.abort();
         }
-        // A failure to write is no reason to fail now.
+        // A failure to write is logged, and the stop goes on.
         if let Err(error) = server.write_last_seen().await {
             log::warn!("the last uses of sessions were not written: {error}");
         }
@@ -119,11 +119,11 @@ impl Running {
     }
 }
 
-/// Applies what other processes change in the same database: twice a second, and at once where the database tells of it.
+/// Applies the changes of other processes in the same database: twice a second, and on each notification.
 async fn follow(server: AuthServer) {
     let mut is_disconnected = false;
     loop {
-        // Without a notification the time runs out, which is the rule.
+        // Without a notification the time runs out, which is the usual case.
         let _ = tokio::time::timeout(SYNC_EVERY, server.store().notified()).await;
         match server.sync_changes().await {
             Ok(()) if is_disconnected => {
@@ -136,7 +136,7 @@ async fn follow(server: AuthServer) {
                 log::error!("changes cannot be read: {error}");
                 is_disconnected = true;
             }
-            // A database that refuses at once would otherwise be asked without a pause.
+            // Otherwise a database that fails without delay would be asked without a pause.
             Err(_) => tokio::time::sleep(SYNC_EVERY).await,
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct AccessTokens {
 }
 
 impl AccessTokens {
-    /// Access tokens that `keys` sign and that live for `lifetime`.
+    /// Returns an issuer of tokens that `keys` sign and that expire after `lifetime`.
     pub(crate) fn new(issuer: String, audience: String, lifetime: Duration, keys: Arc<SigningKeys>) -> Self {
         Self { issuer: Issuer::new(issuer, audience, lifetime), keys }
     }

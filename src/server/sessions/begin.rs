@@ -1,4 +1,4 @@
-//! The beginning of a session, from whatever proof of identity.
+//! A session begins with a proof of identity.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -8,8 +8,8 @@ use crate::server::error::Error;
 use crate::server::model::{Change, Client, Event, EventKind, NewSession, UserRecord};
 use crate::server::store::{StoreError, Transaction};
 
-/// The proof of identity with which a session begins. It is checked once more in the transaction that begins the session,
-/// because the account may have changed since.
+/// The proof of identity with which a session begins. It is checked once more in the transaction that begins the
+/// session, because the account may have changed since.
 #[derive(Debug, Clone)]
 pub(crate) enum Proof {
     /// The password behind this stored hash.
@@ -20,7 +20,7 @@ pub(crate) enum Proof {
 }
 
 impl Proof {
-    /// Tells whether the proof still holds for the user as stored now.
+    /// Tells whether the proof is still valid for the user as stored now.
     fn holds_for(&self, user: &UserRecord) -> bool {
         match self {
             Self::Password { hash } => user.password_hash.as_ref() == Some(hash),
@@ -38,7 +38,7 @@ impl Sessions {
     /// Makes a session for `user`; it begins once it is stored.
     ///
     /// # Errors
-    /// [`Error::Internal`] where the system gives no random numbers.
+    /// [`Error::Internal`] where the system provides no random numbers.
     pub(in crate::server) fn prepare(
         &self,
         user: Uuid,

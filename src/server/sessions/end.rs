@@ -10,7 +10,7 @@ use crate::server::store::{StoreError, Transaction};
 use crate::token::Claims;
 
 impl Sessions {
-    /// Ends the sessions that a valid access token and a refresh token of ours name. Tells whether one of them was by
+    /// Ends the sessions that a verified access token and a refresh token name. Returns true where one of them was by
     /// cookie.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Sessions {
         Ok(is_by_cookie || ended.iter().any(|session| session.by_cookie))
     }
 
-    /// Ends every session of the user. Tells whether the session of this request was by cookie.
+    /// Ends every session of the user. Returns true where the session of this request was by cookie.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -70,7 +70,7 @@ impl Sessions {
         Ok(is_by_cookie)
     }
 
-    /// Ends one of the user's sessions. Tells whether it was the session of this request, and by cookie.
+    /// Ends one of the user's sessions. Returns true where it was the session of this request, and by cookie.
     ///
     /// # Errors
     /// [`Error::NotFound`] where the user has no such session; [`Error::Unavailable`].
@@ -90,7 +90,8 @@ impl Sessions {
     }
 }
 
-/// Ends a session, of anybody or of `owner` alone. Returns it; `None` where there is no such session, or it had ended.
+/// Ends a session; with an `owner`, only of that user. Returns it, or `None` where there is no such session or it had
+/// ended before.
 async fn end(
     tx: &mut Transaction,
     id: Uuid,

@@ -3,8 +3,8 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `sign_in` | from a password to a session |
-//! | `begin` | a session begins, from whatever proof |
-//! | `refresh` | the next tokens of a session; reuse of a refresh token |
+//! | `begin` | a session begins with a proof of identity |
+//! | `refresh` | rotation and reuse of refresh tokens |
 //! | `end` | sign-out, of one session or of all |
 //! | `refresh_token` | the format of a refresh token |
 //! | `access_token` | the access tokens of this server |
@@ -37,7 +37,7 @@ use crate::clock::{Clock, serialize_rfc3339};
 use crate::guard::User;
 use crate::token::Claims;
 
-/// The sessions of an installation. Clones share one.
+/// The sessions of an installation. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Sessions {
     pub(super) inner: Arc<Parts>,
@@ -50,7 +50,7 @@ pub(crate) struct Parts {
     pub store: Store,
     /// The time.
     pub clock: Clock,
-    /// The memory of this server, which learns of each change before the answer.
+    /// The memory of this server, which is synced before each answer.
     pub state: Arc<State>,
     /// The access tokens.
     pub access_tokens: AccessTokens,
@@ -80,9 +80,9 @@ pub(crate) struct Tokens {
 pub(crate) struct Refresh {
     /// The token.
     pub token: RefreshToken,
-    /// Its lifetime.
+    /// The lifetime of the token.
     pub expires_in: Duration,
-    /// It travels in the cookie alone.
+    /// The token is sent in the cookie alone.
     pub by_cookie: bool,
 }
 
@@ -105,12 +105,12 @@ pub(crate) struct ListedSession {
     user_agent: Option<String>,
     #[schema(required)]
     ip: Option<String>,
-    /// Whether it is the session of this request.
+    /// True for the session of this request.
     current: bool,
 }
 
 impl Sessions {
-    /// Puts the parts together.
+    /// Assembles the parts.
     pub(crate) fn new(parts: Parts) -> Self {
         Self { inner: Arc::new(parts) }
     }
@@ -139,7 +139,7 @@ impl Sessions {
         Ok(sessions.into_iter().map(list).collect())
     }
 
-    /// Tells whether the refresh tokens of the session that the claims name travel in the cookie.
+    /// Tells whether the session that the claims name has its refresh tokens in the cookie.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -1,5 +1,5 @@
-//! Refresh: each refresh token is good once and gets a successor. The same token again within the grace period gets the
-//! same successor; later it is theft, and the session is revoked.
+//! Refresh: rotation of refresh tokens (RFC 9700 §4.14.2). Each token can be used once, for its successor. The same
+//! token again within the grace period gets the same successor; later it counts as stolen, and the session is revoked.
 
 use chrono::{DateTime, Utc};
 
@@ -13,17 +13,18 @@ use crate::server::store::{FirstUse, StoreError, Transaction};
 pub(crate) struct RefreshCredential {
     /// The text.
     pub text: zeroize::Zeroizing<String>,
-    /// It came in the cookie.
+    /// The token came in the cookie.
     pub by_cookie: bool,
 }
 
 /// The outcome of presenting a refresh token.
 enum Outcome {
-    /// It has a successor, made with `salt`.
+    /// The client gets the successor made with `salt`.
     Successor { user: Box<UserRecord>, salt: [u8; 32], expires_at: DateTime<Utc> },
-    /// It was used before, and too long ago. The session has been revoked.
+    /// The token was used before the grace period. The session has been revoked.
     Reused,
-    /// The session is over or never existed, or its tokens travel another way. Nothing was changed.
+    /// The session has ended or never existed, or its tokens do not come this way (cookie or body). Nothing was
+    /// changed.
     Refused,
     /// Too many refreshes. Nothing was changed.
     Delayed(Error),
@@ -34,7 +35,7 @@ struct Presented<'a> {
     token: &'a RefreshToken,
     by_cookie: bool,
     at: DateTime<Utc>,
-    /// The expiry of the access token that is handed out.
+    /// The expiry of the access token to issue.
     token_until: DateTime<Utc>,
     /// The first use: the salt of its successor, and the successor's digest.
     rotation: Rotation,
@@ -43,11 +44,12 @@ struct Presented<'a> {
 }
 
 impl Sessions {
-    /// Hands out the next tokens of a session.
+    /// Issues the next tokens of a session.
     ///
     /// # Errors
-    /// [`Error::RefreshInvalid`] for a token that is unknown or expired, or that came in the wrong way; and for one that
-    /// was used before, whose session then ends; [`Error::TooManyAttempts`], [`Error::Unavailable`].
+    /// [`Error::RefreshInvalid`] for a token that is unknown or expired, or that came in the cookie instead of the body
+    /// or the reverse; and for one that was used before, whose session then ends; [`Error::TooManyAttempts`],
+    /// [`Error::Unavailable`].
     pub(crate) async fn refresh(
         &self,
         credential: &RefreshCredential,
@@ -56,7 +58,7 @@ impl Sessions {
         let Parts { store, clock, state, access_tokens, refresh_tokens, lifetimes, limiter, .. } =
             &*self.inner;
         let now = clock.now();
-        // A token that was never issued is refused without a look at the database.
+        // A token that was never issued is refused without reading the database.
         let invalid = |session_ended| Error::RefreshInvalid { session_ended };
         let token = refresh_tokens.read(&credential.text).ok_or_else(|| invalid(false))?;
         let salt = refresh_tokens.salt().map_err(|error| Error::Internal(error.to_string()))?;
@@ -103,8 +105,8 @@ impl Sessions {
         };
         match outcome {
             Outcome::Successor { user, salt, expires_at } => {
-                // Synced so that the token is not signed by a key that was revoked meanwhile. The old refresh token is used
-                // up, so a failure must not cost the client the new one.
+                // Synced so that the token is not signed by a key that was revoked meanwhile. The old refresh token has
+                // been used, so a failure here must not lose the new one.
                 if let Err(error) = state.sync_changes().await {
                     log::warn!("a refreshed session's token is signed by the last known key: {error}");
                 }
@@ -166,8 +168,7 @@ async fn rotate(
     }
 }
 
-/// Tells whether a use at `at` is within the grace period. A clock that stepped back may lengthen it, but by no more than
-/// a step.
+/// Tells whether a use at `at` is within the grace period. A clock that stepped back lengthens it by one step at most.
 fn is_repeat(first_use: &Rotation, at: DateTime<Utc>, lifetimes: &Lifetimes) -> bool {
     (first_use.at - CLOCK_STEP..first_use.at + lifetimes.grace).contains(&at)
 }

@@ -1,13 +1,13 @@
-//! Refresh tokens: what stands in one, and who its successor is.
+//! The format of refresh tokens, and their successors.
 //!
-//! A token is `hpr_` and, in base64url, 64 bytes: the session's id, 256 random bits, and a MAC over both, which
-//! proves that this installation issued it. So a token that was never issued is told without the database,
-//! and one that was is known for good, though only digests are kept, and of used ones only those of the
-//! last moments.
+//! A token is `hpr_` and, in base64url, 64 bytes: the session's id, 256 random bits, and a MAC over both, which proves
+//! that this installation issued it. So a token that was never issued is refused without the database, and every token
+//! that was issued is recognised, although the database keeps the digest of the current one alone, and of used ones for
+//! the grace period.
 //!
-//! The successor's 256 bits are an HMAC over the token and a random salt. The refresh that wins stores the
-//! salt; whoever comes with the same token a moment later makes the same successor from it. The key is derived
-//! from the installation's, so the database alone makes none.
+//! The 256 bits of a successor are an HMAC over the token and a random salt. The first refresh stores the salt; a
+//! second one with the same token makes the same successor from it. The key is derived from the installation key, so
+//! the database alone reveals no successor.
 
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
@@ -18,7 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::server::keys::vault::Vault;
 use crate::server::model::Digest;
 
-/// So that a scanner for leaked secrets knows one when it sees it.
+/// The prefix of every token, by which scanners for leaked secrets recognise one.
 const PREFIX: &str = "hpr_";
 
 const ID: usize = 16;
@@ -29,34 +29,34 @@ const LENGTH: usize = ID + SECRET + MAC;
 /// A refresh token that this installation issued. It is wiped when dropped.
 pub(crate) struct RefreshToken(Zeroizing<[u8; LENGTH]>);
 
-/// What issues them and knows them again. It shows no key in `Debug`.
+/// Issues and recognises refresh tokens. `Debug` shows no key.
 #[derive(Debug)]
 pub(crate) struct RefreshTokens {
     issued: hmac::Key,
     successor: hmac::Key,
 }
 
-/// The system gives no random numbers.
+/// The system provides no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the system gives no random numbers")]
+#[error("the system provides no random numbers")]
 pub(crate) struct NoRandomness;
 
 impl RefreshToken {
-    /// The session that it belongs to.
+    /// Returns the session of the token.
     pub(crate) fn session(&self) -> Uuid {
         let mut id = [0; ID];
         id.copy_from_slice(&self.0[..ID]);
         Uuid::from_bytes(id)
     }
 
-    /// What is kept of it.
+    /// Returns the digest, which the database keeps in place of the token.
     pub(crate) fn digest(&self) -> Digest {
         let mut kept = [0; 32];
         kept.copy_from_slice(digest::digest(&digest::SHA256, &*self.0).as_ref());
         kept
     }
 
-    /// What its holder gets.
+    /// Returns the text for the client.
     pub(crate) fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + LENGTH.div_ceil(3) * 4));
         text.push_str(PREFIX);
@@ -66,13 +66,13 @@ impl RefreshToken {
 }
 
 impl RefreshTokens {
-    /// Those of the installation of `vault`.
+    /// Returns the refresh tokens of the installation of `vault`.
     pub(crate) fn new(vault: &Vault) -> Self {
         let key = |label| hmac::Key::new(hmac::HMAC_SHA256, &*vault.derive(label));
         Self { issued: key("refresh token: issued"), successor: key("refresh token: successor") }
     }
 
-    /// The first of a session.
+    /// Issues the first token of a session.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -82,7 +82,7 @@ impl RefreshTokens {
         Ok(self.issue(session, &secret))
     }
 
-    /// The next one after `token`, by `salt`: always the same.
+    /// Returns the successor of `token` made with `salt`: always the same one.
     pub(crate) fn successor(&self, token: &RefreshToken, salt: &[u8; 32]) -> RefreshToken {
         let mut context = hmac::Context::with_key(&self.successor);
         context.update(&*token.0);
@@ -92,7 +92,7 @@ impl RefreshTokens {
         self.issue(token.session(), &secret)
     }
 
-    /// A fresh salt.
+    /// Returns a random salt.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -101,11 +101,11 @@ impl RefreshTokens {
         rand::fill(&mut salt).map_err(|_| NoRandomness).map(|()| salt)
     }
 
-    /// The token behind `text`, if this installation issued it.
+    /// Returns the token that `text` encodes, if this installation issued it.
     pub(crate) fn read(&self, text: &str) -> Option<RefreshToken> {
         let encoded = text.strip_prefix(PREFIX)?;
         let mut token = RefreshToken(Zeroizing::new([0; LENGTH]));
-        // Of a decoder that is told to hold no more; so a long text costs nothing.
+        // The decoder stops at the end of the slice, so a long text costs no more.
         let length = URL_SAFE_NO_PAD.decode_slice(encoded, &mut *token.0).ok()?;
         let (named, mac) = token.0.split_at(ID + SECRET);
         let is_ours = length == LENGTH

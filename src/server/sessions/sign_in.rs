@@ -13,7 +13,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::CredentialsInvalid`] for an unknown address, a wrong password, a disabled user and a user without a
-    /// password, each after one bcrypt; [`Error::TooManyAttempts`] before it, by the address typed and the client's
+    /// password, each after one bcrypt; [`Error::TooManyAttempts`] before it, by the typed address and the client's
     /// address; [`Error::Overloaded`], [`Error::Unavailable`].
     pub(crate) async fn sign_in(
         &self,
@@ -61,7 +61,8 @@ impl Sessions {
         Err(Error::CredentialsInvalid)
     }
 
-    /// Replaces a hash of a lower cost by one at the policy's. The sign-in has succeeded and does not fail because of it.
+    /// Replaces a hash of a lower cost by one at the configured cost. A failure is logged: the sign-in has succeeded
+    /// already.
     async fn renew_hash(&self, user: Uuid, password: &Password, stored: &str) {
         let Parts { store, hasher, .. } = &*self.inner;
         if !hasher.is_outdated(stored) {

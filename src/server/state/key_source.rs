@@ -1,4 +1,4 @@
-//! The signing keys as the guard asks for them, and a sync for the sake of a key that is not known here.
+//! The signing keys for the guard, and a sync when a token names a key that this server does not have.
 
 use std::sync::Arc;
 
@@ -10,26 +10,26 @@ use crate::guard::{KeyRefresh, KeySource, Refusal, Unavailable};
 use crate::server::keys::SigningKeys;
 use crate::token::Keyring;
 
-/// How long after a sync for the sake of unknown keys the next may begin. Strangers choose the keys that their tokens name.
+/// The shortest time between two syncs for unknown keys. Anybody can send a token that names an unknown key.
 const SYNC_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// How long a sync is waited for: less than the middleware waits, so that its outcome is told.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(1_500);
+/// How long a sync may take: less than the middleware waits, so that the answer depends on its outcome.
+const TIMEOUT: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 /// The keys of a running server, for its guard.
 pub(crate) struct ServerKeys {
     state: Arc<State>,
     keys: Arc<SigningKeys>,
-    /// Locked while a sync for the sake of unknown keys is under way.
+    /// Locked during a sync for unknown keys.
     syncs: Mutex<Syncs>,
 }
 
-/// Syncs for the sake of unknown keys.
+/// Syncs for unknown keys.
 #[derive(Default)]
 struct Syncs {
-    /// The start of the last one, whatever its outcome.
+    /// The start of the last one.
     last: Option<Instant>,
-    /// The start and the outcome of the last one that came to an end.
+    /// The start and the outcome of the last one that ended.
     ended: Option<(Instant, Result<(), Unavailable>)>,
 }
 
@@ -38,15 +38,16 @@ impl ServerKeys {
         Self { state, keys, syncs: Mutex::default() }
     }
 
-    /// Reads the keys that the database has, for a token that names a key that is not known here.
+    /// Syncs with the database, for a token that names an unknown key.
     ///
     /// # Errors
     /// [`Unavailable`] when the database does not answer in time.
     pub(crate) async fn sync(&self) -> Result<(), Unavailable> {
-        tokio::time::timeout(PATIENCE, self.sync_in_turn()).await.unwrap_or(Err(Unavailable))
+        tokio::time::timeout(TIMEOUT, self.sync_in_turn()).await.unwrap_or(Err(Unavailable))
     }
 
-    /// Callers during a sync wait for the next one and share it. One that was given up counts for nobody.
+    /// Callers during a sync wait for the next one and share its outcome. A sync that was cancelled has no outcome to
+    /// share.
     async fn sync_in_turn(&self) -> Result<(), Unavailable> {
         let asked_at = Instant::now();
         let mut syncs = self.syncs.lock().await;
@@ -60,7 +61,7 @@ impl ServerKeys {
         let began = Instant::now();
         syncs.last = Some(began);
         let outcome = self.state.sync_changes().await.map_err(|error| {
-            log::warn!("a token names an unknown key, and the database cannot be asked for it: {error}");
+            log::warn!("a token names an unknown key, and the database cannot be read for it: {error}");
             Unavailable
         });
         syncs.ended = Some((began, outcome));

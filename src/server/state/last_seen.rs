@@ -8,7 +8,7 @@ use chrono::{DateTime, Duration, Utc};
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
-/// How often the use of a session is noted at most.
+/// The shortest time between two notes of a session's use.
 const NOTE_EVERY: Duration = Duration::minutes(1);
 
 /// The most sessions in memory; the least used are dropped first.
@@ -31,7 +31,7 @@ impl LastSeen {
             Some(noted) => {
                 let last = noted.load(Ordering::Relaxed);
                 let is_due = millis - last >= NOTE_EVERY.num_milliseconds();
-                // Of several requests at once, one notes it.
+                // Of concurrent requests, one notes it.
                 if !is_due
                     || noted.compare_exchange(last, millis, Ordering::Relaxed, Ordering::Relaxed).is_err()
                 {

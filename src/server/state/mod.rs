@@ -1,6 +1,6 @@
-//! What a running server holds in memory: users, ended sessions, signing keys. Every write leaves its changes in the
-//! database; [`State::sync_changes`] reads them and applies each to the part that it concerns. The server that wrote calls
-//! it before it answers, so its next request sees the change. Every server calls it twice a second as well, so that the
+//! The memory of a running server: users, ended sessions, signing keys. Every write notes its changes in the database;
+//! [`State::sync_changes`] reads them and applies each to the part that it concerns. The server that wrote calls it
+//! before it answers, so its next request sees the change. Every server also calls it twice a second, so that the
 //! others see it within 2 s.
 
 mod key_source;
@@ -20,7 +20,7 @@ pub(crate) use users::UserCache;
 
 use super::keys::SigningKeys;
 use super::model::{CLOCK_STEP, Change};
-use super::store::{PATIENCE, Position, Store, StoreError};
+use super::store::{Position, Store, StoreError, TIMEOUT};
 use crate::clock::Clock;
 use crate::guard::Refusal;
 use crate::token::Claims;
@@ -55,11 +55,11 @@ struct Feed {
 }
 
 impl State {
-    /// Reads what must be known before the first request. `keys` must have been read after the call began, or be read
-    /// anew by a change.
+    /// Loads the state for the first request. `position` must have been read before `keys`, so that no change of them
+    /// is missed.
     ///
-    /// `stale_after` is how long this knowledge serves while the database cannot be asked, and `leeway` how long after
-    /// its expiry a token may still be accepted.
+    /// `stale_after` is how long the state may be used while the database cannot be read; `leeway` is how long a token
+    /// may be accepted after its expiry.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be read.
@@ -91,10 +91,10 @@ impl State {
     /// Applies all changes committed before this call.
     ///
     /// # Errors
-    /// [`StoreError`] when the database cannot be read within [`PATIENCE`]; what was known stays known.
+    /// [`StoreError`] when the database cannot be read within [`TIMEOUT`]; the state stays in use as it is.
     pub(crate) async fn sync_changes(&self) -> Result<(), StoreError> {
         // The wait for another sync counts too.
-        tokio::time::timeout(PATIENCE, self.sync())
+        tokio::time::timeout(TIMEOUT, self.sync())
             .await
             .unwrap_or_else(|_| Err(StoreError::Unavailable("changes cannot be read within 5 s".into())))
     }
@@ -103,7 +103,7 @@ impl State {
         let begun = self.begun.load(Ordering::SeqCst);
         let mut feed = self.feed.lock().await;
         if feed.succeeded > begun {
-            // Another sync began after this call and has read everything that this one would.
+            // Another sync, which began after this call, has read everything that this one would.
             return Ok(());
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
@@ -117,7 +117,7 @@ impl State {
                 }
                 for change in changes {
                     match change {
-                        // A read that is under way is dropped with it: its result is not kept.
+                        // This also discards the result of a read that is under way.
                         Change::User(id) => self.users.forget(id),
                         Change::Session(id) => self.revocations.add(id, self.clock.now() + self.leeway),
                         Change::Keys => {}
@@ -149,10 +149,10 @@ impl State {
         Ok(())
     }
 
-    /// Checks that the session of verified claims has not ended, and notes its use. Never waits.
+    /// Checks that the session of verified claims has not ended, and notes its use. Does not wait.
     ///
     /// # Errors
-    /// [`Refusal::TokenRevoked`] when the session has ended; [`Refusal::Unavailable`] when that has not been known for
+    /// [`Refusal::TokenRevoked`] when the session has ended; [`Refusal::Unavailable`] when the last sync is older than
     /// `stale_after`.
     pub(crate) fn check_claims(&self, claims: &Claims) -> Result<(), Refusal> {
         if self.clock.ticks() - self.synced_at.load(Ordering::SeqCst) > self.stale_after.num_milliseconds() {
@@ -172,7 +172,7 @@ impl State {
         &self.users
     }
 
-    /// Returns the time of the session's last use that this server knows of.
+    /// Returns the time of the session's last use at this server.
     pub(crate) fn last_seen(&self, session: Uuid) -> Option<DateTime<Utc>> {
         self.last_seen.get(session)
     }
@@ -180,7 +180,8 @@ impl State {
     /// Writes the last uses of sessions to the database.
     ///
     /// # Errors
-    /// [`StoreError`] when the database cannot be written. The uses are dropped then, since the next use is noted again.
+    /// [`StoreError`] when the database cannot be written. The uses are dropped then, since the next use is noted
+    /// again.
     pub(crate) async fn write_last_seen(&self) -> Result<(), StoreError> {
         let uses = self.last_seen.take_unwritten();
         if uses.is_empty() {

@@ -11,7 +11,7 @@ use crate::server::model::CLOCK_STEP;
 /// The longest lifetime of an access token that the settings accept.
 const MAX_TOKEN_LIFETIME: Duration = Duration::days(1);
 
-/// Ended sessions, each with the time until which a token of it could still be presented.
+/// Ended sessions, each with the time at which its last access token has expired.
 #[derive(Debug, Default)]
 pub(super) struct Revocations(RwLock<HashMap<Uuid, DateTime<Utc>>>);
 

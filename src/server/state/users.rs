@@ -16,7 +16,7 @@ const MAX_USERS: usize = 100_000;
 /// A cached lookup: the user, or `None` if they are gone or disabled.
 type Cached = Option<Arc<User>>;
 
-/// The users that were asked for lately.
+/// The users that were looked up lately.
 pub(crate) struct UserCache {
     store: Store,
     users: Cache<Uuid, Cached>,
@@ -41,7 +41,7 @@ impl UserCache {
     }
 }
 
-/// The users of the database, from memory where they were asked for lately.
+/// The users of the database, from memory where they were looked up lately.
 impl UserSource for Arc<UserCache> {
     type User = User;
 

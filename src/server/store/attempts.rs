@@ -1,4 +1,4 @@
-//! Counted attempts, and addresses with a record of success.
+//! Counted attempts, and known addresses.
 
 use chrono::{DateTime, Utc};
 
@@ -30,11 +30,11 @@ impl Transaction {
     /// that was never counted is all zero.
     pub async fn lock_counters(&mut self, keys: &[CounterKey]) -> Result<Vec<AttemptCounter>, StoreError> {
         let (Some(first), Some(last), 1..=2) = (keys.first(), keys.last(), keys.len()) else {
-            return Err(StoreError::Failed(format!("{} counters cannot be locked at once", keys.len())));
+            return Err(StoreError::Failed(format!("{} counters cannot be locked together", keys.len())));
         };
         let query = self.query_by_dialect(
             "select slot, failures, last_at, window_began, in_window from attempts where slot in ($1, $2)",
-            // A row that is not there yet cannot be locked, so it is added first.
+            // A missing row cannot be locked, so it is added first.
             "insert into attempts (slot, failures, last_at, window_began, in_window) \
              select distinct slot, 0, 0, 0, 0 from (values ($1::bigint), ($2::bigint)) as asked (slot) order by slot \
              on conflict (slot) do update set failures = attempts.failures \

@@ -1,9 +1,9 @@
-//! The changes that every running server must learn of, and where a server is in reading them.
+//! The feed of changes that every running server must apply, and the position of a server in it.
 //!
 //! SQLite has one writer at a time, so its sequence numbers are in the order of the commits. In PostgreSQL a number is
-//! given when a row is inserted and is visible when its transaction commits, which may be in another order: a reader that
-//! asks for higher numbers alone would miss rows for ever. There a position is a snapshot, and a reader asks for the rows
-//! that the last snapshot did not see and the present one does; `docs/scale.md` explains why that misses none.
+//! given when a row is inserted and is visible when its transaction commits, which may be in another order: a reader
+//! that asks for higher numbers alone would miss rows. There a position is a snapshot, and a reader asks for the rows
+//! that the last snapshot did not include and the present one does; `docs/scale.md` explains why that misses none.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use crate::server::model::Change;
 pub enum Position {
     /// SQLite: the number of the last change.
     Number(i64),
-    /// PostgreSQL: the changes that this snapshot sees.
+    /// PostgreSQL: the changes that this snapshot includes.
     Snapshot {
         /// `pg_snapshot` as text.
         snapshot: String,
@@ -33,7 +33,7 @@ pub enum Position {
 pub struct Changes {
     /// The position behind them.
     pub position: Position,
-    /// The changes; `None` where some were deleted before they were read, so that everything must be read anew.
+    /// The changes; `None` where some were deleted before they were read, so that the whole state must be loaded again.
     pub changes: Option<Vec<Change>>,
 }
 
@@ -115,7 +115,7 @@ impl Connection {
     }
 
     async fn numbered_changes(&mut self, seen: i64) -> Result<Changes, StoreError> {
-        // One statement sees one moment. Without a new change there is one row with the number alone.
+        // One statement, so that number and rows fit. Without a new change there is one row with the number alone.
         let rows: Vec<SqliteColumns> = self
             .query(
                 "select last.seq, changes.seq, kind, subject from sqlite_sequence as last \
@@ -126,8 +126,8 @@ impl Connection {
             .await?;
         let last = rows.first().map_or(0, |(last, ..)| *last);
         let next = rows.first().and_then(|(_, seq, ..)| *seq);
-        // Otherwise some were deleted before they were read, as during a long sleep of the machine; or the database is an
-        // earlier one, restored.
+        // Otherwise some were deleted before they were read, as while the machine was suspended; or the database was
+        // restored from a backup.
         let is_complete = last == seen || next == Some(seen + 1);
         let changes = rows.into_iter().filter_map(|(_, _, kind, subject)| Some(change(&kind?, subject?)));
         let changes: Vec<_> = changes.collect::<Result<_, _>>()?;

@@ -26,7 +26,7 @@ pub(super) enum Dialect {
 /// A connection, taken from the pool for one read. The operations on it are listed in [`store`](super).
 pub struct Connection {
     pub(super) inner: Inner,
-    /// The worst that has happened to it.
+    /// The last failure on it.
     pub(super) fault: Fault,
     /// A statement has failed.
     pub(super) has_failed: bool,
@@ -44,7 +44,7 @@ pub(super) enum Inner {
 /// A transaction that writes. Dropped without a commit, it is rolled back.
 pub struct Transaction {
     pub(super) connection: Connection,
-    /// Recorded events; written to the log once they are committed.
+    /// The recorded events; written to the log after the commit.
     pub(super) events: Vec<Event>,
     /// What tells, in PostgreSQL, whether the transaction took place; none until it has recorded an event.
     pub(super) trace: Option<Trace>,

@@ -6,10 +6,10 @@ use crate::server::error::Error;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It did not answer in time, is locked, or cannot write.
+    /// The database did not answer in time, is locked, or cannot write.
     #[error("the database cannot be used now: {0}")]
     Unavailable(String),
-    /// A newer binary has migrated it.
+    /// A newer binary has migrated the database.
     #[error(
         "the database has schema {found}, and this hallpass knows schemas up to {known}; run the hallpass that made it, or a newer one"
     )]
@@ -19,10 +19,10 @@ pub enum StoreError {
         /// The newest this binary knows.
         known: i64,
     },
-    /// It belongs to another program; nothing was written.
+    /// The database belongs to another program; nothing was written.
     #[error("{0} holds tables of another program; name a database of its own for hallpass")]
     Foreign(String),
-    /// It is damaged, or the fault is ours.
+    /// The database is damaged, or a statement of ours is wrong.
     #[error("the database refused: {0}")]
     Failed(String),
 }
@@ -41,16 +41,16 @@ pub(super) enum CommitError {
     /// Nothing was written; the transaction can be run again.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "SQLite has one writer at a time"))]
     Conflict,
-    /// Nothing was written, or nobody can tell.
+    /// Nothing was written, or that is unknown.
     Failed(StoreError),
 }
 
-/// How a statement failed, as far as trying again is concerned.
+/// The kind of a failure, as far as running the work again is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It did not, or trying again would not help.
+    /// There was none, or running again would not help.
     None,
-    /// The database gave the transaction up for the sake of another (SQLSTATE 40001, 40P01). It can be run again.
+    /// The database aborted the transaction because of another (SQLSTATE 40001, 40P01). It can be run again.
     Conflict,
     /// The connection is lost, or leads to a server that is going away or is read-only. The transaction can be run
     /// again on another connection, unless it was being committed.

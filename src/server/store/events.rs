@@ -30,7 +30,7 @@ macro_rules! insert_event {
 }
 
 impl Connection {
-    /// Returns the events that `filter` lets through, in the order in which they were recorded.
+    /// Returns the events that `filter` selects, in the order in which they were recorded.
     pub async fn events(&mut self, filter: &EventFilter) -> Result<Vec<RecordedEvent>, StoreError> {
         let rows: Vec<EventColumns> = self
             .query(

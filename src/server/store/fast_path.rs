@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Store;
 use super::connection::{Connection, Dialect, time};
 use super::error::{Fault, StoreError};
-use super::retry::within_patience;
+use super::retry::with_timeout;
 use super::users::{UserColumns, user_record};
 use crate::server::model::{
     Client, CounterKey, Digest, Event, EventKind, KnownAddress, Lifetimes, NewSession, Rotation, UserRecord,
@@ -189,7 +189,7 @@ impl Store {
         &self,
         mut work: impl AsyncFnMut(&mut Connection) -> Result<Option<T>, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        within_patience(async {
+        with_timeout(async {
             let Ok(mut connection) = self.acquire().await else { return Ok(None) };
             if connection.dialect() == Dialect::Sqlite {
                 return Ok(None);

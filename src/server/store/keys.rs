@@ -14,7 +14,7 @@ type InstallationColumns = (Uuid, i64, i64, i64, Vec<u8>, Vec<u8>, i64);
 type KeyColumns = (String, String, String, i64, i64, i64, Vec<u8>);
 
 impl Connection {
-    /// Returns the installation, once the first server has started on the database.
+    /// Returns the installation; `None` before the first start on the database.
     pub async fn installation(&mut self) -> Result<Option<SealedInstallation>, StoreError> {
         let row: Option<InstallationColumns> = self
             .query(
@@ -23,7 +23,7 @@ impl Connection {
             .fetch_optional()
             .await?;
         row.map(|(id, memory_kib, iterations, lanes, salt, sealed_key, created_at)| {
-            // A number that no server wrote is beyond every accepted cost.
+            // A number out of range was not written by a server; the vault refuses such a cost.
             let cost = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
             Ok(SealedInstallation {
                 id,
@@ -59,7 +59,7 @@ impl Connection {
                     signs_from: sealed_time(signs_from),
                     sealed,
                 },
-                // No seal covers this column, so it is brought into the range that the settings accept.
+                // The seal does not cover this column, so it is limited to the range that the settings accept.
                 token_lifetime: Duration::seconds(lifetime.clamp(1, MAX_TOKEN_LIFETIME_S)),
             };
         Ok(rows.into_iter().map(row).collect())
@@ -88,7 +88,8 @@ impl Transaction {
         .await
     }
 
-    /// Replaces the seal `old` of the installation by `new`. Returns the number of rows changed: 0 where it is no longer
+    /// Replaces the seal `old` of the installation by `new`. Returns the number of rows changed: 0 where it is no
+    /// longer
     /// `old`.
     pub async fn replace_seal(
         &mut self,
@@ -168,8 +169,8 @@ impl Transaction {
     }
 }
 
-/// Reads a time that a seal covers. A time that no clock has shown becomes another, to which the seal does not fit; so the
-/// row is refused as altered, and no sum with it leaves the calendar.
+/// Reads a time that a seal covers. A time outside the years 1970 to 9999 becomes another, so that the row does not
+/// unseal and no sum with it overflows.
 fn sealed_time(millis: i64) -> DateTime<Utc> {
     let is_sane = |time: &DateTime<Utc>| (1970..=9999).contains(&time.year());
     DateTime::from_timestamp_millis(millis).filter(is_sane).unwrap_or(DateTime::UNIX_EPOCH)

@@ -1,6 +1,6 @@
-//! All SQL. A rule reads through [`Store::read`] and writes through [`Store::write`], which runs it in one transaction; the
-//! operations are methods of [`Connection`] (what can be read) and [`Transaction`] (what can be written), each written once
-//! for SQLite and PostgreSQL:
+//! All SQL. A rule reads through [`Store::read`] and writes through `Store::write`, which runs it in one transaction. The
+//! operations are methods of [`Connection`] (reads) and `Transaction` (writes), each written once for SQLite and
+//! PostgreSQL:
 //!
 //! | file | operations |
 //! |---|---|
@@ -13,7 +13,8 @@
 //! | `retention` | `Store::delete_expired` |
 //! | `fast_path` | `Store::try_first_use`, `Store::try_begin_session`: two transactions as one statement each, in PostgreSQL |
 //!
-//! `sqlite/` and `postgres/` own what differs: connecting, migrating, beginning and committing. No rule stands here.
+//! `sqlite/` and `postgres/` own what differs: connecting, migrating, beginning and committing. The deadline and the
+//! repetition of an operation are in `retry`. There are no rules here.
 
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
 compile_error!("the server needs a database: turn on the feature `sqlite` or `postgres`");
@@ -41,13 +42,13 @@ pub use connection::Connection;
 pub use connection::Transaction;
 pub use error::StoreError;
 pub use fast_path::FirstUse;
-pub use retry::PATIENCE;
+pub use retry::TIMEOUT;
 
 use super::config::{self, DatabaseUrl};
 use super::model::Event;
 use classify::classify;
 use error::{CommitError, Fault};
-use retry::{Retry, within_patience};
+use retry::{Retry, with_timeout};
 
 /// The database. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ enum Database {
 
 impl Store {
     /// Opens the database that the settings name and brings its schema up to date. A SQLite file is created where it is
-    /// missing, readable by its owner alone. Several processes may do so at once.
+    /// missing, readable by its owner alone. Several processes may open it at the same time.
     ///
     /// # Errors
     /// [`StoreError::NewerSchema`] when a newer binary has migrated it, [`StoreError::Foreign`] when it belongs to
@@ -129,12 +130,12 @@ impl Store {
     /// Runs `work`, which only reads. It is run again where a connection was lost.
     ///
     /// # Errors
-    /// The error of `work`; [`StoreError::Unavailable`] when the database does not answer within [`PATIENCE`].
+    /// The error of `work`; [`StoreError::Unavailable`] when the database does not answer within 5 s.
     pub async fn read<T>(
         &self,
         mut work: impl AsyncFnMut(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        within_patience(async {
+        with_timeout(async {
             let mut retry = Retry::new();
             loop {
                 let mut connection = match self.acquire().await {
@@ -157,16 +158,17 @@ impl Store {
         .await
     }
 
-    /// Runs `work` in one transaction and commits it. An error of `work` rolls it back. Where the database gave the
-    /// transaction up for the sake of another, or a connection was lost, it is run again from the start.
+    /// Runs `work` in one transaction and commits it. An error of `work` rolls it back. If the database aborted the
+    /// transaction because of another (SQLSTATE 40001, 40P01), or the connection was lost, it is run again from the
+    /// start.
     ///
     /// # Errors
-    /// The error of `work`; [`StoreError::Unavailable`] when the database does not answer within [`PATIENCE`].
+    /// The error of `work`; [`StoreError::Unavailable`] when the database does not answer within [`TIMEOUT`].
     pub async fn write<T, E: From<StoreError>>(
         &self,
         mut work: impl AsyncFnMut(&mut Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        within_patience(async {
+        with_timeout(async {
             let mut retry = Retry::new();
             loop {
                 let mut tx = match self.begin().await {
@@ -200,7 +202,9 @@ impl Store {
                         return Ok(value);
                     }
                     Err(CommitError::Conflict) => {
-                        let error = StoreError::Unavailable("other transactions kept coming first".into());
+                        let error = StoreError::Unavailable(
+                            "the transaction conflicted with others each time".into(),
+                        );
                         retry.or_fail::<E>(Fault::Conflict, error).await?;
                     }
                     Err(CommitError::Failed(error)) => return Err(error.into()),
@@ -219,7 +223,7 @@ impl Store {
         }
     }
 
-    /// Gives a connection back on which a statement failed.
+    /// Returns a connection on which a statement failed to the pool, or closes it.
     fn release(&self, connection: Connection) {
         match connection.inner {
             #[cfg(feature = "postgres")]

@@ -1,5 +1,5 @@
-//! Deletes rows that no server needs any more, a thousand in a transaction, so that other writers get their turn however
-//! many there are.
+//! Deletes rows that no server needs any more, a thousand in a transaction, so that other writers need not wait for all
+//! of them.
 
 use chrono::{DateTime, Utc};
 
@@ -7,7 +7,7 @@ use super::Store;
 use super::error::StoreError;
 use crate::server::model::{CLOCK_STEP, Retention};
 
-/// Rows of one table to delete: the question whether there are any, and the statement that deletes a thousand.
+/// Rows of one table to delete: the query that finds one, and the statement that deletes a thousand.
 struct Expired {
     is_any: &'static str,
     delete: &'static str,
@@ -54,8 +54,8 @@ macro_rules! expired {
 }
 
 impl Store {
-    /// Deletes what is expired at `now`: changes that every server has long read, attempts and events past their time,
-    /// and sessions that are over and whose last access token has expired.
+    /// Deletes what has expired at `now`: changes that every server has read long ago, attempts and events past their
+    /// retention, and ended or expired sessions whose last access token has expired.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used.
@@ -93,7 +93,7 @@ impl Store {
                 sessions
             ),
         ] {
-            // Asked of a reader first, which holds nobody up.
+            // Read first: that does not hold up writers.
             while self.has_row(is_any, &limits).await? {
                 let deleted = self
                     .write(async |tx| {
@@ -101,7 +101,7 @@ impl Store {
                         limits.iter().fold(query, |query, limit| query.bind(*limit)).execute().await
                     })
                     .await?;
-                // Another server may have been first.
+                // Another server may have deleted them.
                 if deleted == 0 {
                     break;
                 }

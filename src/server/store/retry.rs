@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::error::{Fault, StoreError};
 
 /// How long the database may take for one operation before it counts as not answering.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait before a transaction is run again, at first; doubled each time.
+/// The wait before a transaction is run again. It doubles each time.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// The longest such wait.
@@ -25,7 +25,7 @@ impl Retry {
         Self { wait: RETRY_AFTER }
     }
 
-    /// Waits a moment where `fault` is one that trying again may mend; fails with `error` otherwise.
+    /// Waits a moment where `fault` may pass; fails with `error` otherwise.
     pub(super) async fn or_fail<E>(&mut self, fault: Fault, error: impl Into<E>) -> Result<(), E> {
         if fault == Fault::None {
             return Err(error.into());
@@ -36,11 +36,11 @@ impl Retry {
     }
 }
 
-/// Gives `operation` the database's [`PATIENCE`] and no more.
-pub(super) async fn within_patience<T, E: From<StoreError>>(
+/// Runs `operation` for at most [`TIMEOUT`].
+pub(super) async fn with_timeout<T, E: From<StoreError>>(
     operation: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    tokio::time::timeout_at(Instant::now() + PATIENCE, operation)
+    tokio::time::timeout_at(Instant::now() + TIMEOUT, operation)
         .await
         .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".into()).into()))
 }

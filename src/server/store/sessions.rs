@@ -49,7 +49,7 @@ impl Connection {
         rows.into_iter().map(session).collect()
     }
 
-    /// Returns the ended sessions whose access tokens have not all expired at `now`, and until when that is so.
+    /// Returns the ended sessions whose access tokens have not all expired at `now`, with the expiry of the last one.
     pub async fn ended_sessions(
         &mut self,
         now: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, put together from the operations of all routes.
+//! The OpenAPI 3.1 document, assembled from the operations of all routes.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use crate::http::Failure;
 use crate::server::http::{cookie, routes};
 
 const ABOUT: &str = "\
-Stateless token authentication: sign in, and show the token with every request.
+Stateless token authentication: sign in, and send the token with every request.
 
 - JSON in, JSON out. Success is `{\"data\": …}`; failure is `{\"code\", \"message\", \"error\"}`, where `code` is the status, \
 `message` is for a person and `error` is the stable name for a program. A 422 adds `fields`. Times are RFC 3339 in UTC, \
@@ -21,9 +21,9 @@ durations are seconds. Unknown fields of a request are ignored.
 - Every answer has an `X-Request-Id`: the request's own, when it is 1 to 128 of `A-Z a-z 0-9 - _ .`.
 - A path works with and without a slash at its end. HEAD works where GET does. OPTIONS answers 204 with `Allow`, or is a CORS \
 preflight. Any other method is a 405 `method_not_allowed` with `Allow`, an unknown path a 404 `not_found`; under \
-`/user` a stranger gets the 401 first.";
+`/user` a request without a valid token gets the 401 first.";
 
-/// The whole document, for an app that shows it beside its own.
+/// Returns the whole document, for an app that shows it beside its own.
 ///
 /// # Example
 /// ```
@@ -76,7 +76,7 @@ pub fn document() -> OpenApi {
         .build()
 }
 
-/// The document as it is served and printed: JSON, indented.
+/// Returns the document as it is served and printed: JSON, indented.
 pub fn json() -> &'static str {
     static JSON: LazyLock<String> =
         LazyLock::new(|| document().to_pretty_json().expect("a document of texts and numbers is JSON"));

@@ -1,6 +1,6 @@
-//! The OpenAPI 3.1 document: what every route takes and answers. Each file of routes describes its operations beside its
-//! handlers; the integration tests hold the document against every answer they get. OPTIONS, HEAD and what every path does
-//! alike (404, 405) are said once, in the document's own description.
+//! The OpenAPI 3.1 document: requests and answers of every route. Each file of routes describes its operations beside
+//! its handlers; the integration tests check every answer that they get against the document. OPTIONS, HEAD and the
+//! answers of every path (404, 405) are described once, in the description of the document.
 
 mod document;
 mod operation;

@@ -1,5 +1,5 @@
-//! One operation of the OpenAPI document, as a file of routes describes it. Schemas are derived from the types that are read
-//! and written, and every failure is written as the server writes it, so that neither can drift.
+//! One operation of the OpenAPI document. Schemas are derived from the types that are read and written, and each
+//! example of a failure is made by the code that answers it, so that they cannot differ from the server.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ use crate::token::TokenError;
 /// The security scheme of the cookie that carries a refresh token.
 pub(super) const COOKIE_SCHEME: &str = "cookie";
 
-/// The document's chapters, in reading order.
+/// The tags of the document, in reading order.
 pub(super) const TAGS: &[(&str, &str)] = &[
     ("Sign-in", "Where accounts are made, and tokens issued, renewed and ended."),
     ("Account", "What users see and change of themselves."),
@@ -40,15 +40,15 @@ pub(crate) struct Operation {
     method: HttpMethod,
     path: &'static str,
     builder: OperationBuilder,
-    /// By status: how each success looks.
+    /// The successes, by status.
     successes: BTreeMap<u16, ResponseBuilder>,
     failures: Vec<Failure>,
-    /// Schemas that were named on the way.
+    /// The schemas that it uses.
     named: Vec<fn(&mut Components)>,
 }
 
 impl Operation {
-    /// The operation `id`, of the chapter `tag`, by `method` at `path`.
+    /// An operation with the id `id` and the tag `tag`.
     pub(crate) fn new(
         tag: &'static str,
         method: Method,
@@ -56,7 +56,7 @@ impl Operation {
         id: &'static str,
         summary: &'static str,
     ) -> Self {
-        debug_assert!(TAGS.iter().any(|(name, _)| *name == tag), "{tag} is no chapter");
+        debug_assert!(TAGS.iter().any(|(name, _)| *name == tag), "{tag} is not a tag");
         let method = match method.as_str() {
             "GET" => HttpMethod::Get,
             "POST" => HttpMethod::Post,
@@ -81,13 +81,13 @@ impl Operation {
         Self { method, path, builder, successes: BTreeMap::new(), failures: vec![], named: vec![] }
     }
 
-    /// More to be said, in Markdown.
+    /// Adds a description, in Markdown.
     pub(crate) fn text(mut self, text: &'static str) -> Self {
         self.builder = self.builder.description(Some(text));
         self
     }
 
-    /// Goes by an access token.
+    /// Requires an access token.
     pub(crate) fn guarded(mut self) -> Self {
         self.builder = self.builder.security(requirement(SECURITY_SCHEME));
         let challenge = answer::Challenge::bearer();
@@ -101,7 +101,7 @@ impl Operation {
         self.asks_database()
     }
 
-    /// Works with the cookie too, which is of use only with the header that comes with it.
+    /// Accepts the refresh cookie too, with the header `X-Hallpass`.
     pub(crate) fn with_cookie_too(mut self) -> Self {
         let proof = ParameterBuilder::new()
             .name("X-Hallpass")
@@ -120,12 +120,12 @@ impl Operation {
         ])
     }
 
-    /// Takes a body like this `example`.
+    /// Requires a body like this `example`.
     pub(crate) fn takes<T: ToSchema>(self, example: Value) -> Self {
         self.body::<T>(example, Required::True)
     }
 
-    /// Takes a body like this `example`, or none.
+    /// Accepts a body like this `example`, or none.
     pub(crate) fn may_take<T: ToSchema>(self, example: Value) -> Self {
         self.body::<T>(example, Required::False)
     }
@@ -143,17 +143,17 @@ impl Operation {
         ])
     }
 
-    /// Refuses a field of the body, for a reason such as this.
+    /// Adds the refusal of a field of the body, for a reason such as this.
     pub(crate) fn checks(self, field: &'static str, reason: &str) -> Self {
         self.fails([Error::ValidationFailed(FieldErrors::from([(field, vec![reason.to_owned()])])).into()])
     }
 
-    /// Answers `{"data": …}`, and `data` is like this `example`.
+    /// Adds the answer `{"data": …}`, where `data` is like this `example`.
     pub(crate) fn gives<T: ToSchema>(self, status: u16, description: &'static str, example: Value) -> Self {
         self.gives_data::<T>(status, description, reference::<T>(), example)
     }
 
-    /// The same with a list.
+    /// Adds the answer `{"data": […]}`, a list like this `example`.
     pub(crate) fn gives_list<T: ToSchema>(
         self,
         status: u16,
@@ -178,7 +178,7 @@ impl Operation {
         self.gives_content(status, description, "application/json", content)
     }
 
-    /// Answers something else than data.
+    /// Adds an answer of another media type.
     pub(crate) fn gives_content(
         mut self,
         status: u16,
@@ -191,13 +191,13 @@ impl Operation {
         self
     }
 
-    /// Answers without a body.
+    /// Adds the answer 204, without a body.
     pub(crate) fn gives_nothing(mut self, description: &'static str) -> Self {
         self.successes.insert(204, ResponseBuilder::new().description(description));
         self
     }
 
-    /// The success has this header.
+    /// Adds a header to the success.
     pub(crate) fn header(mut self, name: &'static str, description: &'static str, example: &str) -> Self {
         let header = header(description, example);
         self.successes = self
@@ -208,7 +208,7 @@ impl Operation {
         self
     }
 
-    /// Fails in these ways.
+    /// Adds these errors.
     pub(crate) fn fails(mut self, errors: impl IntoIterator<Item = ApiError>) -> Self {
         self.failures.extend(errors.into_iter().map(|error| {
             let failure = error.failure();
@@ -222,12 +222,12 @@ impl Operation {
         self
     }
 
-    /// Fails where the database does not answer, or we are at fault.
+    /// Adds the errors of everything that uses the database.
     pub(crate) fn asks_database(self) -> Self {
         self.fails([Error::Unavailable(String::new()).into(), Error::Internal(String::new()).into()])
     }
 
-    /// Has a password hashed.
+    /// Adds the errors of everything that hashes a password.
     pub(crate) fn hashes(self) -> Self {
         self.fails([Error::TooManyAttempts { retry_after_secs: 4 }.into(), Error::Overloaded.into()])
             .asks_database()
@@ -255,7 +255,7 @@ impl Operation {
     }
 }
 
-/// The answer to failures of one status, each with its example.
+/// Returns the response of all failures of one status, each with its example.
 fn failed(failures: &[Failure]) -> ResponseBuilder {
     let slugs: Vec<_> = failures.iter().map(|failure| format!("`{}`", failure.error())).collect();
     let mut content = ContentBuilder::new().schema(Some(reference::<Failure>()));
@@ -296,7 +296,7 @@ fn reference<T: ToSchema>() -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(T::name()))
 }
 
-/// A type that stands among the document's schemas by its name.
+/// A type with a named schema.
 pub(super) trait Named {
     fn name_in(components: &mut Components);
 }

@@ -23,7 +23,7 @@ pub(crate) fn a_user() -> Value {
     })
 }
 
-/// What a session that begins or goes on is answered with.
+/// The tokens of every example.
 pub(crate) fn some_tokens(message: &str) -> Value {
     json!({
         "message": message,

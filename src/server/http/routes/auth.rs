@@ -1,4 +1,4 @@
-//! `/auth`: where accounts are made and tokens are issued.
+//! `/auth`: sign-up, sign-in, refresh and sign-out.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
         .service(endpoint("/logout-all", [(Method::POST, web::to(logout_all))]).wrap(guard.protect()))
 }
 
-/// What these routes take and answer.
+/// Returns the operations of these routes.
 pub(crate) fn operations() -> Vec<Operation> {
     let post = |path, id, summary| Operation::new("Sign-in", Method::POST, path, id, summary);
     let refresh_token = || json!({"refresh_token": "aHAx-an-opaque-text-good-once"});
@@ -72,20 +72,20 @@ pub(crate) fn operations() -> Vec<Operation> {
             .fails([Error::RegistrationClosed.into(), Error::EmailTaken.into()])
             .checks("email", "is not an e-mail address like ada@example.com, in plain ASCII")
             .hashes(),
-        post("/auth/password-strength", "passwordStrength", "How good is a password")
-            .text("For a form, while a new password is being typed. Nothing is looked up, counted or kept.")
+        post("/auth/password-strength", "passwordStrength", "Rate a password")
+            .text("For a form, while a new password is being typed. Nothing is looked up, counted or stored.")
             .takes::<StrengthRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<Strength>(
                 200,
-                "What is to be said of it",
+                "The estimate",
                 json!({"score": 4, "reason": null, "advice": []}),
             )
             .checks("password", "is required")
             .hashes(),
         post("/auth/refresh", "refresh", "Renew the tokens")
             .text(
-                "The refresh token is good once; the same one again within ten seconds (`session.reuse_grace_s`) gets the same \
-                 successor. Later it is theft, and the session ends. By cookie, without a body, it needs `X-Hallpass: 1`.",
+                "A refresh token can be used once. The same token again within ten seconds (`session.reuse_grace_s`) gets the \
+                 same successor; later reuse ends the session. With the cookie, send no body and `X-Hallpass: 1`.",
             )
             .may_take::<RefreshRequest>(refresh_token())
             .with_cookie_too()
@@ -94,8 +94,8 @@ pub(crate) fn operations() -> Vec<Operation> {
             .asks_database(),
         post("/auth/logout", "logout", "Sign out")
             .text(
-                "Either token will do: the access token in `Authorization`, or the refresh token in the body or the cookie. The \
-                 session's tokens are dead from then on.",
+                "Needs one of the tokens: the access token in `Authorization`, or the refresh token in the body or the cookie. \
+                 All tokens of the session are revoked.",
             )
             .may_take::<RefreshRequest>(refresh_token())
             .guarded()
@@ -105,10 +105,10 @@ pub(crate) fn operations() -> Vec<Operation> {
         post("/auth/logout-all", "logoutAll", "Sign out everywhere")
             .guarded()
             .gives_nothing("Every session of the user has ended"),
-        Operation::new("Sign-in", Method::GET, "/auth/verify", "verify", "Who is it, for a reverse proxy")
+        Operation::new("Sign-in", Method::GET, "/auth/verify", "verify", "Verify a token, for a reverse proxy")
             .text("For nginx's `auth_request`, Traefik's `ForwardAuth`, Caddy's `forward_auth`.")
             .guarded()
-            .gives_nothing("The token is good")
+            .gives_nothing("The token is valid")
             .header("X-Auth-User-Id", "The user's id", "01a20856-390a-7613-b291-9f86fb9e0787")
             .header("X-Auth-User-Email", "The user's address", EMAIL)
             .header("X-Auth-User-Roles", "The user's roles, with commas between", "admin,editor"),
@@ -123,7 +123,7 @@ struct LoginRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
-    /// Whether the refresh token shall travel in a cookie that no script can read. Defaults to false.
+    /// True puts the refresh token into a cookie that no script can read. Defaults to false.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool, required = false)]
     cookie: Option<bool>,
@@ -172,7 +172,7 @@ async fn register(
     client: Client,
     Body(request): Body<RegisterRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    // First: without registration no advice on passwords is needed.
+    // First: where registration is closed, advice on the password is of no use.
     accounts.check_registration_is_open()?;
     let mut checked = Checked::default();
     let email = checked.email(request.email);
@@ -191,7 +191,7 @@ struct StrengthRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
-    /// Whose it is to be: what stands in it is easily guessed.
+    /// The user's address, whose parts make a password easy to guess.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     email: Option<String>,
@@ -205,7 +205,7 @@ async fn password_strength(
     let mut checked = Checked::default();
     let password = checked.required("password", request.password);
     checked.verdict()?;
-    // What is longer is nobody's address.
+    // A longer text is not an address.
     let email = request.email.filter(|email| email.len() <= MAX_EMAIL_BYTES).unwrap_or_default();
     Ok(data(accounts.estimate_strength(&password, email.trim(), &client).await?))
 }
@@ -218,14 +218,15 @@ struct RefreshRequest {
 }
 
 impl RefreshRequest {
-    /// The refresh token of the body or of the cookie, if there is one.
+    /// Returns the refresh token of the body or of the cookie, if there is one.
     fn credential(self, request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
         match (self.refresh_token, cookie_credential(request)?) {
             (Some(text), None) => Ok(Some(RefreshCredential { text, by_cookie: false })),
             (Some(_), Some(_)) => Err(ApiError::RequestInvalid(
                 "a refresh token came in the cookie and another in the body; send one",
             )),
-            // A page of another origin sets no such header without having asked, and was told no then.
+            // A page of another origin cannot set this header without a preflight, which fails unless
+            // `server.cors_origins` lists the origin.
             (None, Some(_)) if request.headers().get(X_HALLPASS).is_none_or(|value| value != "1") => {
                 Err(ApiError::CsrfRejected)
             }
@@ -259,7 +260,7 @@ async fn refresh(
     Ok(tokens("Refresh successfully", sessions.refresh(&credential, client).await?))
 }
 
-/// Either token will do: a page whose access token has expired signs out with the other.
+/// Signs out by the access token or the refresh token: the first may have expired.
 async fn logout(
     claims: Result<Claims, Refused>,
     request: HttpRequest,
@@ -269,17 +270,17 @@ async fn logout(
     OptionalBody(body): OptionalBody<RefreshRequest>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let claims = match claims {
-        // As the guard does for the other routes: this server may not know a key yet.
+        // As the guard does for the other routes: the key may be new, and not read by this server yet.
         Err(refused) if refused.reason() == Refusal::TokenInvalid(TokenError::KeyUnknown) => {
             keys.sync().await.map_err(|Unavailable| {
-                ApiError::from(Error::Unavailable("a token's key cannot be looked for".into()))
+                ApiError::from(Error::Unavailable("the key of a token cannot be looked up".into()))
             })?;
             Claims::extract(&request).await
         }
-        told => told,
+        decided => decided,
     };
     let credential = match body.credential(&request) {
-        // The access token alone is proof enough.
+        // The access token alone is enough.
         Err(ApiError::CsrfRejected) if claims.is_ok() => None,
         other => other?,
     };
@@ -300,7 +301,7 @@ async fn logout_all(
     Ok(ended(sessions.sign_out_everywhere(user_id(&user)?, user.claims(), &client).await?))
 }
 
-/// For a reverse proxy that asks before it lets a request through (nginx's `auth_request` and its like).
+/// Answers a reverse proxy that verifies each request first (`auth_request` of nginx and the like).
 async fn verify(user: AuthUser) -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
@@ -310,8 +311,8 @@ async fn verify(user: AuthUser) -> HttpResponse {
         .finish()
 }
 
-/// `text` as a header's value: whatever is not visible ASCII is percent-encoded, so that nothing in the database
-/// can break out of its line.
+/// Returns `text` as the value of a header: all but visible ASCII is percent-encoded, so that no text of the database
+/// can end the line.
 fn plain(text: &str) -> HeaderValue {
     let mut value = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -329,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_the_database_holds_is_one_line_of_visible_ascii() {
+    fn any_text_of_the_database_becomes_one_line_of_visible_ascii() {
         let table = [
             ("ada@example.com", "ada@example.com"),
             ("a b\r\nX-Auth-User-Roles: admin", "a%20b%0D%0AX-Auth-User-Roles:%20admin"),

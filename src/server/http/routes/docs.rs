@@ -1,4 +1,4 @@
-//! `/openapi.json` and `/docs`: what there is to ask, for programs and for people.
+//! `/openapi.json` and `/docs`: the OpenAPI document, for programs and for people.
 
 use std::sync::Arc;
 
@@ -16,8 +16,7 @@ use crate::server::http::endpoint::endpoint;
 use crate::server::http::openapi::Operation;
 use crate::server::http::pages::File;
 
-/// What the page at `/docs` may do: run and load what comes from here, and ask this server. Swagger UI shows
-/// icons as `data:` images.
+/// The Content-Security-Policy of `/docs`: it loads from this server alone. Swagger UI shows icons as `data:` images.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -30,7 +29,7 @@ pub(in crate::server::http) fn configure(config: &mut ServiceConfig, json: fn() 
         .service(endpoint("/docs/{file}", [(Method::GET, web::to(file))]));
 }
 
-/// What these routes answer; the page's own files are no part of the API.
+/// Returns the operations of these routes. The files of the page are not part of the API.
 pub(crate) fn operations() -> Vec<Operation> {
     let get = |path, id, summary| Operation::new("Service", Method::GET, path, id, summary);
     vec![
@@ -52,7 +51,7 @@ pub(crate) fn operations() -> Vec<Operation> {
 async fn document(json: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
-        // It changes with the server's version alone; a cache asks.
+        // The document changes with the server's version alone, so a cache revalidates it.
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
         .body(json)
 }
@@ -61,7 +60,7 @@ async fn page(request: HttpRequest) -> HttpResponse {
     File::own("index.html", include_str!("../../../../web/docs/index.html")).answer(&request, POLICY)
 }
 
-/// A file that the page loads; Swagger UI's come from its package, compressed.
+/// Answers with a file that the page loads; those of Swagger UI come from its package, compressed.
 async fn file(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let file = match name.as_str() {
         "docs.js" => File::own(&name, include_str!("../../../../web/docs/docs.js")),
@@ -72,7 +71,7 @@ async fn file(request: HttpRequest, name: web::Path<String>) -> Result<HttpRespo
     Ok(file.answer(&request, POLICY))
 }
 
-/// A file of Swagger UI's package.
+/// Returns a file of Swagger UI's package.
 fn packaged(name: &str) -> Result<File, Error> {
     let found = utoipa_swagger_ui::serve(name, Arc::default());
     let SwaggerFile { bytes, gzpipped, .. } =

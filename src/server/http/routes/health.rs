@@ -1,4 +1,4 @@
-//! `/health`: for whoever watches the server or sends it traffic.
+//! `/health`: for monitoring and load balancers.
 
 use std::sync::Arc;
 
@@ -34,13 +34,19 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
         .service(endpoint("/ready", [(Method::GET, web::to(ready))]))
 }
 
-/// What these routes take and answer.
+/// Returns the operations of these routes.
 pub(crate) fn operations() -> Vec<Operation> {
     let ok = || json!({"status": "ok"});
     vec![
-        Operation::new("Service", Method::GET, "/health/live", "live", "Is the server there")
-            .gives::<Health>(200, "The process serves requests", ok()),
-        Operation::new("Service", Method::GET, "/health/ready", "ready", "Does its database answer")
+        Operation::new(
+            "Service",
+            Method::GET,
+            "/health/live",
+            "live",
+            "Check that the process serves requests",
+        )
+        .gives::<Health>(200, "The process serves requests", ok()),
+        Operation::new("Service", Method::GET, "/health/ready", "ready", "Check that the server is ready")
             .gives::<Health>(
                 200,
                 "The process serves requests, its database answers, and there is a key to sign with",
@@ -50,12 +56,12 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
-/// The process serves requests.
+/// Answers as soon as the process serves requests.
 async fn live() -> HttpResponse {
     data(OK)
 }
 
-/// The process serves requests, its database answers, and there is a key to sign with.
+/// Answers 503 where the database does not answer or there is no key to sign with.
 async fn ready(
     store: web::Data<Store>,
     keys: web::Data<SigningKeys>,

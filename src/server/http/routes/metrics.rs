@@ -1,4 +1,4 @@
-//! `GET /metrics`: how the server is doing, as Prometheus text, on a socket of its own.
+//! `GET /metrics`: Prometheus text, on a socket of its own.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, Resource, web};
 use crate::server::credentials::Hasher;
 use crate::server::http::endpoint::endpoint;
 
-/// The resource, for a server that only those who watch can reach.
+/// Returns the resource, for a server that only monitoring can reach.
 pub(crate) fn resource(hasher: &Hasher) -> Resource {
     let hasher = hasher.clone();
     let show = move || {
@@ -19,7 +19,7 @@ pub(crate) fn resource(hasher: &Hasher) -> Resource {
     endpoint("/metrics", [(Method::GET, web::to(show))])
 }
 
-/// Prometheus' text format 0.0.4; seconds and counts, as its naming rules ask.
+/// Returns the metrics in Prometheus' text format 0.0.4.
 fn text(hasher: &Hasher) -> String {
     let load = hasher.load();
     let gauges = [

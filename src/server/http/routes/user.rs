@@ -1,4 +1,4 @@
-//! `/user`: what users see and change of themselves. The whole scope is under the guard.
+//! `/user`: the user's own account and sessions. The whole scope is under the guard.
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
@@ -42,7 +42,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
 }
 
-/// What these routes take and answer.
+/// Returns the operations of these routes.
 pub(crate) fn operations() -> Vec<Operation> {
     let account = |method, path, id, summary| Operation::new("Account", method, path, id, summary).guarded();
     let session = |method, path, id, summary| Operation::new("Sessions", method, path, id, summary).guarded();
@@ -59,7 +59,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .fails([Error::PasswordWrong.into()])
             .hashes(),
         account(Method::POST, "/user/password", "changePassword", "Change the password")
-            .text("Every earlier token of the user is dead; the answer brings the tokens of a new session.")
+            .text("Every earlier token of the user is revoked; the answer has the tokens of a new session.")
             .takes::<PasswordRequest>(json!({
                 "current_password": PASSWORD,
                 "new_password": "seventeen blue lanterns",
@@ -182,7 +182,7 @@ async fn end_session(
     client: Client,
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    // What is no id names no session.
+    // A text that is not an id names no session.
     let session = Uuid::try_parse(&path).map_err(|_| Error::NotFound)?;
     Ok(ended(sessions.end(user_id(&user)?, session, user.claims(), &client).await?))
 }

@@ -1,4 +1,4 @@
-//! `/.well-known`: what others need to verify our tokens without us.
+//! `/.well-known`: the public keys, for verifiers.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
         .service(endpoint("/jwks.json", [(Method::GET, web::to(jwks))]))
 }
 
-/// What this route answers.
+/// Returns the operation of this route.
 pub(crate) fn operations() -> Vec<Operation> {
     let text = json!({"type": "string"});
     let schema = json!({
@@ -41,20 +41,20 @@ pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation::new("Service", Method::GET, "/.well-known/jwks.json", "jwks", "The public keys")
             .text(
-                "A JWK set (RFC 7517) that verifies the tokens; no keys under HS256. Whoever verifies by it alone \
-                 learns of no sign-out before a token expires.",
+                "A JWK set (RFC 7517) that verifies the tokens; no keys under HS256. A verifier that uses it alone accepts a \
+                 token until it expires, even after a sign-out.",
             )
             .gives_content(200, "The keys", "application/jwk-set+json", content),
     ]
 }
 
-/// The public keys as a JWK set (RFC 7517 §5); none under HS256. What was unsealed is told, never a row of
-/// the database.
+/// Answers with the public keys as a JWK set (RFC 7517 §5); none under HS256. They are those of the unsealed keys,
+/// never rows of the database.
 async fn jwks(keys: web::Data<SigningKeys>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/jwk-set+json"))
-        // A new key is published for 5 s at least before it signs, and every server hears of it within 2 s of these:
-        // whoever asks again after this time has it when it signs.
+        // A new key is published at least 5 s before it signs, and every server has it within 2 s. So a verifier that
+        // asks again after this time has it when it signs.
         .insert_header((CACHE_CONTROL, "public, max-age=2"))
         .json(keys.jwks())
 }

@@ -19,7 +19,7 @@ impl Checkout {
         Self { connection, in_transaction: false, in_statement: false }
     }
 
-    /// Closes the connection instead of giving it back.
+    /// Closes the connection when it is dropped, instead of returning it to the pool.
     pub(in crate::server::store) fn close_on_drop(&mut self) {
         self.connection.close_on_drop();
     }

@@ -1,8 +1,7 @@
 //! PostgreSQL: one pool for the process, for any number of servers on one database.
 //!
-//! A socket belongs to the runtime that opened it: that runtime's thread is told when the socket can be read. Each of actix's
-//! workers is a runtime of its own and may be busy, so connections are opened by a thread that does nothing else, and the
-//! workers only send and receive on them.
+//! A socket is polled by the runtime that opened it. Each worker of actix is a runtime of its own and may be busy, so a
+//! thread that does nothing else opens the connections, and the workers only send and receive on them.
 
 #![cfg_attr(
     not(feature = "sqlite"),
@@ -26,7 +25,7 @@ pub(super) use checkout::Checkout;
 use super::classify::classify;
 use super::connection::{Connection, Inner, Trace, Transaction};
 use super::error::{CommitError, Fault, StoreError};
-use super::retry::PATIENCE;
+use super::retry::TIMEOUT;
 use super::xid_sequence::xid_sequence;
 use crate::server::config;
 
@@ -39,7 +38,7 @@ const OLDEST_SERVER: u32 = 150_000;
 /// The channel on which servers tell each other that there are changes to read.
 const CHANNEL: &str = "hallpass_changes";
 
-/// How long to wait before a lost connection that listens is opened again.
+/// The wait before the lost connection that listens is opened again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How often to tell other servers of changes at most.
@@ -72,7 +71,7 @@ pub(super) struct Pool {
     _thread: Arc<RuntimeThread>,
 }
 
-/// Ends the thread that opens connections when the last clone of the pool goes.
+/// Ends the thread that opens connections, when the last clone of the pool is dropped.
 #[derive(Debug)]
 struct RuntimeThread {
     stop: Option<oneshot::Sender<()>>,
@@ -107,8 +106,8 @@ impl Pool {
         })?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.pool)
-            .acquire_timeout(PATIENCE)
-            // A connection that was lost shows at its first statement, which is then run on another.
+            .acquire_timeout(TIMEOUT)
+            // A lost connection fails at its first statement, which is then run on another.
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
         let changed = Arc::new(Notify::new());
@@ -128,7 +127,7 @@ impl Pool {
     }
 
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
-        // An idle connection is open already; a new one is opened by the thread that will watch its socket.
+        // An idle connection is open already; a new one is opened by the thread that will poll its socket.
         let connection = match self.pool.try_acquire() {
             Some(idle) => idle,
             None => {
@@ -220,7 +219,7 @@ impl Pool {
             match status {
                 Ok(Some((Some(status),))) if status == "committed" => return Ok(()),
                 Ok(Some((Some(status),))) if status == "aborted" => return Err(CommitError::Conflict),
-                // Too old to be known, which within a few seconds it cannot be.
+                // The transaction is too old to be known, which cannot happen within seconds.
                 Ok(Some((None,)) | None) => {
                     return Err(CommitError::Failed(StoreError::Unavailable(
                         "the outcome of a transaction is unknown".into(),
@@ -247,7 +246,7 @@ fn options(url: &str, settings: &config::Database) -> Result<PgConnectOptions, S
     Ok(options
         .application_name("hallpass")
         .options([("search_path", settings.schema.as_str())])
-        // Statements are logged by sqlx at debug; slow ones are told by the metrics.
+        // sqlx logs statements at debug, slow ones too.
         .log_slow_statements(log::LevelFilter::Debug, Duration::from_secs(1)))
 }
 
@@ -274,7 +273,7 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
         // The settings take letters, digits and _ alone.
         let create = sqlx::AssertSqlSafe(format!("create schema if not exists \"{schema}\""));
         match sqlx::raw_sql(create).execute(&mut connection).await {
-            // Two servers that start at once.
+            // Another server, which started at the same time, has created it.
             Err(error) if error.as_database_error().is_some_and(DatabaseError::is_unique_violation) => {}
             done => {
                 done.map_err(failed)?;

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection as _, SqlSafeStr};
 use super::classify::classify;
 use super::connection::{Connection, Inner, Transaction};
 use super::error::{CommitError, StoreError};
-use super::retry::PATIENCE;
+use super::retry::TIMEOUT;
 
 const MIGRATIONS: &[(i64, &str, &str)] =
     &[(1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql"))];
@@ -22,7 +22,7 @@ const MIGRATIONS: &[(i64, &str, &str)] =
 /// Marks a database file as ours (`PRAGMA application_id`): "Hall" in ASCII.
 const APPLICATION_ID: i64 = 0x4861_6c6c;
 
-/// Less than [`PATIENCE`], so that a locked database is told apart from a silent one.
+/// How long SQLite waits for a lock: less than [`TIMEOUT`], so that the error says that the database is locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The first SQLite whose write-ahead log cannot corrupt a database that two processes checkpoint.
@@ -37,7 +37,7 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
-        // Before anything beside it is made.
+        // Before any file beside it is created.
         check_ours(path).await?;
         let lock = private_file(path)?;
         check_ours(path).await?;
@@ -53,9 +53,9 @@ impl Pools {
         let writer = pool(1)
             .before_acquire(|connection, _| {
                 Box::pin(async move {
-                    // When the disk is full, SQLite rolls a transaction back by itself; sqlx's own rollback then fails, and
-                    // the connection counts a transaction for ever that is none. Such a connection is replaced. The ping
-                    // first finishes a rollback that may still be under way.
+                    // When the disk is full, SQLite rolls a transaction back by itself. The rollback of sqlx then
+                    // fails, and the connection counts as in a transaction ever after; it is replaced. The ping first
+                    // completes a rollback that may be under way.
                     connection.ping().await?;
                     Ok(!connection.is_in_transaction())
                 })
@@ -81,7 +81,7 @@ impl Pools {
         Ok(Connection::on(Inner::Sqlite(self.readers.acquire().await?)))
     }
 
-    /// Begins a transaction that waits for its turn: a deferred one that reads first would fail at once.
+    /// Begins a transaction, waiting for the write lock: a deferred one that reads first would fail instead of waiting.
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         let transaction = self.writer.begin_with("begin immediate").await?;
         Ok(Transaction::on(Inner::SqliteTransaction(transaction)))
@@ -100,7 +100,7 @@ pub(super) async fn commit(tx: Transaction) -> Result<(), CommitError> {
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
         // An embedded database does not hang up.
@@ -109,8 +109,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 
 /// Refuses a file that is neither ours nor empty, without writing to it.
 async fn check_ours(path: &Path) -> Result<(), StoreError> {
-    // An existing database is never opened as a plain file: closing that again would drop the locks that SQLite holds on
-    // it in this process (POSIX locks belong to the process, not to the descriptor).
+    // An existing database is never opened as a plain file: closing that again would drop the locks that SQLite holds
+    // on it in this process (POSIX locks belong to the process, not to the descriptor).
     if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
         return Ok(());
     }
