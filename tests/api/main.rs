@@ -4,6 +4,7 @@ mod account;
 mod app;
 mod audit;
 mod cli;
+mod concurrency;
 mod cookie;
 mod cors;
 mod crash;

@@ -104,6 +104,10 @@ impl TestDatabase {
         databases
     }
 
+    pub fn is_sqlite(&self) -> bool {
+        matches!(&*self.inner, Inner::Sqlite { .. })
+    }
+
     /// The files of a SQLite database, read whole; none for PostgreSQL.
     pub fn files(&self) -> Vec<Vec<u8>> {
         let DatabaseUrl::Sqlite(path) = &self.settings.url else { return vec![] };
