@@ -3,6 +3,7 @@
 mod account;
 mod app;
 mod audit;
+mod change_feed;
 mod cli;
 mod concurrency;
 mod cookie;

@@ -9,6 +9,7 @@ use crate::test_database::{PREFIX_VARIABLE, SCHEMA_PREFIX, connect_postgres, is_
 
 /// The modules whose tests use no database, start processes on a SQLite file, or name their databases themselves.
 const OTHERS: &[&str] = &[
+    "change_feed::",
     "cli::",
     "concurrency::",
     "crash::",
