@@ -1,6 +1,8 @@
 //! Importing users with ready hashes: users a second, and the most memory that it takes, which should not grow
 //! with the file. `cargo bench --bench import`
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures in real time")]
+
 mod support;
 
 use std::io::Write;

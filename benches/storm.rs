@@ -5,6 +5,8 @@
 //! The guarded requests of the first two phases are timed from when each was due, so that a server which
 //! stalls is not spared the requests that it kept from being sent.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures in real time")]
+
 mod support;
 
 use std::process::{Command, Stdio};

@@ -3,6 +3,8 @@
 //!
 //! Servers take turns, so that whatever else the machine is doing falls on all alike.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures in real time")]
+
 mod support;
 
 use std::hint::black_box;

@@ -62,6 +62,7 @@ impl Clock {
     /// ```
     pub fn now(&self) -> DateTime<Utc> {
         match &self.manual {
+            #[expect(clippy::disallowed_methods, reason = "this is the clock")]
             None => Utc::now(),
             Some(millis) => DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst))
                 .unwrap_or(DateTime::<Utc>::MAX_UTC),
@@ -108,12 +109,15 @@ impl Clock {
 }
 
 /// Formats `time` as RFC 3339 in UTC, to the second: `2026-01-31T09:30:00Z`.
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the server alone writes times"))]
 pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
+    #[expect(clippy::disallowed_methods, reason = "this is how times are written")]
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Serializes a time as [`rfc3339`] formats it, and `None` as null:
 /// `#[serde(serialize_with = "serialize_rfc3339")]`.
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the server alone writes times"))]
 pub(crate) fn serialize_rfc3339<S: Serializer>(
     time: &(impl Into<Option<DateTime<Utc>>> + Copy),
     serializer: S,

@@ -1,18 +1,21 @@
-//! Descriptors that the process was started with. With the allocator, the only unsafe code of the project.
+//! Descriptors that the process was started with. This file and `wipe.rs` have all of the project's unsafe code.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
-/// Takes over the descriptor `number`, which is then closed under that number.
+/// Takes over the descriptor `number`: returns a copy and closes the number.
 ///
-/// To be called before anything of the process's own is open beyond standard error.
+/// Must be called before the process has opened anything itself.
+///
+/// # Errors
+/// The system's error if the number is not open; [`io::ErrorKind::InvalidInput`] for standard input, output and error.
 pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     if number <= 2 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: it is borrowed for this one call, which fails where the number is not open.
+    // SAFETY: it is borrowed for this one call, which fails if the number is not open.
     let taken = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?;
-    // SAFETY: nothing in this process holds the number: it was open at the start, and whoever calls this comes first.
+    // SAFETY: nothing in this process owns the number: it was open at the start, before the process opened anything.
     unsafe { rustix::io::close(number) };
     Ok(taken)
 }

@@ -1,7 +1,6 @@
 //! What the benchmarks share: the binary as a server, and a client on one connection.
 
-// Each benchmark is a crate of its own, and uses what it needs.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each benchmark is a crate of its own, and uses what it needs")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

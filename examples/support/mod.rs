@@ -1,6 +1,6 @@
 //! Helpers of the examples: an address, and tokens for trying them by hand. In production the login server issues tokens.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each example is a crate of its own, and uses what it needs")]
 
 use hallpass::testing::Mint;
 use hallpass::{Guard, GuardBuilder, User};

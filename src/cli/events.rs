@@ -1,4 +1,4 @@
-//! `hallpass events`: the record of what happened, without the passphrase and beside a running server.
+//! `hallpass events`: prints the event log. It needs no passphrase, and works beside a running server.
 
 use std::time::Duration as StdDuration;
 
@@ -6,45 +6,46 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use clap::Args;
 use serde_json::json;
 
-use super::out::say;
+use super::common::{Common, with_store};
+use super::error::CommandError;
+use super::output::print_line;
 use super::user::find;
-use super::{Common, Failed, with_store};
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::UserAdmin;
 use crate::server::model::{EventFilter, RecordedEvent};
 use crate::server::store::Store;
 
-/// Events read at a time, so that a record of any length takes little memory.
+/// Events read at a time, so that a log of any length takes little memory.
 const PAGE: u32 = 500;
 
-/// How often a record that is followed is looked at.
+/// How often `--follow` looks for new events.
 const FOLLOW_EVERY: StdDuration = StdDuration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
-    /// Only what happened to this user
+    /// Only events of this user
     #[arg(long, value_name = "EMAIL")]
     user: Option<String>,
-    /// Only from then on: 2026-01-31T09:30:00Z, 2026-01-31, or 90s, 15m, 12h, 7d ago
+    /// Only events since this time: 2026-01-31T09:30:00Z, 2026-01-31, or 90s, 15m, 12h, 7d ago
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Go on with what happens from now on, until Ctrl-C
+    /// Continue with new events, until Ctrl-C
     #[arg(long)]
     follow: bool,
-    /// One JSON object a line
+    /// Print one JSON object a line
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(common: &Common, args: &EventsArgs) -> Result<(), Failed> {
+pub(super) fn run(common: &Common, args: &EventsArgs) -> Result<(), CommandError> {
     let since = match &args.since {
-        Some(text) => parse_since(text, Clock::system().now()).map_err(Failed::usage)?,
+        Some(text) => parse_since(text, Clock::system().now()).map_err(CommandError::usage)?,
         None => DateTime::UNIX_EPOCH,
     };
     with_store(common, async |store, _| show(store, args, since).await)
 }
 
-async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<(), Failed> {
+async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<(), CommandError> {
     let user = match &args.user {
         Some(email) => {
             let users = UserAdmin::new(store.clone(), Clock::system());
@@ -59,12 +60,13 @@ async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<
         let is_last = page.len() < PAGE as usize;
         for recorded in page {
             seen = recorded.number;
-            say(format_args!("{}", if args.json { as_json(&recorded) } else { as_text(&recorded) }))?;
+            print_line(format_args!("{}", if args.json { as_json(&recorded) } else { as_text(&recorded) }))?;
         }
-        match (is_last, args.follow) {
-            (false, _) => {}
-            (true, true) => actix_rt::time::sleep(FOLLOW_EVERY).await,
-            (true, false) => return Ok(()),
+        if is_last && !args.follow {
+            return Ok(());
+        }
+        if is_last {
+            actix_rt::time::sleep(FOLLOW_EVERY).await;
         }
     }
 }
@@ -99,7 +101,7 @@ fn as_json(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
     .to_string()
 }
 
-/// The moment that `text` means at `now`.
+/// Returns the time that `text` means at `now`.
 fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
@@ -120,7 +122,7 @@ fn parse_since(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> 
     });
     ago.ok_or_else(|| {
         format!(
-            "--since {text:?} is no time; 2026-01-31T09:30:00Z, 2026-01-31, 90s, 15m, 12h or 7d is accepted"
+            "--since {text:?} is not a time; 2026-01-31T09:30:00Z, 2026-01-31, 90s, 15m, 12h or 7d is accepted"
         )
     })
 }
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_given_whole_by_its_day_or_by_how_long_ago_it_was() {
+    fn a_time_is_a_timestamp_a_day_or_an_age() {
         let now = "2026-02-01T12:00:00Z".parse().unwrap();
         for (text, expected) in [
             ("2026-01-31T09:30:00Z", "2026-01-31T09:30:00Z"),

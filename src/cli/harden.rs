@@ -1,9 +1,9 @@
-//! What keeps the process's memory to itself: no core dump, and no other process of the same user may look.
+//! Protects the memory of the process: it writes no core dump, and no other process of the same user can read it.
 
-/// Closes the process to core dumps and debuggers, where the system can.
+/// Turns off core dumps and debuggers, if the system can.
 ///
-/// A debug build leaves itself open where `HALLPASS_DUMPABLE` is `1`, so that the tests can search its memory and a
-/// core dump; a release build does not look at that variable.
+/// A debug build with `HALLPASS_DUMPABLE=1` stays open, so that the tests can search its memory and a core dump. A
+/// release build ignores that variable.
 pub(super) fn harden() {
     if cfg!(debug_assertions) && std::env::var_os("HALLPASS_DUMPABLE").is_some_and(|value| value == "1") {
         return;
@@ -12,7 +12,7 @@ pub(super) fn harden() {
     {
         use rustix::process::{Resource, Rlimit, setrlimit};
 
-        // Lowering one's own limit is always allowed.
+        // Lowering its own limit is always allowed to a process.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     }
     #[cfg(target_os = "linux")]

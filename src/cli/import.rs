@@ -1,4 +1,4 @@
-//! `hallpass user import` and `export`: users by the file, a line each, with their roles and hashes.
+//! `hallpass user import` and `hallpass user export`: files of users, one a line, with their roles and password hashes.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
@@ -7,18 +7,18 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
-use super::Failed;
-use super::out::{remark, say, unwritten};
+use super::error::CommandError;
+use super::output::{eprint_line, output_error, print_line};
 use crate::server::accounts::{ImportCounts, NewUser, UserAdmin, parse_email, parse_name, parse_roles};
 use crate::server::credentials::check_stored;
 
 /// Users written in one transaction.
 const BATCH: usize = 1000;
 
-/// The longest line of JSON, bytes.
+/// The longest line of JSON, in bytes.
 const MAX_LINE: u64 = 65_536;
 
-/// A line as it stands.
+/// A line of the file, not checked yet.
 #[derive(Debug, Default, Deserialize)]
 struct Line {
     email: Option<String>,
@@ -27,7 +27,7 @@ struct Line {
     password_hash: Option<String>,
 }
 
-/// Roles as text with `;` between them, or as a list.
+/// Roles, as text separated by `;` or as a list.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Roles {
@@ -35,12 +35,16 @@ enum Roles {
     List(Vec<String>),
 }
 
-/// Adds the users of `path`: CSV with a header, or JSON lines where its first character is `{`.
-pub(super) async fn import(users: &UserAdmin, path: &Path) -> Result<(), Failed> {
+/// Adds the users of the file `path`: JSON lines if its first character is `{`, otherwise CSV with a header. Records the
+/// import as one event, with its counts.
+///
+/// # Errors
+/// [`CommandError`] if the file or the database cannot be used, or if a line was refused. What was added by then stays.
+pub(super) async fn import(users: &UserAdmin, path: &Path) -> Result<(), CommandError> {
     let unreadable =
-        |error: std::io::Error| Failed::running(format!("{} cannot be read: {error}", path.display()));
+        |error: std::io::Error| CommandError::running(format!("{} cannot be read: {error}", path.display()));
     let file = File::open(path)
-        .map_err(|error| Failed::usage(format!("{} cannot be read: {error}", path.display())))?;
+        .map_err(|error| CommandError::usage(format!("{} cannot be read: {error}", path.display())))?;
     let length = file.metadata().map_err(unreadable)?.len();
     let progress = progress(length);
     let mut reader = BufReader::new(progress.wrap_read(file));
@@ -52,25 +56,29 @@ pub(super) async fn import(users: &UserAdmin, path: &Path) -> Result<(), Failed>
         batch: Vec::with_capacity(BATCH),
         counts: ImportCounts::default(),
     };
-    match reader.fill_buf().map_err(unreadable)?.first() {
-        Some(b'{') => import.json_lines(reader).await?,
-        _ => import.csv(reader).await?,
-    }
-    import.flush().await?;
-    let ImportCounts { added, existing, refused } = import.counts;
-    users.record_import(&import.counts).await?;
+    let outcome = match reader.fill_buf().map_err(unreadable)?.first() {
+        Some(b'{') => import.json_lines(reader).await,
+        _ => import.csv(reader).await,
+    };
+    let counts = import.counts;
     progress.finish_and_clear();
-    let summary = format!("{added} added, {existing} there already and left as they are, {refused} refused");
-    // That some were refused is told in any case.
-    let said = say(format_args!("{summary}"));
-    match refused {
-        0 => said,
-        _ => Err(Failed::running(format!(
-            "{refused} lines were refused; mend them and import the file again, the others stay"
-        ))),
+    // An import that stopped halfway has added users too.
+    if outcome.is_ok() || counts.added > 0 {
+        users.record_import(&counts).await?;
     }
+    outcome?;
+    let ImportCounts { added, existing, refused } = counts;
+    let printed =
+        print_line(format_args!("{added} added, {existing} existing and unchanged, {refused} refused"));
+    if refused > 0 {
+        return Err(CommandError::running(format!(
+            "{refused} lines were refused; correct them and import the file again, which leaves the other users unchanged"
+        )));
+    }
+    printed
 }
 
+/// An import under way.
 struct Import<'a> {
     users: &'a UserAdmin,
     progress: &'a ProgressBar,
@@ -79,73 +87,75 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    async fn csv(&mut self, reader: impl Read) -> Result<(), Failed> {
+    async fn csv(&mut self, reader: impl Read) -> Result<(), CommandError> {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(reader);
-        let headers = reader.headers().map_err(|error| Failed::usage(format!("not CSV: {error}")))?.clone();
+        let headers =
+            reader.headers().map_err(|error| CommandError::usage(format!("not CSV: {error}")))?.clone();
         if !headers.iter().any(|name| name == "email") {
-            return Err(Failed::usage(
-                "the first line names no column email; email,name,roles,password_hash is accepted, or JSON lines",
+            return Err(CommandError::usage(
+                "the first line has no column email; email,name,roles,password_hash is accepted, or JSON lines",
             ));
         }
-        if let Some(stranger) =
+        if let Some(unknown) =
             headers.iter().find(|name| !["email", "name", "roles", "password_hash"].contains(name))
         {
-            return Err(Failed::usage(format!(
-                "there is no column {stranger:?}; email, name, roles and password_hash are accepted"
+            return Err(CommandError::usage(format!(
+                "the column {unknown:?} is unknown; email, name, roles and password_hash are accepted"
             )));
         }
         let mut records = reader.deserialize::<Line>();
         loop {
             let line = records.reader().position().line();
             let Some(record) = records.next() else { break };
-            // The position is where the last record ended; an error knows better where it happened.
+            // This position is where the previous record ended; that of an error is more exact.
             let at = record.as_ref().err().and_then(csv::Error::position).map_or(line, csv::Position::line);
-            self.take(at, record.map_err(|error| reason(&error))).await?;
+            self.add(at, record.map_err(|error| reason(&error))).await?;
         }
-        Ok(())
+        self.flush().await
     }
 
-    async fn json_lines(&mut self, mut reader: impl BufRead) -> Result<(), Failed> {
+    async fn json_lines(&mut self, mut reader: impl BufRead) -> Result<(), CommandError> {
         let mut bytes = Vec::new();
         for number in 1.. {
             bytes.clear();
             let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes);
-            match read.map_err(|error| Failed::running(format!("line {number} cannot be read: {error}")))? {
+            match read
+                .map_err(|error| CommandError::running(format!("line {number} cannot be read: {error}")))?
+            {
                 0 => break,
                 read if read as u64 == MAX_LINE && bytes.last() != Some(&b'\n') => {
                     self.refuse(number, &format!("is longer than {MAX_LINE} bytes"));
-                    reader.skip_until(b'\n').map_err(Failed::running)?;
+                    reader.skip_until(b'\n').map_err(CommandError::running)?;
                 }
                 _ if bytes.trim_ascii().is_empty() => {}
                 _ => {
-                    let line = serde_json::from_slice(&bytes).map_err(|error| match error.is_data() {
-                        true => "has a field of the wrong type".to_owned(),
-                        false => "is not JSON".to_owned(),
+                    let line = serde_json::from_slice(&bytes).map_err(|error| {
+                        if error.is_data() { "has a field of the wrong type" } else { "is not JSON" }
+                            .to_owned()
                     });
-                    self.take(number, line).await?;
+                    self.add(number, line).await?;
                 }
             }
         }
-        Ok(())
+        self.flush().await
     }
 
-    async fn take(&mut self, number: u64, line: Result<Line, String>) -> Result<(), Failed> {
+    /// Adds the user of a line, or refuses the line.
+    async fn add(&mut self, number: u64, line: Result<Line, String>) -> Result<(), CommandError> {
         match line.and_then(user) {
             Ok(user) => self.batch.push(user),
             Err(reason) => self.refuse(number, &reason),
         }
-        match self.batch.len() {
-            BATCH.. => self.flush().await,
-            _ => Ok(()),
-        }
+        if self.batch.len() >= BATCH { self.flush().await } else { Ok(()) }
     }
 
     fn refuse(&mut self, number: u64, reason: &str) {
         self.counts.refused += 1;
-        self.progress.suspend(|| remark(format_args!("line {number}: {reason}")));
+        self.progress.suspend(|| eprint_line(format_args!("line {number}: {reason}")));
     }
 
-    async fn flush(&mut self) -> Result<(), Failed> {
+    /// Writes the batch to the database.
+    async fn flush(&mut self) -> Result<(), CommandError> {
         let users = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
         let count = users.len();
         let added = self.users.import(users).await?;
@@ -155,7 +165,7 @@ impl Import<'_> {
     }
 }
 
-/// The user of a line. Reasons name the field, and never repeat a hash.
+/// Checks the fields of a line. The error names the field, and never repeats a hash.
 fn user(line: Line) -> Result<NewUser, String> {
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let email =
@@ -197,7 +207,7 @@ struct Exported<'a> {
     password_hash: Option<&'a str>,
 }
 
-/// The two forms of a file.
+/// A writer of either format.
 enum Lines<W: Write> {
     Csv(Box<csv::Writer<W>>),
     Json(W),
@@ -231,10 +241,13 @@ impl<W: Write> Lines<W> {
     }
 }
 
-/// Writes every user to standard output, by address, as import reads them.
-pub(super) async fn export(users: &UserAdmin, as_json: bool) -> Result<(), Failed> {
+/// Writes every user to standard output, sorted by address, in a format that import reads.
+///
+/// # Errors
+/// [`CommandError`] if the database cannot be read or standard output cannot be written.
+pub(super) async fn export(users: &UserAdmin, as_json: bool) -> Result<(), CommandError> {
     let mut lines =
-        Lines::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(unwritten)?;
+        Lines::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(output_error)?;
     let (mut after, mut disabled) = (String::new(), 0);
     loop {
         let page = users.page(&after, BATCH as u32).await?;
@@ -246,15 +259,15 @@ pub(super) async fn export(users: &UserAdmin, as_json: bool) -> Result<(), Faile
                 email: &user.email,
                 name: user.name.as_deref(),
                 roles: user.roles.join(";"),
-                // The format has no word for disabled; without a hash nobody signs in.
+                // The format has no field for disabled users. Without a hash they cannot sign in.
                 password_hash: user.password_hash.as_deref().filter(|_| user.disabled_at.is_none()),
             };
-            lines.write(&line).map_err(unwritten)?;
+            lines.write(&line).map_err(output_error)?;
         }
     }
-    lines.flush().map_err(unwritten)?;
+    lines.flush().map_err(output_error)?;
     if disabled > 0 {
-        remark(format_args!("{disabled} disabled users are written without their password hash"));
+        eprint_line(format_args!("{disabled} disabled users are written without their password hash"));
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
-//! `hallpass key`: signing keys and the passphrase, beside a running server, which hears of each change within
-//! two seconds.
+//! `hallpass key`: manages signing keys and the passphrase. A running server applies each change within two seconds.
 
 use clap::Subcommand;
+use secrecy::SecretString;
 use serde_json::json;
 
-use super::out::say;
-use super::secret::KeySource;
+use super::common::{Common, with_store};
+use super::error::CommandError;
+use super::output::print_line;
+use super::secret::PassphraseSource;
 use super::terminal::Terminal;
-use super::unlock::{Existing, unlock_existing};
-use super::{Common, Failed, with_store};
+use super::unlock::{Existing, no_keys, unlock_existing};
 use crate::clock::{Clock, rfc3339};
 use crate::server::config::{Settings, seconds};
 use crate::server::keys::installation;
@@ -19,104 +20,108 @@ use crate::server::store::{Store, StoreError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
-    /// Say whether the passphrase is right and every key unseals
+    /// Check that the passphrase is right and that every key decrypts
     Check {
         #[command(flatten)]
-        key: KeySource,
+        passphrase: PassphraseSource,
     },
-    /// List the signing keys: which signs, which is next, which is retired
+    /// List the signing keys: which signs, which is next, which are retired
     List {
-        /// As a JSON array
+        /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Make a new signing key; what the old one signed stays good until it expires
+    /// Make a new signing key; tokens of the old one stay valid until they expire
     Rotate {
-        /// Say what would happen, and do nothing
+        /// Print what would happen, and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Where the newest key is of a later time than the clock tells: the clock is right, and was ahead then
+        /// Rotate even if the newest key is dated in the future: the clock is right now, and was ahead then
         #[arg(long)]
         trust_clock: bool,
         #[command(flatten)]
-        key: KeySource,
+        passphrase: PassphraseSource,
     },
-    /// Kill a signing key and every token that it signed, at once
+    /// Invalidate a signing key and every token that it signed, immediately
     Revoke {
-        /// The key's name, as hallpass key list shows it; it may begin with a hyphen
+        /// The key ID, as hallpass key list shows it; it may begin with a hyphen
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
-    /// Change the passphrase; no token dies of it. With --key-stdin: the current one, then the new one, a line each
+    /// Change the passphrase; no token is invalidated
+    ///
+    /// With --key-stdin, the current passphrase and the new one are read, one a line.
     Passphrase {
         #[command(flatten)]
-        key: KeySource,
+        passphrase: PassphraseSource,
     },
 }
 
-pub(super) fn run(common: &Common, command: KeyCommand) -> Result<(), Failed> {
+pub(super) fn run(common: &Common, command: KeyCommand) -> Result<(), CommandError> {
     with_store(common, async |store, settings| execute(store, settings, command).await)
 }
 
-async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Result<(), Failed> {
+async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Result<(), CommandError> {
     match command {
-        KeyCommand::Check { key } => {
-            let Existing { vault, .. } = unlock_existing(store, &key).await?;
+        KeyCommand::Check { passphrase } => {
+            let Existing { vault, .. } = unlock_existing(store, &passphrase).await?;
             let count = rotation::check(store, &vault).await?;
-            say(format_args!("the passphrase is right; {} unsealed", counted(count)))?;
+            print_line(format_args!("the passphrase is right; {}", describe_count(count)))?;
         }
         KeyCommand::List { json } => list(store, settings, json).await?,
         KeyCommand::Rotate { dry_run: true, trust_clock, .. } => {
-            foretell(store, settings, trust_clock).await?
+            print_plan(store, settings, trust_clock).await?
         }
-        KeyCommand::Rotate { dry_run: false, trust_clock, key } => {
-            let Existing { vault, .. } = unlock_existing(store, &key).await?;
+        KeyCommand::Rotate { dry_run: false, trust_clock, passphrase } => {
+            let Existing { vault, .. } = unlock_existing(store, &passphrase).await?;
             let reason = Reason::Requested { trust_clock };
             match rotation::rotate(store, &vault, settings, &Clock::system(), reason).await? {
-                Rotated::Made(made) => say(format_args!(
+                Rotated::Made(made) => print_line(format_args!(
                     "{} ({}) is published; it signs from {}",
                     made.kid,
                     made.algorithm,
                     rfc3339(made.signs_from)
                 ))?,
-                Rotated::Waiting(key) => say(format_args!(
-                    "none was made: {} was made already, and signs from {}",
+                Rotated::Waiting(key) => print_line(format_args!(
+                    "no key was made: {} is waiting already, and signs from {}",
                     key.kid,
                     rfc3339(key.signs_from)
                 ))?,
             }
         }
         KeyCommand::Revoke { kid } => revoke(store, &kid).await?,
-        KeyCommand::Passphrase { key } => {
-            let Existing { vault, installation, terminal } = unlock_existing(store, &key).await?;
-            let new = new_passphrase(&key, terminal)?;
+        KeyCommand::Passphrase { passphrase } => {
+            let Existing { vault, installation, terminal } = unlock_existing(store, &passphrase).await?;
+            let new = new_passphrase(&passphrase, terminal)?;
             let now = Clock::system().now();
             installation::change_passphrase(store, &vault, &installation, &new, now).await?;
-            say(format_args!(
-                "the passphrase is changed; running servers go on, and ask for the new one at their next start"
+            print_line(format_args!(
+                "the passphrase is changed; running servers continue, and need the new one at their next start"
             ))?;
         }
     }
     Ok(())
 }
 
-fn new_passphrase(source: &KeySource, terminal: Option<Terminal>) -> Result<secrecy::SecretString, Failed> {
-    let judge = |typed: &secrecy::SecretString| judge_new_passphrase(typed).map_err(|weak| weak.to_string());
-    let new = match (source.read_next()?, terminal) {
-        (Some(given), _) => given,
-        // The current one came from a file or descriptor; the new one is typed.
-        (None, terminal) => {
-            let terminal = terminal.map_or_else(Terminal::open, Ok).map_err(|_| {
-                Failed::usage("there is no terminal to type the new passphrase on; give both with --key-stdin, a line each")
-            })?;
-            terminal.ask_hidden_twice("New passphrase", "The same again", judge).map_err(Failed::usage)?
-        }
-    };
-    judge(&new).map_err(Failed::usage)?;
-    Ok(new)
+fn new_passphrase(
+    source: &PassphraseSource,
+    terminal: Option<Terminal>,
+) -> Result<SecretString, CommandError> {
+    let check = |typed: &SecretString| judge_new_passphrase(typed).map_err(|weak| weak.to_string());
+    if let Some(given) = source.read_next()? {
+        check(&given).map_err(CommandError::usage)?;
+        return Ok(given);
+    }
+    // Typed, even if the current one came from a file or a descriptor.
+    let terminal = terminal.map_or_else(Terminal::open, Ok).map_err(|_| {
+        CommandError::usage(
+            "there is no terminal to type the new passphrase on; give both with --key-stdin, one a line",
+        )
+    })?;
+    terminal.ask_hidden_twice("New passphrase", "Repeat the passphrase", check).map_err(CommandError::usage)
 }
 
-async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), Failed> {
+async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), CommandError> {
     let rows = signing_keys(store).await?;
     let states = states(&rows, Clock::system().now(), leeway(settings));
     if as_json {
@@ -139,13 +144,16 @@ async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), F
                 })
             })
             .collect();
-        return say(format_args!("{}", serde_json::to_string_pretty(&keys).map_err(Failed::running)?));
+        return print_line(format_args!(
+            "{}",
+            serde_json::to_string_pretty(&keys).map_err(CommandError::running)?
+        ));
     }
     if rows.is_empty() {
-        say(format_args!("no keys yet; hallpass serve makes the first at its first start"))?;
+        print_line(format_args!("no keys yet; hallpass serve creates the first at its first start"))?;
     }
     for (row, state) in rows.iter().zip(states) {
-        say(format_args!(
+        print_line(format_args!(
             "{:<43} {:<6} made {}, {state}",
             row.sealed.kid,
             row.sealed.algorithm,
@@ -155,65 +163,65 @@ async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), F
     Ok(())
 }
 
-/// What a rotation would do.
-async fn foretell(store: &Store, settings: &Settings, trust_clock: bool) -> Result<(), Failed> {
+/// Prints what a rotation would do.
+async fn print_plan(store: &Store, settings: &Settings, trust_clock: bool) -> Result<(), CommandError> {
     let now = Clock::system().now();
     let mut rows = signing_keys(store).await?;
     if rows.is_empty() {
-        return Err(Failed::running(
-            "this database has no keys yet; hallpass serve makes them at its first start",
-        ));
+        return Err(no_keys());
     }
     let (signs_from, redated) = match rotation::plan(&rows, settings, now, Reason::Requested { trust_clock })?
     {
         Plan::Make { signs_from, redated } => (signs_from, redated),
         Plan::Wait(key) => {
-            return say(format_args!(
-                "would make none: {} was made already, and signs from {}",
+            return print_line(format_args!(
+                "would make no key: {} is waiting already, and signs from {}",
                 key.kid,
                 rfc3339(key.signs_from)
             ));
         }
     };
-    say(format_args!(
-        "would make a new {} key and publish it at once; it would sign from {}",
+    print_line(format_args!(
+        "would make a new {} key and publish it immediately; it would sign from {}",
         settings.token.algorithm,
         rfc3339(signs_from)
     ))?;
     for (key, from) in &redated {
-        say(format_args!("{} would be dated back, to sign from {}", key.kid, rfc3339(*from)))?;
+        print_line(format_args!("{} would be dated back, to sign from {}", key.kid, rfc3339(*from)))?;
         if let Some(row) = rows.iter_mut().find(|row| row.sealed.kid == key.kid) {
             row.sealed.signs_from = *from;
         }
     }
-    // What is there then.
+    // The keys after the rotation.
     let made = SealedKey { kid: String::new(), signs_from, ..rows[0].sealed.clone() };
     rows.push(StoredKey { sealed: made, ..rows[0].clone() });
     for (row, state) in rows.iter().zip(states(&rows, signs_from, leeway(settings))) {
         if let State::Retired(until) = state {
-            say(format_args!(
-                "{} ({}) would be retired then, and dropped at {}",
+            print_line(format_args!(
+                "{} ({}) would be retired then, and deleted at {}",
                 row.sealed.kid,
                 row.sealed.algorithm,
                 rfc3339(until)
             ))?;
         }
     }
-    say(format_args!("no token would die of it; nothing was done"))
+    print_line(format_args!("no token would be invalidated; nothing was done"))
 }
 
-async fn revoke(store: &Store, kid: &str) -> Result<(), Failed> {
+async fn revoke(store: &Store, kid: &str) -> Result<(), CommandError> {
     let revoked = rotation::revoke(store, kid, Clock::system().now()).await?;
     if revoked == Revoked::Removed {
         let rows = signing_keys(store).await?;
         let states = states(&rows, Clock::system().now(), chrono::Duration::zero());
         let signer = rows.iter().zip(states).find(|(_, state)| *state == State::Signs);
         let signer = signer.map_or("none", |(row, _)| &row.sealed.kid);
-        return say(format_args!("{kid} is revoked, and every token that it signed; {signer} signs"));
+        return print_line(format_args!(
+            "{kid} is revoked, and every token that it signed is invalid; {signer} signs"
+        ));
     }
-    Err(Failed::running(if revoked == Revoked::OnlyKey {
+    Err(CommandError::running(if revoked == Revoked::OnlyKey {
         format!(
-            "{kid} is the only key, and nothing could be signed without it; hallpass key rotate first, then revoke"
+            "{kid} is the only key, and without it nothing could be signed; run hallpass key rotate first"
         )
     } else {
         format!("there is no key {kid:?}; hallpass key list shows all")
@@ -228,9 +236,9 @@ fn leeway(settings: &Settings) -> chrono::Duration {
     seconds(settings.token.leeway)
 }
 
-fn counted(keys: usize) -> String {
+fn describe_count(keys: usize) -> String {
     match keys {
-        1 => "the one signing key is".into(),
-        count => format!("all {count} signing keys are"),
+        1 => "the one signing key decrypts".into(),
+        count => format!("all {count} signing keys decrypt"),
     }
 }

@@ -1,7 +1,6 @@
-//! The log on standard error: one line a record, as text or JSON. A record written while a request is
-//! served names it. No line can be forged from inside another: control characters are escaped.
+//! The log on standard error: one line a record, as text or JSON. A record that is written during a request has the
+//! request's id. Control characters are escaped, so that no text can add a line of its own.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use env_logger::fmt::Formatter;
@@ -12,8 +11,7 @@ use serde_json::Map;
 use crate::http::RequestId;
 use crate::server::config::LogFormat;
 
-/// Starts the log. `RUST_LOG` says what is written; without it, our own lines from `info` on and other
-/// crates' from `warn` on.
+/// Starts the log. `RUST_LOG` sets the levels; the default is `info` for our own lines and `warn` for other crates.
 pub(super) fn start(format: LogFormat) {
     let mut builder = env_logger::Builder::new();
     match std::env::var("RUST_LOG") {
@@ -24,7 +22,7 @@ pub(super) fn start(format: LogFormat) {
         LogFormat::Text => text,
         LogFormat::Json => json,
     });
-    // Only a test's process could have started one before; then that one serves.
+    // Fails only in a test, if another test of the process has started a log.
     let _ = builder.try_init();
 }
 
@@ -51,7 +49,7 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     writeln!(out)
 }
 
-/// The record's own fields, and the request that is being served.
+/// Returns the record's own fields and the id of the current request.
 fn fields(record: &Record<'_>) -> Vec<(String, String)> {
     struct Collect(Vec<(String, String)>);
 
@@ -74,11 +72,10 @@ fn fields(record: &Record<'_>) -> Vec<(String, String)> {
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
-        match character.is_control() {
-            true => {
-                write!(escaped, "{}", character.escape_default()).expect("a String takes all that is written")
-            }
-            false => escaped.push(character),
+        if character.is_control() {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
         }
     }
     escaped
@@ -89,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_cannot_be_forged_from_inside_another() {
+    fn text_with_line_ends_stays_on_its_line() {
         assert_eq!(escaped("a\r\nINFO forged\u{1b}[2J\u{85}ä"), "a\\r\\nINFO forged\\u{1b}[2J\\u{85}ä");
     }
 }

@@ -1,5 +1,5 @@
-//! Secrets that nobody types: from standard input, a descriptor, a file, or the environment. Each is the
-//! first line, without its end.
+//! Secrets that are not typed: from standard input, a descriptor, a file or the environment. Each is the first line,
+//! without its line end.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,37 +13,38 @@ use clap::Args;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::Failed;
+use super::error::CommandError;
 
-/// The longest secret, bytes.
+/// The longest secret, in bytes.
 const MAX_BYTES: usize = 1024;
 
-/// What takes over a descriptor that the process was started with, by its number.
-pub type Inherited = fn(RawFd) -> io::Result<OwnedFd>;
+/// A function that takes over a descriptor that the process was started with, by its number.
+pub type TakeDescriptor = fn(RawFd) -> io::Result<OwnedFd>;
 
 thread_local! {
-    /// There while the arguments are read.
-    static INHERITED: Cell<Option<Inherited>> = const { Cell::new(None) };
+    /// Set while the arguments are parsed, until one of them has named a descriptor.
+    static TAKE_DESCRIPTOR: Cell<Option<TakeDescriptor>> = const { Cell::new(None) };
 }
 
-/// Reads arguments with `parse`, in which a descriptor may be named.
-pub(super) fn with_inherited<T>(inherited: Inherited, parse: impl FnOnce() -> T) -> T {
-    INHERITED.set(Some(inherited));
+/// Runs `parse` on the arguments, one of which may name a descriptor.
+pub(super) fn with_descriptors<T>(take_descriptor: TakeDescriptor, parse: impl FnOnce() -> T) -> T {
+    TAKE_DESCRIPTOR.set(Some(take_descriptor));
     let parsed = parse();
-    INHERITED.set(None);
+    TAKE_DESCRIPTOR.set(None);
     parsed
 }
 
-/// The descriptor itself, since its name under /dev/fd opens neither a socket nor what was opened with more rights.
+/// Parses the argument of `--key-fd` and takes the descriptor over. Opening it by its name under /dev/fd would fail for a
+/// socket, and for a file that was opened with more rights.
 fn descriptor(number: &str) -> Result<Descriptor, String> {
     match number.parse::<RawFd>() {
         Ok(0) => rustix::stdio::stdin().try_clone_to_owned(),
-        // One alone: a second number could be that of the first, as it is held by now.
-        Ok(number @ 3..) => match INHERITED.take() {
+        // Only one: a second number could name the descriptor that now holds the first.
+        Ok(number @ 3..) => match TAKE_DESCRIPTOR.take() {
             Some(take) => take(number),
             None => return Err("one descriptor is accepted".into()),
         },
-        _ => return Err("0 or a number from 3 on is accepted; 1 and 2 are where output goes".into()),
+        _ => return Err("0 or a number from 3 on is accepted; 1 and 2 are for output".into()),
     }
     .map(|open| Descriptor { number: number.to_owned(), open: Arc::new(Mutex::new(Some(open))) })
     .map_err(|error| format!("it cannot be read: {error}; is it open, as in {number}< file?"))
@@ -53,21 +54,21 @@ fn descriptor(number: &str) -> Result<Descriptor, String> {
 #[derive(Debug, Clone)]
 struct Descriptor {
     number: String,
-    /// Until it was read; then it is closed.
+    /// Open until it was read.
     open: Arc<Mutex<Option<OwnedFd>>>,
 }
 
 impl Descriptor {
     fn read(&self) -> Result<SecretString, String> {
-        let what = format!("descriptor {}", self.number);
+        let name = format!("descriptor {}", self.number);
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        first_line(open.ok_or_else(|| format!("{what} was read already"))?, &what)
+        first_line(open.ok_or_else(|| format!("{name} was read already"))?, &name)
     }
 }
 
-/// Where the passphrase comes from when it is not typed.
+/// The flags that say where the passphrase comes from if it is not typed.
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct KeySource {
+pub(super) struct PassphraseSource {
     /// Read the passphrase from the first line of standard input
     #[arg(long, group = "key_source")]
     key_stdin: bool,
@@ -82,13 +83,13 @@ pub(super) struct KeySource {
     key_file_shared: bool,
 }
 
-impl KeySource {
+impl PassphraseSource {
     pub(super) fn is_given(&self) -> bool {
         self.key_stdin || self.key_file.is_some() || self.key_fd.is_some()
     }
 
-    /// The passphrase, where a flag or the environment gives one; `None`: it is to be typed.
-    pub(super) fn read(&self) -> Result<Option<SecretString>, Failed> {
+    /// Returns the passphrase that a flag or the environment gives; `None` if it must be typed.
+    pub(super) fn read(&self) -> Result<Option<SecretString>, CommandError> {
         let secret = if self.key_stdin {
             read_standard_input()
         } else if let Some(descriptor) = &self.key_fd {
@@ -99,37 +100,32 @@ impl KeySource {
                 .and_then(|file| first_line(&file, &path.display().to_string()))
         } else if let Some(key) = std::env::var_os("HALLPASS_KEY") {
             log::warn!(
-                "the passphrase comes from HALLPASS_KEY: it stays in this process's environment, and whoever can read that has it; --key-file is safer"
+                "the passphrase comes from HALLPASS_KEY: it stays in the environment of this process, where root and the same user can read it; --key-file is safer"
             );
             let key = key.into_string().map_err(|_| "HALLPASS_KEY is not UTF-8; text is accepted".to_owned());
             key.map(Zeroizing::new).and_then(|key| line(key.as_bytes(), "HALLPASS_KEY"))
         } else {
             return Ok(None);
         };
-        secret.map(Some).map_err(Failed::usage)
+        secret.map(Some).map_err(CommandError::usage)
+    }
+
+    /// Returns the secret on the line after the passphrase, if that came from standard input.
+    pub(super) fn read_next(&self) -> Result<Option<SecretString>, CommandError> {
+        self.key_stdin.then(read_standard_input).transpose().map_err(CommandError::usage)
     }
 }
 
-impl KeySource {
-    /// The secret that follows the passphrase where that was read: the next line of standard input.
-    pub(super) fn read_next(&self) -> Result<Option<SecretString>, Failed> {
-        match self.key_stdin {
-            true => read_standard_input().map(Some).map_err(Failed::usage),
-            false => Ok(None),
-        }
-    }
-}
-
-/// The first line of standard input. What follows it is left unread, for who comes next.
+/// Reads the first line of standard input. What follows it stays unread, for the next reader.
 pub(super) fn read_standard_input() -> Result<SecretString, String> {
     first_line(rustix::stdio::stdin(), "standard input")
 }
 
-/// Opens a file of secrets, unless others can read it.
+/// Opens a file with a secret, unless others can read it.
 fn open_private(path: &Path, is_shared: bool, credentials: Option<&Path>) -> Result<File, String> {
     let unreadable = |error: std::io::Error| format!("--key-file {} cannot be read: {error}", path.display());
     let file = File::open(path).map_err(unreadable)?;
-    // Of the file that was opened, not of whatever the path names by now.
+    // Those of the file that was opened; by now the path may name another.
     let metadata = file.metadata().map_err(unreadable)?;
     if metadata.is_dir() {
         return Err(format!("--key-file {} is a folder; a file is accepted", path.display()));
@@ -137,7 +133,7 @@ fn open_private(path: &Path, is_shared: bool, credentials: Option<&Path>) -> Res
     let mode = metadata.mode() & 0o777;
     if mode & 0o007 != 0 {
         return Err(format!(
-            "--key-file {} has mode {mode:04o}, so everybody has access; chmod 600 it",
+            "--key-file {} has mode {mode:04o}, which gives everybody access; chmod 600 it",
             path.display()
         ));
     }
@@ -147,15 +143,16 @@ fn open_private(path: &Path, is_shared: bool, credentials: Option<&Path>) -> Res
     };
     if mode & 0o070 != 0 && !is_shared && !is_credential() {
         return Err(format!(
-            "--key-file {} has mode {mode:04o}, so its group has access; chmod 600 it, or accept that with --key-file-shared",
+            "--key-file {} has mode {mode:04o}, which gives its group access; chmod 600 it, or allow that with --key-file-shared",
             path.display()
         ));
     }
     Ok(file)
 }
 
-/// Reads byte by byte, so that nothing after the line is taken, and into one block, which is wiped.
-fn first_line(from: impl AsFd, what: &str) -> Result<SecretString, String> {
+/// Reads the first line of `from`, which errors call `name`: byte by byte, so that nothing after the line is consumed, and
+/// into one block, which is wiped.
+fn first_line(from: impl AsFd, name: &str) -> Result<SecretString, String> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 1));
     let mut byte = [0];
     loop {
@@ -165,18 +162,18 @@ fn first_line(from: impl AsFd, what: &str) -> Result<SecretString, String> {
             Ok(_) if bytes.len() > MAX_BYTES => break,
             Ok(_) => bytes.push(byte[0]),
             Err(rustix::io::Errno::INTR) => {}
-            // One that does not wait by itself, as service managers like to hand on.
+            // A non-blocking descriptor, as some service managers pass on.
             Err(rustix::io::Errno::AGAIN) => {
-                wait(&from).map_err(|error| format!("{what} cannot be read: {error}"))?
+                wait(&from).map_err(|error| format!("{name} cannot be read: {error}"))?
             }
-            Err(error) => return Err(format!("{what} cannot be read: {error}")),
+            Err(error) => return Err(format!("{name} cannot be read: {error}")),
         }
     }
     zeroize::Zeroize::zeroize(&mut byte);
-    line(&bytes, what)
+    line(&bytes, name)
 }
 
-/// Waits until there is something to read.
+/// Waits until `from` can be read.
 fn wait(from: &impl AsFd) -> rustix::io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
 
@@ -186,15 +183,16 @@ fn wait(from: &impl AsFd) -> rustix::io::Result<()> {
     }
 }
 
-fn line(bytes: &[u8], what: &str) -> Result<SecretString, String> {
+/// Returns the first line of `bytes`, without its line end.
+fn line(bytes: &[u8], name: &str) -> Result<SecretString, String> {
     let bytes = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     match bytes.len() {
-        0 => Err(format!("{what} has an empty first line; the secret is expected there")),
+        0 => Err(format!("{name} has an empty first line; the secret is expected there")),
         1..=MAX_BYTES => std::str::from_utf8(bytes)
             .map(SecretString::from)
-            .map_err(|_| format!("the first line of {what} is not UTF-8; text is accepted")),
-        _ => Err(format!("the first line of {what} is longer than {MAX_BYTES} bytes")),
+            .map_err(|_| format!("the first line of {name} is not UTF-8; text is accepted")),
+        _ => Err(format!("the first line of {name} is longer than {MAX_BYTES} bytes")),
     }
 }
 
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_the_first_line_without_its_end() {
+    fn a_secret_is_the_first_line_without_its_line_end() {
         for content in ["open sesame", "open sesame\n", "open sesame\r\n", "open sesame\nand more\n"] {
             let (_folder, path) = file(content.as_bytes(), 0o600);
             let secret = first_line(File::open(&path).unwrap(), "it").unwrap();
@@ -224,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_that_does_not_wait_by_itself_is_waited_for() {
+    fn a_descriptor_that_does_not_block_is_waited_for() {
         use std::io::Write;
 
         let (theirs, mut ours) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -232,7 +230,7 @@ mod tests {
         ours.write_all(b"open ").unwrap();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| first_line(&theirs, "it").unwrap());
-            // All of it is read, and what comes next is not there yet.
+            // All of it has been read, and the rest is not there yet.
             while rustix::io::ioctl_fionread(&theirs).unwrap() > 0 {
                 std::thread::yield_now();
             }
@@ -249,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_line_is_left_for_who_comes_next() {
+    fn what_follows_the_line_is_left_for_the_next_reader() {
         let (_folder, path) = file(b"current\nnew\n", 0o600);
         let file = File::open(&path).unwrap();
         assert_eq!(first_line(&file, "it").unwrap().expose_secret(), "current");
@@ -257,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_secret_is_refused_with_the_reason() {
+    fn a_line_that_cannot_be_a_secret_is_refused_with_the_reason() {
         let long = [b'x'; 1025];
         let table: &[(&[u8], &str)] = &[
             (b"", "empty first line"),
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_read_is_refused_and_one_of_the_group_only_where_that_is_accepted() {
+    fn a_file_that_others_can_read_is_refused_and_a_shared_one_needs_the_flag() {
         let table = [
             (0o600, false, true),
             (0o400, false, true),
@@ -299,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_group_may_read_what_lies_in_the_service_managers_credentials_also_through_a_link() {
+    fn the_group_may_read_a_credential_of_the_service_manager_also_through_a_link() {
         let (folder, path) = file(b"x", 0o440);
         let link = folder.path().join("link");
         symlink(&path, &link).unwrap();
@@ -313,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_and_a_missing_file_are_told() {
+    fn a_folder_and_a_missing_file_are_refused_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
         assert!(open_private(folder.path(), false, None).unwrap_err().contains("is a folder"));

@@ -1,11 +1,13 @@
-//! `hallpass serve`: ask for the passphrase, unseal the keys, listen.
+//! `hallpass serve`: asks for the passphrase, decrypts the keys and starts the server.
 
 use clap::Args;
 
-use super::out::say;
-use super::secret::KeySource;
+use super::common::{Common, block_on, open_store};
+use super::error::CommandError;
+use super::output::print_line;
+use super::secret::PassphraseSource;
 use super::unlock::unlock;
-use super::{Common, Failed, block_on, log, open_store, signals, user};
+use super::{log, signals, user};
 use crate::clock::Clock;
 use crate::server::accounts::UserAdmin;
 use crate::server::config::Settings;
@@ -15,51 +17,52 @@ use crate::server::{AuthServer, bind};
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct ServeArgs {
-    /// Where to listen; port 0 picks one
+    /// Address and port to listen on; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT")]
     bind: Option<String>,
     #[command(flatten)]
-    key: KeySource,
+    passphrase: PassphraseSource,
 }
 
 impl ServeArgs {
     pub(super) fn is_given(&self) -> bool {
-        self.bind.is_some() || self.key.is_given()
+        self.bind.is_some() || self.passphrase.is_given()
     }
 }
 
-pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<(), Failed> {
+pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<(), CommandError> {
     let settings = common.settings(args.bind.as_deref())?;
     log::start(settings.log.format);
     block_on(async {
         let store = open_store(&settings).await?;
-        let opened = unlock(&store, &args.key, &settings).await?;
-        if let Some(terminal) = opened.terminal.filter(|_| opened.is_new) {
+        let unlocked = unlock(&store, &args.passphrase, &settings).await?;
+        if let Some(terminal) = unlocked.terminal.filter(|_| unlocked.has_no_users) {
             user::offer_first(&terminal, &UserAdmin::new(store.clone(), Clock::system()), &settings).await?;
-        } else if UserAdmin::new(store.clone(), Clock::system()).has_no_users().await? {
-            ::log::warn!("there are no users yet: hallpass user add EMAIL --role admin");
+        } else if unlocked.has_no_users {
+            ::log::warn!("there are no users yet; hallpass user add EMAIL --role admin adds one");
         }
-        listen(settings, store, opened.vault, |_| {}).await
+        listen(settings, store, unlocked.vault, |_| Ok(())).await
     })
 }
 
-/// Serves until a signal; `greet` is told the server's URL once it accepts connections.
+/// Serves until a signal. Once the server has its socket, `introduce` gets its URL; an error of it ends the server.
 pub(super) async fn listen(
     settings: Settings,
     store: Store,
     vault: Vault,
-    greet: impl FnOnce(&str),
-) -> Result<(), Failed> {
+    introduce: impl FnOnce(&str) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let algorithm = settings.token.algorithm;
-    let server = AuthServer::open(settings, store, vault, Clock::system()).await.map_err(Failed::running)?;
+    let server =
+        AuthServer::open(settings, store, vault, Clock::system()).await.map_err(CommandError::running)?;
     if let Some(other) = server.signing_algorithm().filter(|other| *other != algorithm) {
         ::log::warn!(
             "token.algorithm is {algorithm}, but this database signs with {other}; that stays until the key is rotated"
         );
     }
-    let running = bind(&server).map_err(Failed::running)?;
+    let running = bind(&server).map_err(CommandError::running)?;
     super::wiping::secrets_are_gone();
-    // Where the passphrase came from there, it is still to be had there, by whoever gets at the descriptor.
+    // If the passphrase came from standard input, it could be read there again by anybody who gets the descriptor.
     if let Ok(nothing) = std::fs::File::open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(nothing);
     }
@@ -74,10 +77,14 @@ pub(super) async fn listen(
     }
     let stop = signals::stop();
     let url = format!("http://{}", running.address);
-    // That nobody can read it is no reason not to serve.
-    if say(format_args!("listening on {url}")).is_err() {
-        ::log::warn!("listening on {url}, which standard output does not take");
+    // The server is useful without this line; the log has the address too.
+    if print_line(format_args!("listening on {url}")).is_err() {
+        ::log::warn!("listening on {url}; standard output cannot be written");
     }
-    greet(&url);
-    running.until(server, stop).await.map_err(Failed::running)
+    if let Err(error) = introduce(&url) {
+        drop(running);
+        server.store().close().await;
+        return Err(error);
+    }
+    running.until(server, stop).await.map_err(CommandError::running)
 }

@@ -1,4 +1,4 @@
-//! The one place that hears signals: a thread that outlives every prompt and the server.
+//! Signals: one thread handles them, for as long as the process runs.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,70 +7,73 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 
-/// What a signal means now.
-enum Meaning {
-    /// The process ends at once, as if nothing heard the signal.
-    End,
-    /// A prompt is on the terminal: it is put back as it was, then the process ends.
-    EndPrompt(std::fs::File, Box<Termios>),
-    /// A server runs: the first signal stops it, and what it is doing is finished; the next ends the process.
+/// The action that the next signal causes.
+enum Action {
+    /// Exit at once, as without a handler.
+    Exit,
+    /// A prompt is on the terminal: restore these modes, then exit.
+    RestoreAndExit(std::fs::File, Box<Termios>),
+    /// A server runs: stop it, which finishes the requests in flight. The signal after this one exits at once.
     Stop(oneshot::Sender<()>),
 }
 
-static MEANING: Mutex<Meaning> = Mutex::new(Meaning::End);
+static ACTION: Mutex<Action> = Mutex::new(Action::Exit);
 
-fn set(meaning: Meaning) {
-    *MEANING.lock().unwrap_or_else(PoisonError::into_inner) = meaning;
+/// Sets the action for the next signal, and returns the one before.
+fn replace(action: Action) -> Action {
+    std::mem::replace(&mut *ACTION.lock().unwrap_or_else(PoisonError::into_inner), action)
 }
 
-/// Starts the thread. From here on a signal does what [`Meaning`] says.
+/// Starts the thread that handles signals.
 pub(super) fn watch() {
     let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]) else {
         return;
     };
     let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            let meaning =
-                std::mem::replace(&mut *MEANING.lock().unwrap_or_else(PoisonError::into_inner), Meaning::End);
-            match meaning {
-                Meaning::Stop(stop) => {
+            match replace(Action::Exit) {
+                Action::Stop(stop) => {
                     let _ = stop.send(());
                     continue;
                 }
-                Meaning::EndPrompt(terminal, before) => {
-                    let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
-                    // The cursor, which some prompts hide, and a fresh line for the shell.
+                Action::RestoreAndExit(terminal, modes) => {
+                    let _ = tcsetattr(&terminal, OptionalActions::Flush, &modes);
+                    // Shows the cursor, which some prompts hide, and begins a line for the shell.
                     let _ = std::io::Write::write_all(&mut &terminal, b"\x1b[?25h\r\n");
                 }
-                Meaning::End => {}
+                Action::Exit => {}
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the main thread waits at a prompt and cannot be made to return"
+            )]
             std::process::exit(128 + signal);
         }
     });
 }
 
-/// While it lives, a signal puts `terminal` back as it is now before it ends the process.
-pub(super) struct PromptOn;
+/// Makes a signal restore the terminal's present modes before it ends the process, until this is dropped.
+pub(super) struct RestoreOnSignal;
 
-impl PromptOn {
+impl RestoreOnSignal {
     pub(super) fn begin(terminal: &std::fs::File) -> std::io::Result<Self> {
-        let before = rustix::termios::tcgetattr(terminal)?;
-        set(Meaning::EndPrompt(terminal.try_clone()?, Box::new(before)));
+        let modes = rustix::termios::tcgetattr(terminal)?;
+        replace(Action::RestoreAndExit(terminal.try_clone()?, Box::new(modes)));
         Ok(Self)
     }
 }
 
-impl Drop for PromptOn {
+impl Drop for RestoreOnSignal {
     fn drop(&mut self) {
-        set(Meaning::End);
+        replace(Action::Exit);
     }
 }
 
-/// From this call on the first signal ends the returned future instead of the process.
+/// Returns a future that the next signal completes. Until this call, a signal ends the process.
 pub(super) fn stop() -> impl Future<Output = ()> {
-    let (sender, asked) = oneshot::channel();
-    set(Meaning::Stop(sender));
+    let (sender, received) = oneshot::channel();
+    replace(Action::Stop(sender));
     async {
-        let _ = asked.await;
+        let _ = received.await;
     }
 }

@@ -1,9 +1,9 @@
-//! Prompts, drawn on the terminal itself whatever is redirected.
+//! Prompts on the terminal itself, even if standard input or output is redirected.
 //!
-//! dialoguer reads a hidden line from standard input where that is a terminal, through a buffer of the
-//! standard library that lives as long as the process and is never wiped. So while a prompt runs,
-//! descriptor 0 is the null device; dialoguer then opens the terminal afresh, and its buffer goes with the
-//! prompt, wiped by the allocator (see [`wiping`](super::wiping)).
+//! If standard input is a terminal, dialoguer reads a hidden line through the standard library's buffer, which lives as
+//! long as the process and is never wiped. So during a prompt, descriptor 0 is the null device. dialoguer then opens the
+//! terminal itself, with a buffer that is freed after the prompt, and the allocator wipes it (see
+//! [`wiping`](super::wiping)).
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -12,31 +12,31 @@ use dialoguer::console::Term;
 use dialoguer::{Confirm, Input, Password};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::signals::PromptOn;
+use super::signals::RestoreOnSignal;
 use super::wiping::Wiping;
 
 const TERMINAL: &str = "/dev/tty";
 
-/// The terminal that the process belongs to.
+/// The controlling terminal of the process.
 #[derive(Debug)]
 pub(super) struct Terminal {
     device: File,
     term: Term,
 }
 
-/// There is no terminal to ask on.
+/// The process has no terminal.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no terminal to ask on")]
 pub(super) struct NoTerminal;
 
-/// What ends a prompt without an answer.
+/// The reason why a prompt ended without an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TerminalError {
     /// The end of input, or Enter alone.
-    #[error("nothing was typed; run it again, or see --help for how to give it without a terminal")]
+    #[error("nothing was typed; run the command again, or see --help for how to answer without a terminal")]
     Nothing,
     /// The terminal failed.
-    #[error("the terminal cannot be asked: {0}")]
+    #[error("the terminal cannot be used: {0}")]
     Broken(#[from] std::io::Error),
 }
 
@@ -54,7 +54,7 @@ impl Terminal {
     /// Opens the controlling terminal.
     ///
     /// # Errors
-    /// [`NoTerminal`] where the process has none, as under a service manager.
+    /// [`NoTerminal`] if the process has none, as under a service manager.
     pub(super) fn open() -> Result<Self, NoTerminal> {
         let open = || -> std::io::Result<Self> {
             let device = File::options().read(true).write(true).open(TERMINAL)?;
@@ -64,47 +64,44 @@ impl Terminal {
         open().map_err(|_| NoTerminal)
     }
 
-    /// Shows a line.
-    pub(super) fn say(&self, line: &str) {
-        // A terminal that has gone is noticed by the next question.
+    /// Prints a line.
+    pub(super) fn print_line(&self, line: &str) {
+        // If the terminal is gone, the next prompt fails.
         let _ = self.term.write_line(line);
     }
 
-    /// Asks for a line that is not shown.
+    /// Asks for a line without echo.
     ///
     /// # Errors
-    /// [`TerminalError`].
+    /// [`TerminalError`], also for an empty line.
     pub(super) fn ask_hidden(&self, prompt: &str) -> Result<SecretString, TerminalError> {
         let _wiping = Wiping::begin();
         let typed = self.prompt(|term| {
-            // Without this dialoguer would ask for ever at the end of input.
+            // Otherwise dialoguer would ask for ever at the end of input.
             Password::new().with_prompt(prompt).allow_empty_password(true).report(false).interact_on(term)
         })?;
         let typed = SecretString::from(typed);
-        match typed.expose_secret().is_empty() {
-            true => Err(TerminalError::Nothing),
-            false => Ok(typed),
-        }
+        if typed.expose_secret().is_empty() { Err(TerminalError::Nothing) } else { Ok(typed) }
     }
 
-    /// Asks for a new secret until `judge` takes it and it is typed twice alike.
+    /// Asks for a new secret, until `check` accepts it and it was typed the same twice.
     ///
     /// # Errors
     /// [`TerminalError`].
     pub(super) fn ask_hidden_twice(
         &self,
         prompt: &str,
-        again: &str,
-        judge: impl Fn(&SecretString) -> Result<(), String>,
+        repeat_prompt: &str,
+        check: impl Fn(&SecretString) -> Result<(), String>,
     ) -> Result<SecretString, TerminalError> {
         loop {
             let typed = self.ask_hidden(prompt)?;
-            if let Err(reason) = judge(&typed) {
-                self.say(&reason);
-            } else if self.ask_hidden(again)?.expose_secret() == typed.expose_secret() {
+            if let Err(reason) = check(&typed) {
+                self.print_line(&reason);
+            } else if self.ask_hidden(repeat_prompt)?.expose_secret() == typed.expose_secret() {
                 return Ok(typed);
             } else {
-                self.say("The two differ; once more.");
+                self.print_line("The two are not the same. Try again.");
             }
         }
     }
@@ -128,18 +125,18 @@ impl Terminal {
     }
 
     fn prompt<T>(&self, ask: impl FnOnce(&Term) -> dialoguer::Result<T>) -> Result<T, TerminalError> {
-        let _on = PromptOn::begin(&self.device)?;
+        let _restore = RestoreOnSignal::begin(&self.device)?;
         let _input = NullInput::begin()?;
         Ok(ask(&self.term)?)
     }
 }
 
-/// While it lives, descriptor 0 is the null device.
+/// Makes descriptor 0 the null device, until it is dropped.
 struct NullInput(Option<OwnedFd>);
 
 impl NullInput {
     fn begin() -> std::io::Result<Self> {
-        // Nothing to keep where standard input is closed.
+        // If standard input is closed, there is nothing to restore.
         let before = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok();
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         Ok(Self(before))
@@ -149,7 +146,7 @@ impl NullInput {
 impl Drop for NullInput {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // It was a good descriptor a moment ago; if not now, the null device stays, which is harmless.
+            // If this fails, the null device stays, which does no harm.
             let _ = rustix::stdio::dup2_stdin(before);
         }
     }

@@ -1,4 +1,4 @@
-//! `hallpass token`: what a token says, and whether it is good by a key set.
+//! `hallpass token`: shows what tokens contain, and verifies them against a key set.
 
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -9,48 +9,49 @@ use chrono::{DateTime, Duration, Utc};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::out::say;
-use super::{Common, Failed, block_on, open_store};
+use super::common::{Common, block_on, open_store};
+use super::error::CommandError;
+use super::output::print_line;
 use crate::clock::{Clock, rfc3339};
 use crate::server::config::DatabaseUrl;
 use crate::server::keys::rotation::states;
 use crate::token::{Expected, KeyError, Keyring, MAX_TOKEN_BYTES, TokenType, verify};
 
-/// The largest key set that is read, bytes; the ring itself takes no more.
+/// The largest key set that is read, in bytes; a keyring takes no larger one.
 const MAX_JWKS_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Show what a token says, without judging it
+    /// Show what a token contains, without verifying it
     Inspect {
-        /// The token; - or nothing reads it from standard input
+        /// The token; read from standard input if it is - or left out
         token: Option<String>,
     },
-    /// Say whether tokens are good by a key set: signature, algorithm, type, times
+    /// Verify tokens against a key set: signature, algorithm, type and times
     Verify {
-        /// The key set (RFC 7517), such as the server's /.well-known/jwks.json saved
+        /// The key set (RFC 7517), such as a saved copy of the server's /.well-known/jwks.json
         #[arg(long, value_name = "FILE")]
         jwks: PathBuf,
-        /// The issuer that the token must name
+        /// The issuer that the token must have
         #[arg(long)]
         issuer: Option<String>,
-        /// The audience that the token must name
+        /// The audience that the token must have
         #[arg(long)]
         audience: Option<String>,
-        /// Accept tokens of any type, not access tokens (at+jwt) alone
+        /// Accept tokens of any type, not only access tokens (at+jwt)
         #[arg(long)]
         any_type: bool,
-        /// The token; - or nothing reads many from standard input, one a line
+        /// The token; if it is - or left out, tokens are read from standard input, one a line
         token: Option<String>,
     },
 }
 
-pub(super) fn run(common: &Common, command: TokenCommand) -> Result<(), Failed> {
+pub(super) fn run(common: &Common, command: TokenCommand) -> Result<(), CommandError> {
     match command {
         TokenCommand::Inspect { token } => inspect(common, token),
         TokenCommand::Verify { jwks, issuer, audience, any_type, token } => {
             let accepted = if any_type { TokenType::Any } else { TokenType::default() };
-            let ring = read_keys(&jwks)?;
+            let keys = read_keys(&jwks)?;
             let leeway = Duration::from_std(common.settings(None)?.token.leeway).unwrap_or_default();
             let expected = |token: &str| {
                 let own = |name| claim(token, name).unwrap_or_default();
@@ -58,9 +59,9 @@ pub(super) fn run(common: &Common, command: TokenCommand) -> Result<(), Failed> 
                 let audience = audience.clone().unwrap_or_else(|| own("aud"));
                 Expected::new(issuer, audience).with_type(accepted).with_leeway(leeway)
             };
-            judge(token, |token, now| {
-                let ring = ring.as_ref().ok_or("the key set holds no key that verifies")?;
-                let claims = verify(token, ring, &expected(token), now).map_err(|error| error.to_string())?;
+            verify_all(token, |token, now| {
+                let keys = keys.as_ref().ok_or("the key set has no key that verifies")?;
+                let claims = verify(token, keys, &expected(token), now).map_err(|error| error.to_string())?;
                 let expiry = relative("expires", claims.expires_at(), now);
                 Ok(format!("{}, {expiry}", claims.sub.escape_debug()))
             })
@@ -68,59 +69,64 @@ pub(super) fn run(common: &Common, command: TokenCommand) -> Result<(), Failed> 
     }
 }
 
-/// The keys of a set; `None` where it has none, as the server's has under HS256.
-fn read_keys(path: &Path) -> Result<Option<Keyring>, Failed> {
+/// Reads the keys of a set; `None` if it has none, like the server's with HS256.
+fn read_keys(path: &Path) -> Result<Option<Keyring>, CommandError> {
     let unusable =
-        |reason: String| Failed::usage(format!("--jwks {} cannot be used: {reason}", path.display()));
+        |reason: String| CommandError::usage(format!("--jwks {} cannot be used: {reason}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
     let mut text = zeroize::Zeroizing::new(Vec::new());
     file.take(MAX_JWKS_BYTES).read_to_end(&mut text).map_err(|error| unusable(error.to_string()))?;
-    // The operator's own file may hold a symmetric key.
+    // A symmetric key is accepted: the file is the operator's own.
     match Keyring::from_secret_jwks(&*text) {
-        Ok(ring) => Ok(Some(ring)),
+        Ok(keys) => Ok(Some(keys)),
         Err(KeyError::NoKey) => Ok(None),
         Err(error) => Err(unusable(error.to_string())),
     }
 }
 
-/// Says of each token whether it is valid.
-fn judge(
+/// Prints the result of `verify` for the token `given`, or for each token on standard input.
+///
+/// # Errors
+/// [`CommandError`] if a token is not valid, or if there is none.
+fn verify_all(
     given: Option<String>,
-    verdict: impl Fn(&str, DateTime<Utc>) -> Result<String, String>,
-) -> Result<(), Failed> {
-    // Told for each: a stream of tokens may go on for long.
-    let verdict = |token: &str| verdict(bare(token), Clock::system().now());
+    verify: impl Fn(&str, DateTime<Utc>) -> Result<String, String>,
+) -> Result<(), CommandError> {
+    // The time is read for each token: they may arrive over a long time.
+    let verify = |token: &str| verify(strip_scheme(token), Clock::system().now());
     if let Some(token) = given.filter(|token| token != "-") {
-        return match verdict(&token) {
-            Ok(about) => say(format_args!("valid: {about}")),
-            Err(reason) => Err(Failed::running(format!("not valid: {reason}"))),
+        return match verify(&token) {
+            Ok(details) => print_line(format_args!("valid: {details}")),
+            Err(reason) => Err(CommandError::running(format!("not valid: {reason}"))),
         };
     }
-    let (mut all, mut bad) = (0, 0);
+    let (mut total, mut invalid) = (0, 0);
     for (number, line) in lines().enumerate() {
         let line = line?;
         if line.trim().is_empty() {
             continue;
         }
-        all += 1;
-        match verdict(&line) {
-            Ok(about) => say(format_args!("{}: valid: {about}", number + 1))?,
+        total += 1;
+        match verify(&line) {
+            Ok(details) => print_line(format_args!("{}: valid: {details}", number + 1))?,
             Err(reason) => {
-                bad += 1;
-                say(format_args!("{}: not valid: {reason}", number + 1))?;
+                invalid += 1;
+                print_line(format_args!("{}: not valid: {reason}", number + 1))?;
             }
         }
     }
-    match (all, bad) {
-        (0, _) => Err(Failed::usage("there is no token on standard input; give one, or one a line")),
+    match (total, invalid) {
+        (0, _) => Err(CommandError::usage(
+            "there is no token on standard input; give one as the argument, or one a line",
+        )),
         (_, 0) => Ok(()),
-        (1, _) => Err(Failed::running("the token is not valid")),
-        (all, bad) => Err(Failed::running(format!("{bad} of {all} tokens are not valid"))),
+        (1, _) => Err(CommandError::running("the token is not valid")),
+        _ => Err(CommandError::running(format!("{invalid} of {total} tokens are not valid"))),
     }
 }
 
-/// The lines of standard input. What of a line is longer than any token is left out.
-fn lines() -> impl Iterator<Item = Result<String, Failed>> {
+/// Reads the lines of standard input. A line that is longer than any token is cut off.
+fn lines() -> impl Iterator<Item = Result<String, CommandError>> {
     let mut input = std::io::stdin().lock();
     std::iter::from_fn(move || {
         let mut line = Vec::new();
@@ -131,7 +137,7 @@ fn lines() -> impl Iterator<Item = Result<String, Failed>> {
         match input.by_ref().take(limit).read_until(b'\n', &mut line) {
             Ok(0) => None,
             Ok(_) => {
-                // One that is too long stays too long; its rest is no token of its own.
+                // The rest of a line that is too long must not be read as a token.
                 if !line.ends_with(b"\n") && line.len() as u64 == limit {
                     let _ = input.skip_until(b'\n');
                 }
@@ -142,11 +148,11 @@ fn lines() -> impl Iterator<Item = Result<String, Failed>> {
     })
 }
 
-fn unreadable(error: std::io::Error) -> Failed {
-    Failed::running(format!("standard input cannot be read: {error}"))
+fn unreadable(error: std::io::Error) -> CommandError {
+    CommandError::running(format!("standard input cannot be read: {error}"))
 }
 
-/// Skips blanks up to the line's end: they are no part of a token, and do not count as its length.
+/// Skips blanks, but no line end: they do not belong to the token, and must not count towards its length.
 fn skip_blanks(input: &mut impl BufRead) -> std::io::Result<()> {
     loop {
         let buffer = input.fill_buf()?;
@@ -159,8 +165,8 @@ fn skip_blanks(input: &mut impl BufRead) -> std::io::Result<()> {
     }
 }
 
-/// The token without what it often comes with.
-fn bare(text: &str) -> &str {
+/// Removes `Bearer` and the space around a token.
+fn strip_scheme(text: &str) -> &str {
     let text = text.trim();
     match text.split_at_checked(7) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer ") => rest.trim_start(),
@@ -174,30 +180,30 @@ fn part(token: &str, place: usize) -> Result<Value, &'static str> {
     serde_json::from_slice(&bytes).map_err(|_| "is not JSON")
 }
 
-/// A claim, before anything of the token is believed.
+/// Returns a claim of a token that is not verified yet.
 fn claim(token: &str, name: &str) -> Option<String> {
     let claims = part(token, 1).ok()?;
     let value = match &claims[name] {
-        Value::Array(several) => several.first()?,
+        Value::Array(values) => values.first()?,
         value => value,
     };
     value.as_str().map(str::to_owned)
 }
 
-fn inspect(common: &Common, given: Option<String>) -> Result<(), Failed> {
+fn inspect(common: &Common, given: Option<String>) -> Result<(), CommandError> {
     let text = match given.filter(|token| token != "-") {
         Some(token) => token,
         None => lines().next().transpose()?.unwrap_or_default(),
     };
-    let token = bare(&text);
+    let token = strip_scheme(&text);
     if token.len() > MAX_TOKEN_BYTES {
-        return Err(Failed::running(format!(
-            "the token is longer than {MAX_TOKEN_BYTES} bytes, which no server reads"
+        return Err(CommandError::running(format!(
+            "the token is longer than {MAX_TOKEN_BYTES} bytes, and no server reads such a token"
         )));
     }
     if token.split('.').count() != 3 {
-        return Err(Failed::running(
-            "this is no token: three parts of base64url with dots between them are expected",
+        return Err(CommandError::running(
+            "this is not a token: three parts of base64url, separated by dots, are expected",
         ));
     }
     let now = Clock::system().now();
@@ -205,90 +211,90 @@ fn inspect(common: &Common, given: Option<String>) -> Result<(), Failed> {
     for (place, name) in ["header", "claims"].into_iter().enumerate() {
         match part(token, place) {
             Ok(value) => {
-                say(format_args!("{name}: {}", printable(&value)))?;
+                print_line(format_args!("{name}: {}", printable(&value)))?;
                 if place == 0 {
                     header = value;
                 } else {
-                    times(&value, now)?;
+                    print_times(&value, now)?;
                 }
             }
             Err(reason) => {
-                return Err(Failed::running(format!("this is no token: its {name} part {reason}")));
+                return Err(CommandError::running(format!("this is not a token: its {name} part {reason}")));
             }
         }
     }
-    say(format_args!("signature: not checked here; hallpass token verify does that"))?;
+    print_line(format_args!("signature: not checked; hallpass token verify checks it"))?;
     let kid = header["kid"].as_str();
-    say(format_args!("key: {}", whose(common, kid, now)?))
+    print_line(format_args!("key: {}", describe_key(common, kid, now)?))
 }
 
-/// JSON on several lines, in which whatever a terminal would not show as it stands is escaped: whoever made the token
-/// chose it.
+/// Formats JSON on several lines. Control and invisible characters are escaped, because the author of the token chose
+/// them.
 fn printable(value: &Value) -> String {
     let mut shown = String::new();
     for character in format!("{value:#}").chars() {
         let is_plain = matches!(character, '\n' | '"' | '\'' | '\\') || character.escape_debug().len() == 1;
-        match is_plain {
-            true => shown.push(character),
-            false => {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    shown.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
+        if is_plain {
+            shown.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
         }
     }
     shown
 }
 
-/// The times of a token in words.
-fn times(claims: &Value, now: DateTime<Utc>) -> Result<(), Failed> {
+/// Prints the times of a token, and how far off they are.
+fn print_times(claims: &Value, now: DateTime<Utc>) -> Result<(), CommandError> {
     for (name, verb) in [("iat", "issued"), ("nbf", "valid from"), ("exp", "expires")] {
         let time = claims[name].as_f64().and_then(|seconds| DateTime::from_timestamp(seconds as i64, 0));
         if let Some(time) = time {
-            say(format_args!("{name}: {} ({})", rfc3339(time), relative(verb, time, now)))?;
+            print_line(format_args!("{name}: {} ({})", rfc3339(time), relative(verb, time, now)))?;
         }
     }
     Ok(())
 }
 
-/// Which key of this installation a token names, as far as the database tells without a passphrase.
-fn whose(common: &Common, kid: Option<&str>, now: DateTime<Utc>) -> Result<String, Failed> {
+/// Describes the key that a token names, as far as the database shows it without a passphrase.
+fn describe_key(common: &Common, kid: Option<&str>, now: DateTime<Utc>) -> Result<String, CommandError> {
     let Some(kid) = kid else {
-        return Ok("the token names none".into());
+        return Ok("the token names no key".into());
     };
-    // Whoever made the token chose it: it stays on its line, and moves no cursor.
+    // The author of the token chose it, so control characters are escaped.
     let shown = kid.escape_debug();
     let settings = common.settings(None)?;
     if matches!(&settings.database.url, DatabaseUrl::Sqlite(path) if !path.exists()) {
-        return Ok(format!("{shown}; there is no database here to compare with"));
+        return Ok(format!("{shown}; there is no database to compare it with"));
     }
     let rows = block_on(async {
         let store = open_store(&settings).await?;
         let rows = store.read(async |connection| connection.signing_keys().await).await;
         store.close().await;
-        Ok::<_, Failed>(rows?)
+        Ok::<_, CommandError>(rows?)
     });
     let rows = match rows {
         Ok(rows) => rows,
-        Err(Failed { message, .. }) => return Ok(format!("{shown}; nothing to compare with: {message}")),
+        Err(CommandError { message, .. }) => {
+            return Ok(format!("{shown}; it cannot be compared with the database: {message}"));
+        }
     };
     let leeway = Duration::from_std(settings.token.leeway).unwrap_or_default();
     let known = rows.iter().zip(states(&rows, now, leeway)).find(|(row, _)| row.sealed.kid == kid);
     Ok(match known {
-        Some((row, state)) => format!("{shown}, which is ours ({}, {state})", row.sealed.algorithm),
-        None => format!("{shown}, which is not ours, or no more"),
+        Some((row, state)) => {
+            format!("{shown}, a key of this installation ({}, {state})", row.sealed.algorithm)
+        }
+        None => format!("{shown}, not a key of this installation, or a deleted one"),
     })
 }
 
-/// "expires in 59 min", "expired 3 min ago", "issued 2 h ago".
+/// Formats a time as in "expires in 59 min", "expired 3 min ago" or "issued 2 h ago".
 fn relative(verb: &str, time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let is_past = time <= now;
     let verb = if verb == "expires" && is_past { "expired" } else { verb };
     let amount = amount((time - now).abs());
-    match is_past {
-        true => format!("{verb} {amount} ago"),
-        false => format!("{verb} in {amount}"),
-    }
+    if is_past { format!("{verb} {amount} ago") } else { format!("{verb} in {amount}") }
 }
 
 fn amount(duration: Duration) -> String {
@@ -305,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_in_words() {
+    fn a_time_is_shown_as_its_distance_from_now() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         for (seconds, expected) in [
             (0, "expired 0 s ago"),
@@ -322,9 +328,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_with_what_it_often_comes_with() {
+    fn a_token_is_read_with_its_scheme_and_space_around_it() {
         for text in ["a.b.c", " a.b.c\r\n", "Bearer a.b.c", "bearer   a.b.c "] {
-            assert_eq!(bare(text), "a.b.c", "{text:?}");
+            assert_eq!(strip_scheme(text), "a.b.c", "{text:?}");
         }
     }
 }

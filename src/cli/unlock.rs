@@ -1,9 +1,9 @@
-//! The passphrase, asked for or given, and the vault that it opens.
+//! The passphrase, given or typed, and the vault that it opens.
 
 use secrecy::SecretString;
 
-use super::Failed;
-use super::secret::KeySource;
+use super::error::CommandError;
+use super::secret::PassphraseSource;
 use super::terminal::Terminal;
 use crate::clock::Clock;
 use crate::server::accounts::UserAdmin;
@@ -13,128 +13,162 @@ use crate::server::keys::vault::{Vault, VaultError, judge_new_passphrase};
 use crate::server::model::SealedInstallation;
 use crate::server::store::Store;
 
-/// How often a typed passphrase may be wrong.
-const TRIES: u32 = 3;
+/// How many wrong passphrases may be typed.
+const MAX_ATTEMPTS: u32 = 3;
 
-/// A vault that was opened, and how.
+/// A vault that was opened for a server.
 pub(super) struct Unlocked {
     pub(super) vault: Vault,
     /// The terminal on which the passphrase was typed, if it was.
     pub(super) terminal: Option<Terminal>,
-    /// There are no users yet.
-    pub(super) is_new: bool,
+    pub(super) has_no_users: bool,
 }
 
-/// How the passphrase is come by.
-struct Asking {
-    given: Option<SecretString>,
-    terminal: Option<Terminal>,
-}
-
-impl Asking {
-    fn of(source: &KeySource) -> Result<Self, Failed> {
-        let given = source.read()?;
-        let terminal = match given {
-            Some(_) => None,
-            None => Some(Terminal::open().map_err(|_| {
-                Failed::usage("there is no terminal to type the passphrase on; give it with --key-stdin, --key-file FILE or --key-fd N")
-            })?),
-        };
-        Ok(Self { given, terminal })
-    }
-
-    fn ask(&self) -> Result<SecretString, Failed> {
-        match (&self.given, &self.terminal) {
-            (Some(given), _) => Ok(given.clone()),
-            (None, Some(terminal)) => terminal.ask_hidden("Passphrase").map_err(Failed::usage),
-            (None, None) => unreachable!("without a given passphrase there is a terminal"),
-        }
-    }
-
-    /// Opens the vault with a passphrase that is `known` or asked for.
-    fn open(
-        &self,
-        installation: &SealedInstallation,
-        mut known: Option<SecretString>,
-    ) -> Result<Vault, Failed> {
-        let tries = if self.terminal.is_some() { TRIES } else { 1 };
-        for left in (0..tries).rev() {
-            let passphrase = known.take().map_or_else(|| self.ask(), Ok)?;
-            match Vault::open(installation, &passphrase) {
-                Ok(vault) => return Ok(vault),
-                Err(VaultError::WrongPassphrase) if left > 0 => {
-                    if let Some(terminal) = &self.terminal {
-                        terminal.say(&format!(
-                            "That is not the passphrase of this database; {left} more {}.",
-                            if left == 1 { "try" } else { "tries" }
-                        ));
-                    }
-                }
-                Err(VaultError::WrongPassphrase) => {
-                    return Err(Failed::passphrase(VaultError::WrongPassphrase));
-                }
-                Err(other) => return Err(Failed::running(other)),
-            }
-        }
-        unreachable!("the last try returns")
-    }
-}
-
-/// Opens the vault of a database, which is founded where it is new.
-pub(super) async fn unlock(
-    store: &Store,
-    source: &KeySource,
-    settings: &Settings,
-) -> Result<Unlocked, Failed> {
-    let users = UserAdmin::new(store.clone(), Clock::system());
-    let asking = Asking::of(source)?;
-    let mut known = None;
-    if read_installation(store).await?.is_none() {
-        let passphrase = match &asking.terminal {
-            None => asking.ask()?,
-            Some(terminal) => {
-                terminal.say("This database is new. Its keys will be sealed under a passphrase that you choose now and type at each start. Nobody can recover it.");
-                terminal
-                    .ask_hidden_twice("New passphrase", "The same again", |typed| {
-                        judge_new_passphrase(typed).map_err(|weak| weak.to_string())
-                    })
-                    .map_err(Failed::usage)?
-            }
-        };
-        judge_new_passphrase(&passphrase).map_err(Failed::usage)?;
-        let (algorithm, lifetime) = (settings.token.algorithm, seconds(settings.token.lifetime));
-        let now = Clock::system().now();
-        if let Some(vault) = installation::create(store, &passphrase, algorithm, lifetime, now).await? {
-            return Ok(Unlocked { vault, is_new: users.has_no_users().await?, terminal: asking.terminal });
-        }
-        // Another process founded it meanwhile; it may well have been given the same passphrase.
-        known = Some(passphrase);
-    }
-
-    let installation = read_installation(store)
-        .await?
-        .ok_or_else(|| Failed::running("the installation vanished from the database"))?;
-    let vault = asking.open(&installation, known)?;
-    Ok(Unlocked { vault, is_new: users.has_no_users().await?, terminal: asking.terminal })
-}
-
-/// A vault that was opened, its seal, and the terminal on which the passphrase was typed, if it was.
+/// A vault that was opened for a change of the keys.
 pub(super) struct Existing {
     pub(super) vault: Vault,
     pub(super) installation: SealedInstallation,
+    /// The terminal on which the passphrase was typed, if it was.
     pub(super) terminal: Option<Terminal>,
 }
 
-/// Opens the vault of a database that a server has founded before.
-pub(super) async fn unlock_existing(store: &Store, source: &KeySource) -> Result<Existing, Failed> {
-    let installation = read_installation(store).await?.ok_or_else(|| {
-        Failed::running("this database has no keys yet; hallpass serve makes them at its first start")
-    })?;
-    let asking = Asking::of(source)?;
-    let vault = asking.open(&installation, None)?;
-    Ok(Existing { vault, installation, terminal: asking.terminal })
+/// The place that the passphrase comes from.
+enum PassphrasePrompt {
+    /// A flag or the environment gave it.
+    Given(SecretString),
+    /// It is typed.
+    Typed(Terminal),
 }
 
-async fn read_installation(store: &Store) -> Result<Option<SealedInstallation>, Failed> {
+impl PassphrasePrompt {
+    fn new(source: &PassphraseSource) -> Result<Self, CommandError> {
+        if let Some(given) = source.read()? {
+            return Ok(Self::Given(given));
+        }
+        Terminal::open().map(Self::Typed).map_err(|_| {
+            CommandError::usage(
+                "there is no terminal to type the passphrase on; give it with --key-stdin, --key-file FILE or --key-fd N",
+            )
+        })
+    }
+
+    fn into_terminal(self) -> Option<Terminal> {
+        match self {
+            Self::Given(_) => None,
+            Self::Typed(terminal) => Some(terminal),
+        }
+    }
+
+    /// Returns a strong passphrase for a new database.
+    fn new_passphrase(&self) -> Result<SecretString, CommandError> {
+        let check = |typed: &SecretString| judge_new_passphrase(typed).map_err(|weak| weak.to_string());
+        match self {
+            Self::Given(passphrase) => {
+                check(passphrase).map_err(CommandError::usage)?;
+                Ok(passphrase.clone())
+            }
+            Self::Typed(terminal) => {
+                terminal.print_line(
+                    "This database is new. Choose a passphrase: it encrypts the signing keys, and you type it at each start. \
+                     Nobody can recover it.",
+                );
+                terminal
+                    .ask_hidden_twice("New passphrase", "Repeat the passphrase", check)
+                    .map_err(CommandError::usage)
+            }
+        }
+    }
+
+    /// Opens the vault, with `passphrase` in the first attempt if it is known.
+    fn open_vault(
+        &self,
+        installation: &SealedInstallation,
+        passphrase: Option<SecretString>,
+    ) -> Result<Vault, CommandError> {
+        let open = |passphrase: &SecretString| match Vault::open(installation, passphrase) {
+            Ok(vault) => Ok(Some(vault)),
+            Err(VaultError::WrongPassphrase) => Ok(None),
+            Err(other) => Err(CommandError::running(other)),
+        };
+        let wrong = || CommandError::passphrase(VaultError::WrongPassphrase);
+        let terminal = match self {
+            Self::Given(given) => return open(given)?.ok_or_else(wrong),
+            Self::Typed(terminal) => terminal,
+        };
+        let mut known = passphrase;
+        for left in (0..MAX_ATTEMPTS).rev() {
+            let passphrase = match known.take() {
+                Some(known) => known,
+                None => terminal.ask_hidden("Passphrase").map_err(CommandError::usage)?,
+            };
+            if let Some(vault) = open(&passphrase)? {
+                return Ok(vault);
+            }
+            if left > 0 {
+                let attempts = if left == 1 { "attempt" } else { "attempts" };
+                terminal.print_line(&format!(
+                    "That is not the passphrase of this database; {left} {attempts} left."
+                ));
+            }
+        }
+        Err(wrong())
+    }
+}
+
+/// Opens the vault of a database. Creates the installation if the database is new.
+///
+/// # Errors
+/// [`CommandError`] if there is no passphrase, or if it is weak or wrong; if the database cannot be used.
+pub(super) async fn unlock(
+    store: &Store,
+    source: &PassphraseSource,
+    settings: &Settings,
+) -> Result<Unlocked, CommandError> {
+    let prompt = PassphrasePrompt::new(source)?;
+    let vault = match read_installation(store).await? {
+        Some(installation) => prompt.open_vault(&installation, None)?,
+        None => create(store, &prompt, settings).await?,
+    };
+    let has_no_users = UserAdmin::new(store.clone(), Clock::system()).has_no_users().await?;
+    Ok(Unlocked { vault, has_no_users, terminal: prompt.into_terminal() })
+}
+
+/// Opens the vault of a database that a server has used before.
+///
+/// # Errors
+/// [`CommandError`] if the database has no keys yet; if the passphrase is wrong; if the database cannot be used.
+pub(super) async fn unlock_existing(
+    store: &Store,
+    source: &PassphraseSource,
+) -> Result<Existing, CommandError> {
+    let installation = read_installation(store).await?.ok_or_else(no_keys)?;
+    let prompt = PassphrasePrompt::new(source)?;
+    let vault = prompt.open_vault(&installation, None)?;
+    Ok(Existing { vault, installation, terminal: prompt.into_terminal() })
+}
+
+/// Returns the error of a command that needs keys, on a database without any.
+pub(super) fn no_keys() -> CommandError {
+    CommandError::running("this database has no keys yet; hallpass serve creates them at its first start")
+}
+
+/// Creates the installation of a new database.
+async fn create(
+    store: &Store,
+    prompt: &PassphrasePrompt,
+    settings: &Settings,
+) -> Result<Vault, CommandError> {
+    let passphrase = prompt.new_passphrase()?;
+    let (algorithm, lifetime) = (settings.token.algorithm, seconds(settings.token.lifetime));
+    let now = Clock::system().now();
+    if let Some(vault) = installation::create(store, &passphrase, algorithm, lifetime, now).await? {
+        return Ok(vault);
+    }
+    // Another process was first. It may have been given the same passphrase.
+    let installation = read_installation(store).await?.ok_or_else(no_keys)?;
+    prompt.open_vault(&installation, Some(passphrase))
+}
+
+async fn read_installation(store: &Store) -> Result<Option<SealedInstallation>, CommandError> {
     Ok(store.read(async |connection| connection.installation().await).await?)
 }

@@ -1,13 +1,13 @@
-//! `hallpass user`: users, without the passphrase and beside a running server, which hears of each change
-//! within two seconds.
+//! `hallpass user`: manages users. It needs no passphrase. A running server applies each change within two seconds.
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::out::{print, say};
+use super::common::{Common, with_store};
+use super::error::CommandError;
+use super::output::{print, print_line};
 use super::secret::read_standard_input;
 use super::terminal::Terminal;
-use super::{Common, Failed, with_store};
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::{NewUser, UserAdmin, parse_email, parse_name, parse_roles};
 use crate::server::config::Settings;
@@ -20,77 +20,77 @@ const PAGE: u32 = 500;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
-    /// Add a user; the password is asked for on the terminal
+    /// Add a user; it asks for the password on the terminal
     Add {
-        /// The address to sign in with
+        /// The e-mail address to sign in with
         email: String,
-        /// The name to show
+        /// The display name
         #[arg(long)]
         name: Option<String>,
-        /// A role; may be given several times
+        /// A role; can be given several times
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
     },
-    /// List all users by address
+    /// List all users, sorted by address
     List {
-        /// As a JSON array
+        /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
     /// Show one user
     Show {
-        /// The user's address
+        /// The user's e-mail address
         email: String,
     },
-    /// Give a user a new password; every token of the user is dead then
+    /// Set a new password; every token of the user is invalidated
     Passwd {
-        /// The user's address
+        /// The user's e-mail address
         email: String,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Refuse a user from now on; every token of the user is dead then
+    /// Disable a user; every token of the user is invalidated
     Disable {
-        /// The user's address
+        /// The user's e-mail address
         email: String,
     },
     /// Let a disabled user sign in again
     Enable {
-        /// The user's address
+        /// The user's e-mail address
         email: String,
     },
-    /// Add the users of a file: CSV (email,name,roles,password_hash) or JSON lines of the same names
+    /// Add the users of a file: CSV (email,name,roles,password_hash) or JSON lines with the same names
     Import {
         /// The file
         file: std::path::PathBuf,
     },
-    /// Write all users to standard output, as import reads them
+    /// Write all users to standard output, in a format that import reads
     Export {
-        /// As JSON lines instead of CSV
+        /// Write JSON lines instead of CSV
         #[arg(long)]
         json: bool,
     },
-    /// Delete a user for good
+    /// Delete a user
     Delete {
-        /// The user's address
+        /// The user's e-mail address
         email: String,
-        /// Without asking
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
 }
 
-pub(super) fn run(common: &Common, command: UserCommand) -> Result<(), Failed> {
+pub(super) fn run(common: &Common, command: UserCommand) -> Result<(), CommandError> {
     with_store(common, async |store, settings| {
         execute(&UserAdmin::new(store.clone(), Clock::system()), settings, command).await
     })
 }
 
-async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -> Result<(), Failed> {
+async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -> Result<(), CommandError> {
     match command {
         UserCommand::Add { email, name, roles, password_stdin } => {
             let email = acceptable("EMAIL", parse_email(&email))?;
@@ -101,67 +101,70 @@ async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -
             }
             let password = new_password(&email, settings, password_stdin)?;
             let user = add(users, settings, email, name, roles, &password).await?;
-            say(format_args!("added {} ({})", user.email, user.id))?;
+            print_line(format_args!("added {} ({})", user.email, user.id))?;
         }
         UserCommand::List { json } => list(users, json).await?,
         UserCommand::Show { email } => {
             let user = find(users, &email).await?;
-            say(format_args!("{}", serde_json::to_string_pretty(&shown(&user)).map_err(Failed::running)?))?;
+            print_line(format_args!(
+                "{}",
+                serde_json::to_string_pretty(&to_json(&user)).map_err(CommandError::running)?
+            ))?;
         }
         UserCommand::Passwd { email, password_stdin } => {
             let user = find(users, &email).await?;
             let password = new_password(&user.email, settings, password_stdin)?;
             let hash = hash(settings, &password).await?;
             users.set_password(user.id, &hash).await.map_err(gone(&user))?;
-            say(format_args!("{} has a new password; every earlier token is dead", user.email))?;
+            print_line(format_args!("{} has a new password; every earlier token is invalid", user.email))?;
         }
         UserCommand::Disable { email } => {
             let user = find(users, &email).await?;
             users.disable(user.id).await.map_err(gone(&user))?;
-            say(format_args!("{} is disabled; every token is dead", user.email))?;
+            print_line(format_args!("{} is disabled; every token is invalid", user.email))?;
         }
         UserCommand::Enable { email } => {
             let user = find(users, &email).await?;
             users.enable(user.id).await.map_err(gone(&user))?;
-            say(format_args!("{} may sign in again", user.email))?;
+            print_line(format_args!("{} can sign in again", user.email))?;
         }
         UserCommand::Import { file } => super::import::import(users, &file).await?,
         UserCommand::Export { json } => super::import::export(users, json).await?,
         UserCommand::Delete { email, yes } => {
             let user = find(users, &email).await?;
-            if !yes && !confirm_delete(&user)? {
-                return Err(Failed::running(format!("{} was not deleted", user.email)));
+            if !yes {
+                confirm_deletion(&user)?;
             }
             users.delete(user.id).await.map_err(gone(&user))?;
-            say(format_args!("{} is deleted", user.email))?;
+            print_line(format_args!("{} is deleted", user.email))?;
         }
     }
     Ok(())
 }
 
-/// On a terminal with no users yet: offers to make the first, with the role `admin`.
+/// Offers to add the first user, with the role `admin`.
 pub(super) async fn offer_first(
     terminal: &Terminal,
     users: &UserAdmin,
     settings: &Settings,
-) -> Result<(), Failed> {
-    terminal.say("There are no users yet.");
+) -> Result<(), CommandError> {
+    terminal.print_line("There are no users yet.");
     let email = loop {
         let typed = terminal
-            .ask_line("E-mail of the first one, an admin (leave empty to skip)")
-            .map_err(Failed::usage)?;
+            .ask_line("E-mail of the first user, an admin (leave empty to skip)")
+            .map_err(CommandError::usage)?;
         if typed.trim().is_empty() {
-            terminal.say("Skipped. Later: hallpass user add EMAIL --role admin");
+            terminal.print_line("Skipped. To add one later: hallpass user add EMAIL --role admin");
             return Ok(());
         }
         match parse_email(&typed) {
             Ok(email) => break email,
-            Err(reason) => terminal.say(&format!("The address {reason}.")),
+            Err(reason) => terminal.print_line(&format!("The address {reason}.")),
         }
     };
     let password = ask_password(terminal, &email, settings)?;
     let user = add(users, settings, email, None, vec!["admin".into()], &password).await?;
-    terminal.say(&format!("Added {}, an admin.", user.email));
+    terminal.print_line(&format!("Added {}, an admin.", user.email));
     Ok(())
 }
 
@@ -172,7 +175,7 @@ async fn add(
     name: Option<String>,
     roles: Vec<String>,
     password: &Password,
-) -> Result<UserRecord, Failed> {
+) -> Result<UserRecord, CommandError> {
     let password_hash = Some(hash(settings, password).await?);
     let user = NewUser { email: email.clone(), name, roles, password_hash };
     users.add(user).await.map_err(|error| match error {
@@ -181,41 +184,49 @@ async fn add(
     })
 }
 
-async fn hash(settings: &Settings, password: &Password) -> Result<String, Failed> {
-    let hasher = Hasher::start(1, 1, settings.password.bcrypt_cost).map_err(Failed::running)?;
-    hasher.hash(password).await.map_err(Failed::running)
+async fn hash(settings: &Settings, password: &Password) -> Result<String, CommandError> {
+    let hasher = Hasher::start(1, 1, settings.password.bcrypt_cost).map_err(CommandError::running)?;
+    hasher.hash(password).await.map_err(CommandError::running)
 }
 
-fn new_password(email: &str, settings: &Settings, from_stdin: bool) -> Result<Password, Failed> {
+fn new_password(email: &str, settings: &Settings, from_stdin: bool) -> Result<Password, CommandError> {
     if from_stdin {
-        let password = Password::from(read_standard_input().map_err(Failed::usage)?);
+        let password = Password::from(read_standard_input().map_err(CommandError::usage)?);
         acceptable("the password", check_new(&password, email, settings.password.min_length))?;
         return Ok(password);
     }
     let terminal = Terminal::open().map_err(|_| {
-        Failed::usage("there is no terminal to type the password on; give it with --password-stdin")
+        CommandError::usage("there is no terminal to type the password on; give it with --password-stdin")
     })?;
     ask_password(&terminal, email, settings)
 }
 
-fn ask_password(terminal: &Terminal, email: &str, settings: &Settings) -> Result<Password, Failed> {
-    let judge = |typed: &secrecy::SecretString| {
+fn ask_password(terminal: &Terminal, email: &str, settings: &Settings) -> Result<Password, CommandError> {
+    let check = |typed: &secrecy::SecretString| {
         check_new(&Password::from(typed.clone()), email, settings.password.min_length)
             .map_err(|reason| format!("The password {reason}."))
     };
     terminal
-        .ask_hidden_twice(&format!("Password for {email}"), "The same again", judge)
+        .ask_hidden_twice(&format!("Password for {email}"), "Repeat the password", check)
         .map(Password::from)
-        .map_err(Failed::usage)
+        .map_err(CommandError::usage)
 }
 
-fn confirm_delete(user: &UserRecord) -> Result<bool, Failed> {
-    let terminal =
-        Terminal::open().map_err(|_| Failed::usage("there is no terminal to ask on; confirm with --yes"))?;
-    terminal.confirm(&format!("Delete {} for good?", user.email)).map_err(Failed::usage)
+/// Asks whether to delete the user.
+///
+/// # Errors
+/// [`CommandError`] if the answer is no, or if there is no terminal to ask on.
+fn confirm_deletion(user: &UserRecord) -> Result<(), CommandError> {
+    let terminal = Terminal::open()
+        .map_err(|_| CommandError::usage("there is no terminal to ask on; confirm with --yes"))?;
+    let question = format!("Delete {}? This cannot be undone.", user.email);
+    if terminal.confirm(&question).map_err(CommandError::usage)? {
+        return Ok(());
+    }
+    Err(CommandError::running(format!("{} was not deleted", user.email)))
 }
 
-async fn list(users: &UserAdmin, as_json: bool) -> Result<(), Failed> {
+async fn list(users: &UserAdmin, as_json: bool) -> Result<(), CommandError> {
     let mut after = String::new();
     let mut separator = "[\n";
     loop {
@@ -224,10 +235,10 @@ async fn list(users: &UserAdmin, as_json: bool) -> Result<(), Failed> {
         after.clone_from(&last.email);
         for user in &page {
             if as_json {
-                print(format_args!("{separator}{}", shown(user)))?;
+                print(format_args!("{separator}{}", to_json(user)))?;
                 separator = ",\n";
             } else {
-                say(format_args!(
+                print_line(format_args!(
                     "{:<32} {:<24} {:<20} {:<9} {}",
                     user.email,
                     user.name.as_deref().unwrap_or("-"),
@@ -238,16 +249,18 @@ async fn list(users: &UserAdmin, as_json: bool) -> Result<(), Failed> {
             }
         }
     }
-    match (as_json, after.is_empty()) {
-        (true, true) => say(format_args!("[]")),
-        (true, false) => say(format_args!("\n]")),
-        (false, true) => say(format_args!("no users yet; hallpass user add EMAIL makes one")),
-        (false, false) => Ok(()),
+    let is_empty = after.is_empty();
+    if as_json {
+        print_line(format_args!("{}", if is_empty { "[]" } else { "\n]" }))
+    } else if is_empty {
+        print_line(format_args!("no users yet; hallpass user add EMAIL adds one"))
+    } else {
+        Ok(())
     }
 }
 
-/// All that may be shown of a user: everything but the hash.
-fn shown(user: &UserRecord) -> serde_json::Value {
+/// Returns the fields of a user that may be shown: all but the password hash.
+fn to_json(user: &UserRecord) -> serde_json::Value {
     json!({
         "id": user.id.to_string(),
         "email": user.email,
@@ -259,24 +272,26 @@ fn shown(user: &UserRecord) -> serde_json::Value {
     })
 }
 
-pub(super) async fn find(users: &UserAdmin, email: &str) -> Result<UserRecord, Failed> {
+pub(super) async fn find(users: &UserAdmin, email: &str) -> Result<UserRecord, CommandError> {
     let email = acceptable("EMAIL", parse_email(email))?;
-    let unknown = || Failed::running(format!("there is no user {email}; hallpass user list shows all"));
+    let unknown = || CommandError::running(format!("there is no user {email}; hallpass user list shows all"));
     users.find(&email).await?.ok_or_else(unknown)
 }
 
-/// Explains that the user was deleted after it was found.
-fn gone(user: &UserRecord) -> impl FnOnce(Error) -> Failed + use<'_> {
+/// Reports a user that was deleted after it was found.
+fn gone(user: &UserRecord) -> impl FnOnce(Error) -> CommandError + use<'_> {
     |error| match error {
-        Error::NotFound => Failed::running(format!("{} was deleted meanwhile", user.email)),
+        Error::NotFound => CommandError::running(format!("{} was deleted meanwhile", user.email)),
         other => other.into(),
     }
 }
 
-fn taken(email: &str) -> Failed {
-    Failed::running(format!("{email} is a user already; hallpass user passwd {email} gives a new password"))
+fn taken(email: &str) -> CommandError {
+    CommandError::running(format!(
+        "{email} is a user already; hallpass user passwd {email} sets a new password"
+    ))
 }
 
-fn acceptable<T>(what: &str, verdict: Result<T, String>) -> Result<T, Failed> {
-    verdict.map_err(|reason| Failed::usage(format!("{what} {reason}")))
+fn acceptable<T>(what: &str, verdict: Result<T, String>) -> Result<T, CommandError> {
+    verdict.map_err(|reason| CommandError::usage(format!("{what} {reason}")))
 }

@@ -1,28 +1,28 @@
-//! The switch of the allocator that wipes what it frees (`src/wipe.rs`, in the binary alone): libraries
-//! copy what is typed, and free their copies as they are.
+//! The switch of the binary's allocator (`src/wipe.rs`), which can overwrite memory as it is freed. Libraries copy what is
+//! typed, and free their copies without wiping them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many want it on. It is on from the start of the process, until [`secrets_are_gone`].
-static WANTED: AtomicUsize = AtomicUsize::new(1);
+/// The number of reasons to overwrite. The first is the start of the process, until [`secrets_are_gone`].
+static REASONS: AtomicUsize = AtomicUsize::new(1);
 
-/// Whether freed memory is to be overwritten.
+/// Tells whether to overwrite freed memory.
 pub fn is_on() -> bool {
-    WANTED.load(Ordering::Relaxed) > 0
+    REASONS.load(Ordering::Relaxed) > 0
 }
 
-/// Ends what the start of the process began: what was typed has done its work.
+/// Ends one reason to overwrite: the secrets that were typed are no longer needed.
 pub(super) fn secrets_are_gone() {
     // Never below zero, however often it is called.
-    let _ = WANTED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |wanted| wanted.checked_sub(1));
+    let _ = REASONS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reasons| reasons.checked_sub(1));
 }
 
-/// While it lives, freed memory is overwritten.
+/// Makes freed memory be overwritten, until this is dropped.
 pub(super) struct Wiping;
 
 impl Wiping {
     pub(super) fn begin() -> Self {
-        WANTED.fetch_add(1, Ordering::Relaxed);
+        REASONS.fetch_add(1, Ordering::Relaxed);
         Self
     }
 }

@@ -269,7 +269,7 @@ impl AuthServer {
     }
 
     /// Returns the algorithm that it signs with now.
-    pub fn signing_algorithm(&self) -> Option<Algorithm> {
+    pub(crate) fn signing_algorithm(&self) -> Option<Algorithm> {
         self.inner.keys.signer(self.inner.clock.now()).map(|key| key.algorithm())
     }
 
@@ -303,7 +303,7 @@ impl AuthServer {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written.
-    pub async fn write_last_seen(&self) -> Result<(), StoreError> {
+    pub(crate) async fn write_last_seen(&self) -> Result<(), StoreError> {
         self.inner.state.write_last_seen().await
     }
 

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::credentials::HashError;
-use super::store::StoreError;
-
 /// The reasons why fields of a request were not accepted, by the field's name.
-pub type FieldErrors = BTreeMap<&'static str, Vec<String>>;
+pub(crate) type FieldErrors = BTreeMap<&'static str, Vec<String>>;
 
 /// The reason why a rule refused a request or could not serve it.
 #[derive(Debug, thiserror::Error)]
@@ -54,22 +51,4 @@ pub enum Error {
     /// A fault of ours.
     #[error("internal: {0}")]
     Internal(String),
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(cause) => Self::Unavailable(cause),
-            other => Self::Internal(other.to_string()),
-        }
-    }
-}
-
-impl From<HashError> for Error {
-    fn from(error: HashError) -> Self {
-        match error {
-            HashError::QueueFull => Self::Overloaded,
-            other => Self::Internal(other.to_string()),
-        }
-    }
 }

@@ -6,6 +6,7 @@
 mod abuse;
 pub mod accounts;
 mod auth_server;
+#[allow(clippy::match_bool, reason = "until the settings are a table")]
 pub mod config;
 pub mod credentials;
 pub mod error;
@@ -13,8 +14,8 @@ pub mod http;
 pub mod keys;
 pub mod model;
 mod run;
-pub mod sessions;
-pub mod state;
+mod sessions;
+mod state;
 pub mod store;
 
 pub use abuse::RateLimiter;

@@ -24,7 +24,7 @@ pub(super) const METHODS_ARE_KNOWN: bool = cfg!(feature = "testing-introspection
 impl AppRoutes {
     /// Reads the routes of the app that `request` was sent to.
     #[cfg(feature = "testing-introspection")]
-    pub fn of(request: &ServiceRequest) -> Self {
+    pub(super) fn of(request: &ServiceRequest) -> Self {
         use actix_web::introspection::{IntrospectionNode, IntrospectionTree, ResourceType};
 
         fn walk(node: &IntrospectionNode, routes: &mut AppRoutes) {

@@ -37,12 +37,12 @@ pub(super) enum KnownMethods {
 
 impl KnownMethods {
     /// The methods from introspection, where an empty list stands for any.
-    pub fn introspected(methods: &[Method]) -> Self {
+    pub(super) fn introspected(methods: &[Method]) -> Self {
         if methods.is_empty() { Self::All } else { Self::These(methods.to_vec()) }
     }
 
     /// The methods of the routes on the list.
-    pub fn listed(routes: &[&Route]) -> Self {
+    pub(super) fn listed(routes: &[&Route]) -> Self {
         routes.iter().map(|route| route.method.clone()).collect::<Option<_>>().map_or(Self::All, Self::These)
     }
 
@@ -54,7 +54,7 @@ impl KnownMethods {
     }
 
     /// Every method that the path is asked with.
-    pub fn to_ask(&self) -> Vec<Method> {
+    pub(super) fn to_ask(&self) -> Vec<Method> {
         let mut methods = METHODS.to_vec();
         if let Self::These(known) = self {
             methods.extend(known.iter().filter(|method| !METHODS.contains(method)).cloned());
@@ -75,7 +75,7 @@ pub(super) struct Response {
 }
 
 impl Response {
-    pub fn new(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Self {
+    pub(super) fn new(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Self {
         let allow = headers.get_all(ALLOW).filter_map(|value| value.to_str().ok());
         let allow = allow.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
         Self { method: method.clone(), path: path.to_owned(), status, allow: allow.collect() }
@@ -115,7 +115,7 @@ impl Responses {
     }
 
     /// The differences between the app's routes and those `listed` for this pattern.
-    pub fn differences(&self, listed: &[&Route]) -> Vec<Finding> {
+    pub(super) fn differences(&self, listed: &[&Route]) -> Vec<Finding> {
         let mut methods = self.evident_methods();
         if let KnownMethods::These(known) = &self.known {
             methods.extend(known.iter().filter(|method| !self.evident_methods().contains(method)));
@@ -133,7 +133,7 @@ impl Responses {
     }
 
     /// The responses other than 401 that are not `allowed`. Adds to `used` the index of every entry that allows one.
-    pub fn not_refused(&self, allowed: &[Route], used: &mut BTreeSet<usize>) -> Vec<Finding> {
+    pub(super) fn not_refused(&self, allowed: &[Route], used: &mut BTreeSet<usize>) -> Vec<Finding> {
         let evident = self.evident_methods();
         let unused = unused_method();
         let mut by_status: BTreeMap<StatusCode, Vec<&Response>> = BTreeMap::new();

@@ -14,7 +14,7 @@ pub(super) struct Route {
 
 impl Route {
     #[track_caller]
-    pub fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let (method, pattern) = match text.split_once(' ') {
             Some((method, pattern)) if !text.starts_with('/') => {
                 (Some(Method::from_bytes(method.as_bytes())), pattern)
@@ -29,7 +29,7 @@ impl Route {
         }
     }
 
-    pub fn covers(&self, method: &Method, pattern: &str) -> bool {
+    pub(super) fn covers(&self, method: &Method, pattern: &str) -> bool {
         self.pattern == pattern && self.method.as_ref().is_none_or(|own| own == method)
     }
 }

@@ -4,7 +4,7 @@ use actix_web::body::to_bytes;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, test};
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration};
 use hallpass::clock::Clock;
 use hallpass::server::AuthServer;
 use hallpass::server::accounts::{NewUser, UserAdmin};
@@ -60,11 +60,12 @@ impl TestApp {
     /// The same on a database of a certain kind.
     pub async fn on(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let store = Store::open(&database.settings).await.unwrap();
-        let mut settings = Settings { database: database.settings.clone(), ..Settings::default() };
+        let mut settings = Settings::default();
+        settings.database = database.settings.clone();
         settings.password.bcrypt_cost = 4;
         change(&mut settings);
         // Whole seconds, as tokens count them.
-        let clock = Clock::manual(DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap());
+        let clock = Clock::manual(DateTime::from_timestamp(Clock::system().now().timestamp(), 0).unwrap());
         // So that a test may move the clock back.
         let long_ago = clock.now() - Duration::days(365);
         let (vault, sealed) =

@@ -16,7 +16,7 @@ use sqlx::{Executor, Row};
 use uuid::Uuid;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
-use crate::cli::Workplace;
+use crate::process::Workplace;
 use crate::test_database::{TestDatabase, connect_postgres, postgres_answers};
 
 /// A reader of the feed, and what it has been told.

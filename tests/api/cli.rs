@@ -1,252 +1,17 @@
-//! The binary as a process: commands, exit statuses, one-line errors, and a server that is started, asked,
-//! changed from beside and stopped.
+//! The command line: commands, exit statuses and one-line errors, and a server that is started, used and stopped.
 
-use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
-use crate::test_database::TestDatabase;
-
-/// A folder to run the binary in, with no settings but those of the test.
-pub struct Workplace {
-    pub folder: TempDir,
-    variables: Vec<(String, String)>,
-}
-
-/// What a finished process left behind.
-#[derive(Debug)]
-pub struct Finished {
-    pub status: ExitStatus,
-    pub out: String,
-    pub err: String,
-}
-
-/// `hallpass serve`, listening.
-pub struct Server {
-    pub child: Child,
-    pub address: String,
-    out: BufReader<ChildStdout>,
-}
-
-impl Workplace {
-    pub fn new() -> Self {
-        let cost = ("HALLPASS_PASSWORD__BCRYPT_COST".to_owned(), "4".to_owned());
-        Self { folder: tempfile::tempdir().unwrap(), variables: vec![cost] }
-    }
-
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.into(), value.into()));
-        self
-    }
-
-    /// With another database than the file in its folder.
-    pub fn on(self, database: &TestDatabase) -> Self {
-        let url = database.settings.url.to_string();
-        self.variable("HALLPASS_DATABASE__URL", &url)
-            .variable("HALLPASS_DATABASE__SCHEMA", &database.settings.schema)
-    }
-
-    /// The settings of its database, for a look from this process.
-    pub fn database(&self) -> hallpass::server::config::Database {
-        let mut settings = hallpass::server::config::Settings::default().database;
-        settings.url = hallpass::server::config::DatabaseUrl::Sqlite(self.path("hallpass.db"));
-        settings
-    }
-
-    pub fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// The binary with these arguments, in this folder, with a clean environment.
-    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
-        command
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .envs(self.variables.iter().cloned());
-        // A session of its own, so that no terminal of whoever runs the tests is in reach.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    /// The same in a shell: `script` calls the binary `$0`.
-    pub fn shell(&self, script: &str) -> Command {
-        let inner = self.command::<&str>([]);
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(script).arg(inner.get_program()).current_dir(self.folder.path()).env_clear();
-        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    pub fn run(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Finished {
-        finish(self.command(arguments), input)
-    }
-
-    /// Runs without a controlling terminal.
-    pub fn run_detached(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Finished {
-        let inner = self.command(arguments);
-        let mut command = Command::new("setsid");
-        command.arg("--wait").arg(inner.get_program()).args(inner.get_args());
-        command.current_dir(self.folder.path()).env_clear().envs(self.variables.iter().cloned());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        finish(command, input)
-    }
-
-    pub fn add_user(&self) {
-        let added =
-            self.run(&["user", "add", EMAIL, "--name", "Ada", "--password-stdin"], format!("{PASSWORD}\n"));
-        added.expect(0, "user add");
-    }
-
-    pub fn serve(&self) -> Server {
-        Server::start(
-            self.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]),
-            format!("{PASSPHRASE}\n"),
-        )
-    }
-}
-
-fn finish(mut command: Command, input: impl AsRef<[u8]>) -> Finished {
-    let mut child = command.spawn().unwrap();
-    // A process that ends before it has read everything breaks the pipe; that is its business.
-    let _ = child.stdin.take().unwrap().write_all(input.as_ref());
-    let output = child.wait_with_output().unwrap();
-    Finished {
-        status: output.status,
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-impl Finished {
-    #[track_caller]
-    pub fn expect(&self, status: i32, what: &str) -> &Self {
-        assert_eq!(self.status.code(), Some(status), "{what}: {self:?}");
-        self
-    }
-
-    /// Ended with `status`, and the last line on standard error says why in the words `reason`.
-    #[track_caller]
-    pub fn expect_error(&self, status: i32, reason: &str) {
-        self.expect(status, reason);
-        let last = self.err.lines().last().unwrap_or_default();
-        assert!(last.starts_with("hallpass: ") && last.contains(reason), "{reason}: {self:?}");
-        assert!(!self.err.contains("panicked"), "{self:?}");
-    }
-}
-
-impl Server {
-    pub fn start(mut command: Command, input: impl AsRef<[u8]>) -> Self {
-        let mut child = command.spawn().unwrap();
-        let _ = child.stdin.take().unwrap().write_all(input.as_ref());
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
-            let mut err = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("the server did not start: {line:?} {err}");
-        };
-        Self { address: address.to_owned(), child, out }
-    }
-
-    /// One request on a connection of its own: status and body.
-    pub fn ask(&self, request: &str, authorization: Option<&str>, body: Option<&Value>) -> (u16, Value) {
-        ask(&self.address, request, authorization, body).unwrap()
-    }
-
-    pub fn login(&self) -> (u16, Value) {
-        self.ask("POST /auth/login", None, Some(&serde_json::json!({"email": EMAIL, "password": PASSWORD})))
-    }
-
-    pub fn token(&self) -> String {
-        let (status, body) = self.login();
-        assert_eq!(status, 200, "{body}");
-        body["data"]["token"].as_str().unwrap().to_owned()
-    }
-
-    pub fn get_user(&self, token: &str) -> (u16, Value) {
-        self.ask("GET /user/", Some(&format!("Bearer {token}")), None)
-    }
-
-    /// Asks until the answer is `status`; how long that may take is the contract's, not the machine's.
-    #[track_caller]
-    pub fn get_user_until(&self, token: &str, status: u16) -> Value {
-        let since = std::time::Instant::now();
-        loop {
-            let (got, body) = self.get_user(token);
-            if got == status {
-                return body;
-            }
-            assert!(since.elapsed().as_secs() < 60, "still {got}: {body}");
-            std::thread::yield_now();
-        }
-    }
-
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Stops it as an operator would: exit status, the rest of standard output, and the log.
-    pub fn stop(mut self, signal: &str) -> Finished {
-        self.signal(signal);
-        let mut out = String::new();
-        self.out.read_to_string(&mut out).unwrap();
-        let mut err = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        Finished { status: self.child.wait().unwrap(), out, err }
-    }
-}
-
-/// One request on a connection of its own: status and body, if the server lives to answer it.
-pub fn ask(
-    address: &str,
-    request: &str,
-    authorization: Option<&str>,
-    body: Option<&Value>,
-) -> std::io::Result<(u16, Value)> {
-    let mut stream = TcpStream::connect(address)?;
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
-    write!(
-        stream,
-        "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{authorization}\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    let length =
-        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    // An answer cut short is none.
-    if length.is_some_and(|length: usize| body.len() < length) {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    }
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Only a test that failed still has it running.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::process::{Finished, Server, Workplace, finish, finish_or_kill};
 
 #[test]
-fn a_server_started_by_a_script_signs_in_a_user_and_knows_who_asks() {
+fn a_server_started_by_a_script_signs_in_a_user_and_accepts_the_token() {
     let place = Workplace::new();
     place.add_user();
     let server = place.serve();
@@ -256,11 +21,11 @@ fn a_server_started_by_a_script_signs_in_a_user_and_knows_who_asks() {
     assert_eq!(server.get_user("no.such.token").0, 401);
     let finished = server.stop("TERM");
     finished.expect(0, "SIGTERM");
-    assert_eq!(finished.out, "", "standard output has the one line alone");
+    assert_eq!(finished.out, "", "standard output has one line");
 }
 
 #[test]
-fn a_second_start_with_the_same_passphrase_keeps_earlier_tokens_good() {
+fn tokens_stay_valid_over_a_restart() {
     let place = Workplace::new();
     place.add_user();
     let first = place.serve();
@@ -271,7 +36,7 @@ fn a_second_start_with_the_same_passphrase_keeps_earlier_tokens_good() {
 }
 
 #[test]
-fn a_wrong_passphrase_is_told_at_once() {
+fn a_wrong_passphrase_ends_the_start() {
     let place = Workplace::new();
     place.add_user();
     place.serve().stop("TERM").expect(0, "the first start");
@@ -306,7 +71,7 @@ fn two_servers_that_start_at_once_on_a_new_database_share_one_installation() {
 }
 
 #[test]
-fn what_the_operator_changes_beside_a_running_server_bites_there() {
+fn a_running_server_applies_what_the_command_line_changes() {
     let place = Workplace::new();
     place.add_user();
     let server = place.serve();
@@ -318,7 +83,7 @@ fn what_the_operator_changes_beside_a_running_server_bites_there() {
     place.run(&["user", "enable", EMAIL], "").expect(0, "enable");
     let fresh = server.token();
     assert_eq!(server.get_user(&fresh).0, 200);
-    assert_eq!(server.get_user(&token).0, 401, "no old token revives");
+    assert_eq!(server.get_user(&token).0, 401, "no old token becomes valid again");
     place.run(&["user", "passwd", EMAIL, "--password-stdin"], "another horse battery\n").expect(0, "passwd");
     server.get_user_until(&fresh, 401);
     place.run(&["user", "delete", EMAIL, "--yes"], "").expect(0, "delete");
@@ -326,7 +91,7 @@ fn what_the_operator_changes_beside_a_running_server_bites_there() {
 }
 
 #[test]
-fn users_are_added_listed_and_shown_without_their_hash() {
+fn users_are_added_listed_and_shown_without_their_password_hash() {
     let place = Workplace::new();
     place.run(&["user", "list"], "").expect(0, "an empty list");
     assert_eq!(place.run(&["user", "list", "--json"], "").out.trim(), "[]");
@@ -396,7 +161,7 @@ fn without_a_terminal_a_prompt_is_a_usage_error_that_names_the_flag() {
 }
 
 #[test]
-fn an_address_that_is_taken_fails_with_the_way_out() {
+fn an_address_in_use_is_an_error_that_names_the_flag() {
     let place = Workplace::new();
     let server = place.serve();
     let second = place.run(&["serve", "--key-stdin", "--bind", &server.address], format!("{PASSPHRASE}\n"));
@@ -435,8 +200,61 @@ fn the_database_is_readable_by_its_owner_alone() {
     }
 }
 
+/// Creates a SQLite database as another program would: a table with a row, and a journal of this kind.
+fn create_foreign(path: &Path, journal: &str) {
+    actix_rt::System::new().block_on(async {
+        use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let mut database = options.pragma("journal_mode", journal.to_owned()).connect().await.unwrap();
+        let statements = "create table notes (text text not null); insert into notes values ('mine')";
+        database.execute(statements).await.unwrap();
+        database.close().await.unwrap();
+    });
+}
+
+/// The files of a folder, by name, with what is in them.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
 #[test]
-fn what_is_no_database_is_refused_and_left_as_it_is() {
+fn the_database_of_another_program_is_refused_by_name_and_unchanged() {
+    for journal in ["delete", "wal"] {
+        let place = Workplace::new();
+        create_foreign(&place.path("app.db"), journal);
+        let before = contents(place.folder.path());
+        assert!(before[&place.path("app.db")].starts_with(b"SQLite format 3"), "the control");
+        let passphrase = format!("{PASSPHRASE}\n");
+        let commands: &[(&[&str], &str)] = &[
+            (&["user", "list"], ""),
+            (&["user", "add", EMAIL, "--password-stdin"], PASSWORD),
+            (&["serve", "--bind", "127.0.0.1:0", "--key-stdin"], &passphrase),
+            (&["key", "list"], ""),
+            (&["events"], ""),
+        ];
+        for (command, input) in commands {
+            let refused = place.run(&[command, &["--database-url", "sqlite://app.db"][..]].concat(), input);
+            refused.expect_error(1, "app.db has tables of another program, and nothing was written");
+            assert!(refused.err.contains("choose another with --database-url"), "{refused:?}");
+            assert!(contents(place.folder.path()) == before, "{journal} {command:?}: a file has changed");
+        }
+    }
+}
+
+#[test]
+fn the_database_that_an_apps_dot_env_names_is_not_opened() {
+    let place = Workplace::new();
+    create_foreign(&place.path("app.db"), "delete");
+    let before = std::fs::read(place.path("app.db")).unwrap();
+    std::fs::write(place.path(".env"), "DATABASE_URL=sqlite://app.db\n").unwrap();
+    place.run(&["user", "list"], "").expect(0, "user list");
+    assert!(std::fs::read(place.path("app.db")).unwrap() == before, "it has changed");
+    assert!(place.path("hallpass.db").exists(), "its own database is used");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_unchanged() {
     let place = Workplace::new();
     let text = "these are my notes, not a database\n".repeat(100);
     std::fs::write(place.path("hallpass.db"), &text).unwrap();
@@ -496,6 +314,26 @@ fn the_demo_prints_what_to_try_and_leaves_nothing_behind() {
     assert_eq!(dir_len(&temporary), 0);
 }
 
+#[test]
+fn a_demo_that_cannot_show_its_password_fails() {
+    let place = Workplace::new();
+    let temporary = place.path("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let in_shell = |output| (output, place.shell(&format!("exec \"$0\" demo {output}")));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut without_reader = place.command(["demo"]);
+    without_reader.stdout(writer);
+    for (output, mut command) in
+        [in_shell(">&-"), in_shell(">/dev/null"), in_shell(">/dev/full"), ("no reader", without_reader)]
+    {
+        command.env("TMPDIR", &temporary);
+        let finished = finish_or_kill(command);
+        finished.expect_error(1, "nobody would know the demo user's password");
+        assert_eq!(dir_len(&temporary), 0, "{output}");
+    }
+}
+
 fn dir_len(folder: &Path) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
@@ -506,7 +344,7 @@ fn in_a_shell(place: &Workplace, script: &str) -> Finished {
 }
 
 #[test]
-fn what_cannot_be_said_is_a_failure_and_no_panic() {
+fn output_that_cannot_be_written_is_an_error_and_no_panic() {
     let place = Workplace::new();
     place.add_user();
     let commands = [
@@ -531,11 +369,11 @@ fn what_cannot_be_said_is_a_failure_and_no_panic() {
     }
     in_a_shell(&place, "exec \"$0\" nonsense 2>/dev/full").expect(2, "wrong usage");
     let disabled = in_a_shell(&place, &format!("exec \"$0\" user disable {EMAIL} >/dev/full"));
-    disabled.expect_error(1, &format!("it says: {EMAIL} is disabled"));
+    disabled.expect_error(1, &format!("the line was: {EMAIL} is disabled"));
 }
 
 #[test]
-fn a_command_whose_reader_has_gone_ends_without_a_word_as_others_do() {
+fn a_command_whose_reader_has_gone_ends_silently_with_141() {
     let place = Workplace::new();
     place.add_user();
     for arguments in [&["--help"][..], &["user", "list"], &["events"], &["events", "--follow"]] {

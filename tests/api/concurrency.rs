@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD, Reply, TestApp};
-use crate::cli::{Server, Workplace};
+use crate::process::{Server, Workplace};
 use crate::test_database::{TestDatabase, connect_postgres, postgres_answers};
 
 const NEW_PASSWORD: &str = "another horse battery";

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::{Workplace, ask};
+use crate::process::{Workplace, ask};
 
 const CLIENTS: usize = 3;
 

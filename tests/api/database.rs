@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::{ConnectOptions, Executor};
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
-use crate::cli::{Server, Workplace};
+use crate::process::{Server, Workplace};
 
 /// How many statements the log tells of, but for the question that each server asks twice a second.
 fn statements(place: &Workplace) -> usize {

@@ -5,7 +5,7 @@ use chrono::Duration;
 use serde_json::{Value, json};
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD, TestApp};
-use crate::cli::Workplace;
+use crate::process::Workplace;
 
 impl TestApp {}
 
@@ -204,7 +204,7 @@ fn hallpass_events_shows_the_record_and_picks_from_it() {
     let none = place.run(&["events", "--since", "2999-01-01"], "");
     assert_eq!(none.expect(0, "none yet").out, "");
     assert_eq!(place.run(&["events", "--since", "1h"], "").out.lines().count(), 3);
-    place.run(&["events", "--since", "soon"], "").expect_error(2, "--since \"soon\" is no time");
+    place.run(&["events", "--since", "soon"], "").expect_error(2, "--since \"soon\" is not a time");
     place
         .run(&["events", "--user", "eve@example.com"], "")
         .expect_error(1, "there is no user eve@example.com");

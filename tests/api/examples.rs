@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::app::{PASSPHRASE, PASSWORD};
-use crate::cli::{Server, Workplace};
+use crate::process::{Server, Workplace};
 
 /// A command line of an example's header, and the lines that its output must have, in this order.
 struct Shown {

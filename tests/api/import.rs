@@ -1,9 +1,9 @@
-//! `hallpass user import` and `export`, and the first sign-in with a hash from elsewhere.
+//! `hallpass user import` and `hallpass user export`, and the first sign-in with a hash of another program.
 
 use serde_json::Value;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
-use crate::cli::{Finished, Workplace};
+use crate::process::{Finished, Workplace};
 
 /// A hash of [`PASSWORD`] as other programs store it.
 fn bcrypt_hash() -> String {
@@ -20,7 +20,7 @@ fn users(place: &Workplace) -> Vec<Value> {
 }
 
 #[test]
-fn csv_and_json_lines_bring_the_same_users_who_can_sign_in() {
+fn users_of_csv_and_of_json_lines_can_sign_in() {
     let hash = bcrypt_hash();
     for (name, text) in [
         (
@@ -51,7 +51,7 @@ fn csv_and_json_lines_bring_the_same_users_who_can_sign_in() {
         let place = Workplace::new();
         let done = import(&place, name, &text);
         done.expect(0, &text);
-        assert_eq!(done.out, "2 added, 0 there already and left as they are, 0 refused\n");
+        assert_eq!(done.out, "2 added, 0 existing and unchanged, 0 refused\n");
         let users = users(&place);
         assert_eq!((&users[0]["email"], &users[0]["name"]), (&EMAIL.into(), &"Lovelace, Ada".into()));
         assert_eq!(users[0]["roles"], serde_json::json!(["admin", "editor"]));
@@ -62,21 +62,21 @@ fn csv_and_json_lines_bring_the_same_users_who_can_sign_in() {
 }
 
 #[test]
-fn importing_twice_does_no_harm() {
+fn a_second_import_changes_nothing() {
     let place = Workplace::new();
     place.add_user();
     let text = format!("email,name\n{EMAIL},Somebody Else\nx@example.com,X\nX@example.com,Again\n");
     let first = import(&place, "users.csv", &text);
-    assert_eq!(first.out, "1 added, 2 there already and left as they are, 0 refused\n");
+    assert_eq!(first.out, "1 added, 2 existing and unchanged, 0 refused\n");
     let second = import(&place, "users.csv", &text);
     second.expect(0, "the second time");
-    assert_eq!(second.out, "0 added, 3 there already and left as they are, 0 refused\n");
+    assert_eq!(second.out, "0 added, 3 existing and unchanged, 0 refused\n");
     let users = users(&place);
     assert_eq!((users.len(), &users[0]["name"], &users[1]["name"]), (2, &"Ada".into(), &"X".into()));
 }
 
 #[test]
-fn a_refused_line_is_told_with_its_number_and_reason_and_the_good_ones_are_kept() {
+fn a_refused_line_is_reported_with_its_number_and_reason_and_the_others_are_added() {
     let place = Workplace::new();
     let text = "email,name,roles,password_hash\n\
                 good@example.com,,,\n\
@@ -115,12 +115,13 @@ fn a_refused_line_is_told_with_its_number_and_reason_and_the_good_ones_are_kept(
 }
 
 #[test]
-fn a_file_that_is_no_list_of_users_is_refused_whole() {
+fn a_file_that_is_no_list_of_users_is_refused() {
     let place = Workplace::new();
-    import(&place, "users.csv", "name,roles\nAda,admin\n").expect_error(2, "names no column email");
+    import(&place, "users.csv", "name,roles\nAda,admin\n")
+        .expect_error(2, "the first line has no column email");
     import(&place, "users.csv", "email,passwrod\nada@example.com,x\n")
-        .expect_error(2, "there is no column \"passwrod\"");
-    import(&place, "users.csv", "").expect_error(2, "names no column email");
+        .expect_error(2, "the column \"passwrod\" is unknown");
+    import(&place, "users.csv", "").expect_error(2, "the first line has no column email");
     place.run(&["user", "import", "missing.csv"], "").expect_error(2, "missing.csv cannot be read");
     let endless = format!("{{\"email\":\"{}\"}}\n{{\"email\":\"ok@example.com\"}}\n", "x".repeat(100_000));
     let done = import(&place, "users.jsonl", &endless);
@@ -131,7 +132,65 @@ fn a_file_that_is_no_list_of_users_is_refused_whole() {
 }
 
 #[test]
-fn what_export_writes_import_reads() {
+fn an_import_is_one_event_and_one_line_of_the_log_with_its_counts() {
+    let place = Workplace::new();
+    place.add_user();
+    let mut text = format!("email,name\n{EMAIL},Somebody Else\nnobody,\n");
+    // More than two of the transactions in which they are written.
+    for number in 0..2500 {
+        text.push_str(&format!("user{number}@example.com,\n"));
+    }
+    let imported = import(&place, "users.csv", &text);
+    assert_eq!(imported.out, "2500 added, 1 existing and unchanged, 1 refused\n", "{imported:?}");
+    let log: Vec<_> = imported.err.lines().filter(|line| line.contains(" INFO ")).collect();
+    let [line] = log[..] else { panic!("one line of the log: {imported:?}") };
+    assert!(line.ends_with(" users_imported added=2500 existing=1 refused=1"), "{line}");
+
+    let events = place.run(&["events", "--json"], "");
+    let events: Vec<Value> =
+        events.expect(0, "events").out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let imports: Vec<_> = events.iter().filter(|event| event["kind"] == "users_imported").collect();
+    let [event] = imports[..] else { panic!("one event: {events:?}") };
+    assert_eq!(event["details"], serde_json::json!({"added": 2500, "existing": 1, "refused": 1}));
+    assert_eq!((events.len(), &event["user_id"], &event["address"]), (2, &Value::Null, &Value::Null));
+    let shown = place.run(&["events"], "").out;
+    let last = shown.lines().last().unwrap();
+    assert!(
+        last.contains(" users_imported ") && last.ends_with(" added=2500 existing=1 refused=1"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn an_import_that_the_database_stops_is_recorded_with_what_it_added() {
+    use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+
+    let place = Workplace::new();
+    place.run(&["user", "list"], "").expect(0, "the database is created");
+    actix_rt::System::new().block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path("hallpass.db"));
+        let mut database = options.connect().await.unwrap();
+        let trigger = "create trigger stop before insert on users when new.email = 'last@example.com' \
+                       begin select raise(abort, 'stopped by the test'); end";
+        database.execute(trigger).await.unwrap();
+        database.close().await.unwrap();
+    });
+    let mut text = "email\n".to_owned();
+    // One transaction, and a second one that fails.
+    for number in 0..1000 {
+        text.push_str(&format!("user{number}@example.com\n"));
+    }
+    text.push_str("other@example.com\nlast@example.com\n");
+    import(&place, "users.csv", &text).expect_error(1, "stopped by the test");
+    let events = place.run(&["events", "--json"], "").out;
+    let event: Value = serde_json::from_str(events.trim()).unwrap();
+    assert_eq!(event["kind"], "users_imported");
+    assert_eq!(event["details"], serde_json::json!({"added": 1000, "existing": 0, "refused": 0}));
+    assert_eq!(users(&place).len(), 1000);
+}
+
+#[test]
+fn import_reads_what_export_writes() {
     let place = Workplace::new();
     place.add_user();
     let hash = bcrypt_hash();
@@ -169,7 +228,7 @@ fn what_export_writes_import_reads() {
         assert_eq!(
             server.ask("POST /auth/login", None, Some(&body("old@example.com"))).0,
             200,
-            "a hash from elsewhere"
+            "a hash of another program"
         );
         assert_eq!(
             server.ask("POST /auth/login", None, Some(&body("off@example.com"))).0,
@@ -182,7 +241,7 @@ fn what_export_writes_import_reads() {
 }
 
 #[actix_rt::test]
-async fn a_hash_from_elsewhere_is_replaced_at_the_first_sign_in_and_not_by_a_failure() {
+async fn a_hash_of_another_program_is_replaced_at_the_first_successful_sign_in() {
     let app = TestApp::new().await;
     let id = app.user_id().await;
     let stored = async || app.stored_user(id).await.password_hash.unwrap();

@@ -489,7 +489,7 @@ fn a_url_is_refused_if_the_keys_could_be_replaced_on_their_way() {
         match expected {
             None => assert_eq!(error, None, "{url}"),
             Some(part) => {
-                assert!(error.as_ref().is_some_and(|error| error.contains(part)), "{url}: {error:?}")
+                assert!(error.as_ref().is_some_and(|error| error.contains(part)), "{url}: {error:?}");
             }
         }
     }

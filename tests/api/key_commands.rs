@@ -1,4 +1,4 @@
-//! `hallpass key` beside a running server, and where a passphrase comes from when nobody types.
+//! `hallpass key` beside a running server, and the passphrase from elsewhere than the terminal.
 
 use chrono::Duration;
 use hallpass::server::keys::rotation;
@@ -8,26 +8,26 @@ use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Executor};
 
 use crate::app::PASSPHRASE;
-use crate::cli::Workplace;
 use crate::keys::{REQUESTED, header, kid};
+use crate::process::Workplace;
 
 const NEW_PASSPHRASE: &str = "nine copper kettles in the rain";
 
 #[test]
-fn a_key_may_be_named_that_begins_with_a_hyphen() {
+fn a_key_id_may_begin_with_a_hyphen() {
     let place = founded();
     place.run(&["key", "revoke", "-abcdef"], "").expect_error(1, "there is no key \"-abcdef\"");
 }
 
 #[test]
-fn a_dry_run_while_a_key_waits_says_that_none_would_be_made() {
+fn a_dry_run_while_a_key_waits_makes_none() {
     let place = founded().variable("HALLPASS_KEY__PUBLISH_AHEAD_S", "3600");
     place.run(&["key", "rotate", "--key-stdin"], format!("{PASSPHRASE}\n")).expect(0, "rotate");
     let told = place.run(&["key", "rotate", "--dry-run"], "");
-    assert!(told.expect(0, "dry run").out.starts_with("would make none: "), "{told:?}");
+    assert!(told.expect(0, "dry run").out.starts_with("would make no key: "), "{told:?}");
 }
 
-/// A place whose database a server has founded.
+/// A folder with a database that a server has used.
 pub fn founded() -> Workplace {
     let place = Workplace::new();
     place.add_user();
@@ -40,15 +40,15 @@ fn listed(place: &Workplace) -> Vec<Value> {
 }
 
 #[test]
-fn hallpass_key_rotates_and_revokes_beside_a_running_server() {
+fn keys_are_rotated_and_revoked_beside_a_running_server() {
     let place = founded();
     let server = place.serve();
     let old = server.token();
     let keys = listed(&place);
     assert_eq!((keys.len(), &keys[0]["state"], &keys[0]["kid"]), (1, &json!("signs"), &json!(kid(&old))));
 
-    let foretold = place.run(&["key", "rotate", "--dry-run"], "");
-    assert!(foretold.expect(0, "dry run").out.contains("nothing was done"), "{foretold:?}");
+    let planned = place.run(&["key", "rotate", "--dry-run"], "");
+    assert!(planned.expect(0, "dry run").out.contains("nothing was done"), "{planned:?}");
     assert_eq!(listed(&place).len(), 1);
 
     let rotated = place.run(&["key", "rotate", "--key-stdin"], format!("{PASSPHRASE}\n"));
@@ -72,16 +72,16 @@ fn hallpass_key_rotates_and_revokes_beside_a_running_server() {
 }
 
 #[test]
-fn a_dry_run_foretells_what_the_rotation_then_does() {
+fn a_dry_run_prints_what_the_rotation_then_does() {
     let place = founded();
-    let foretold = place.run(&["key", "rotate", "--dry-run"], "").expect(0, "dry run").out.clone();
+    let planned = place.run(&["key", "rotate", "--dry-run"], "").expect(0, "dry run").out.clone();
     let times = |text: &str| -> Vec<chrono::DateTime<chrono::Utc>> {
         text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
     };
     place.run(&["key", "rotate", "--key-stdin"], format!("{PASSPHRASE}\n")).expect(0, "rotate");
     let keys = listed(&place);
     let then: chrono::DateTime<chrono::Utc> = keys[1]["signs_from"].as_str().unwrap().parse().unwrap();
-    let [signs_from, dropped_at] = times(&foretold)[..] else { panic!("two times: {foretold}") };
+    let [signs_from, dropped_at] = times(&planned)[..] else { panic!("two times: {planned}") };
     assert_eq!(
         dropped_at - signs_from,
         Duration::minutes(61),
@@ -89,11 +89,11 @@ fn a_dry_run_foretells_what_the_rotation_then_does() {
     );
     // Between the two commands some time went by.
     let between = then - signs_from;
-    assert!(between >= Duration::zero() && between < Duration::minutes(5), "{foretold}: {then}");
+    assert!(between >= Duration::zero() && between < Duration::minutes(5), "{planned}: {then}");
 }
 
 #[test]
-fn a_key_of_a_later_time_than_the_clock_tells_is_named_with_the_way_out() {
+fn a_key_dated_in_the_future_is_named_with_the_way_out() {
     let place = founded();
     actix_rt::System::new().block_on(async {
         let store = Store::open(&place.database()).await.unwrap();
@@ -103,7 +103,8 @@ fn a_key_of_a_later_time_than_the_clock_tells_is_named_with_the_way_out() {
         )
         .unwrap();
         let settings = hallpass::server::config::Settings::default();
-        let ahead = hallpass::clock::Clock::manual(chrono::Utc::now() + Duration::days(400));
+        let ahead =
+            hallpass::clock::Clock::manual(hallpass::clock::Clock::system().now() + Duration::days(400));
         rotation::rotate(&store, &vault, &settings, &ahead, REQUESTED).await.unwrap();
         store.close().await;
     });
@@ -113,16 +114,16 @@ fn a_key_of_a_later_time_than_the_clock_tells_is_named_with_the_way_out() {
     };
     rotate(&[]).expect_error(1, "if it is right, run hallpass key rotate --trust-clock");
     place.run(&["key", "rotate", "--dry-run"], "").expect_error(1, "--trust-clock");
-    let foretold = place.run(&["key", "rotate", "--dry-run", "--trust-clock"], "");
-    assert!(foretold.expect(0, "dry run").out.contains("would be dated back"), "{foretold:?}");
+    let planned = place.run(&["key", "rotate", "--dry-run", "--trust-clock"], "");
+    assert!(planned.expect(0, "dry run").out.contains("would be dated back"), "{planned:?}");
     assert_eq!(listed(&place).len(), 2);
     rotate(&["--trust-clock"]).expect(0, "rotate");
     assert_eq!(listed(&place).len(), 3);
-    assert!(server.stop("TERM").err.contains("--trust-clock"), "told at the start too");
+    assert!(server.stop("TERM").err.contains("--trust-clock"), "logged at the start too");
 }
 
 #[test]
-fn hallpass_key_passphrase_changes_what_is_typed_and_no_token_dies_of_it() {
+fn a_new_passphrase_replaces_the_old_one_and_invalidates_no_token() {
     let place = founded();
     let server = place.serve();
     let token = server.token();
@@ -140,7 +141,7 @@ fn hallpass_key_passphrase_changes_what_is_typed_and_no_token_dies_of_it() {
         .run(&["key", "check", "--key-stdin"], format!("{PASSPHRASE}\n"))
         .expect_error(3, "wrong passphrase");
     place.run(&["key", "check", "--key-stdin"], format!("{NEW_PASSPHRASE}\n")).expect(0, "the new one");
-    assert_eq!(server.get_user(&token).0, 200, "the running server goes on");
+    assert_eq!(server.get_user(&token).0, 200, "the running server continues");
     place.run(&["key", "rotate", "--key-stdin"], format!("{NEW_PASSPHRASE}\n")).expect(0, "rotate");
     assert_eq!(server.get_user(&token).0, 200);
     server.stop("TERM").expect(0, "stop");
@@ -148,7 +149,7 @@ fn hallpass_key_passphrase_changes_what_is_typed_and_no_token_dies_of_it() {
 }
 
 #[test]
-fn key_commands_say_what_is_missing() {
+fn key_commands_name_what_is_missing() {
     let place = Workplace::new();
     place.run(&["key", "check", "--key-stdin"], format!("{PASSPHRASE}\n")).expect_error(1, "has no keys yet");
     place.run(&["key", "rotate", "--dry-run"], "").expect_error(1, "has no keys yet");
@@ -170,7 +171,7 @@ fn a_server_whose_algorithm_differs_warns_and_follows_the_database() {
 }
 
 #[test]
-fn a_server_whose_keys_do_not_unseal_never_listens() {
+fn a_server_whose_keys_do_not_decrypt_never_listens() {
     let table = [
         ("a seal", "update signing_keys set sealed = zeroblob(length(sealed))"),
         ("the kid", "update signing_keys set kid = 'another'"),
@@ -218,11 +219,11 @@ fn a_passphrase_comes_from_a_file_a_descriptor_a_pipe_a_credential_or_the_enviro
     check("HALLPASS key check --key-file key");
     check("HALLPASS key check --key-fd 3 3< key");
     check("cat key | HALLPASS key check --key-stdin");
-    // What systemd's LoadCredential= leaves: a file in a folder that it names, readable by the service's group.
+    // As with systemd's LoadCredential=: a file in a folder that it names, readable by the group of the service.
     check(
         "mkdir run && chmod 750 run && cp key run/passphrase && chmod 440 run/passphrase && CREDENTIALS_DIRECTORY=$PWD/run HALLPASS key check --key-file run/passphrase",
     );
-    // What Kubernetes mounts: a link to a file that the group can read.
+    // As Kubernetes mounts it: a link to a file that the group can read.
     check(
         "mkdir secret && cp key secret/..data && chmod 440 secret/..data && ln -s ..data secret/passphrase && HALLPASS key check --key-file secret/passphrase --key-file-shared",
     );
@@ -230,7 +231,7 @@ fn a_passphrase_comes_from_a_file_a_descriptor_a_pipe_a_credential_or_the_enviro
 }
 
 #[test]
-fn a_descriptor_may_be_a_socket_and_one_that_does_not_wait_and_is_closed_once_it_was_read() {
+fn a_descriptor_may_be_a_nonblocking_socket_and_is_closed_after_it_was_read() {
     use std::io::Write;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
@@ -241,7 +242,7 @@ fn a_descriptor_may_be_a_socket_and_one_that_does_not_wait_and_is_closed_once_it
     let mut command = place.shell("exec \"$0\" serve --bind 127.0.0.1:0 --key-fd 7 7<&0 </dev/null");
     command.stdin(OwnedFd::from(theirs));
     let mut child = command.spawn().unwrap();
-    // What is parent's of theirs goes with the command.
+    // The command has a copy of their end.
     drop(command);
     writeln!(ours, "{PASSPHRASE}").unwrap();
     let mut line = String::new();
@@ -258,15 +259,14 @@ fn a_descriptor_may_be_a_socket_and_one_that_does_not_wait_and_is_closed_once_it
 }
 
 #[test]
-fn a_descriptor_is_read_whatever_may_be_opened_by_now_and_only_one_is() {
+fn a_descriptor_is_read_even_if_its_file_cannot_be_opened_and_only_one_is_accepted() {
     let place = founded();
     std::fs::write(place.path("key"), format!("{PASSPHRASE}\n")).unwrap();
     // root opens whatever it likes; so where the tests run as root, the command does without that.
-    let humble = match rustix::process::getuid().is_root() {
-        true => {
-            "setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search"
-        }
-        false => "",
+    let humble = if rustix::process::getuid().is_root() {
+        "setpriv --bounding-set -dac_override,-dac_read_search --inh-caps -dac_override,-dac_read_search"
+    } else {
+        ""
     };
     let check = |arguments: &str| {
         let script = format!(
@@ -276,14 +276,14 @@ fn a_descriptor_is_read_whatever_may_be_opened_by_now_and_only_one_is() {
     };
     let by_descriptor = check("--key-fd 7");
     assert!(by_descriptor.status.success(), "{by_descriptor:?}");
-    assert_eq!(check("--key-file key").status.code(), Some(2), "the control: it may not be opened");
+    assert_eq!(check("--key-file key").status.code(), Some(2), "the control: it cannot be opened");
     let two = place.shell("exec \"$0\" --key-fd 3 serve --key-fd 4 3<key 4<key").output().unwrap();
     assert_eq!(two.status.code(), Some(2), "{two:?}");
     assert!(String::from_utf8_lossy(&two.stderr).contains("one descriptor is accepted"), "{two:?}");
 }
 
 #[test]
-fn a_running_server_has_nothing_open_that_the_passphrase_can_be_read_from() {
+fn a_running_server_keeps_no_descriptor_that_the_passphrase_can_be_read_from() {
     let place = founded();
     std::fs::write(place.path("key"), format!("{PASSPHRASE}\n")).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -291,7 +291,7 @@ fn a_running_server_has_nothing_open_that_the_passphrase_can_be_read_from() {
     let place = place.variable("HALLPASS_DUMPABLE", "1");
     for way in ["--key-stdin <key", "--key-fd 0 <key", "--key-fd 7 7<key", "--key-file key"] {
         let command = place.shell(&format!("exec \"$0\" serve --bind 127.0.0.1:0 {way}"));
-        let server = crate::cli::Server::start(command, "");
+        let server = crate::process::Server::start(command, "");
         let open = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap();
         let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect();
         assert!(open.iter().any(|path| path.ends_with("hallpass.db")), "the control: {open:?}");
@@ -300,7 +300,7 @@ fn a_running_server_has_nothing_open_that_the_passphrase_can_be_read_from() {
 }
 
 #[test]
-fn a_row_whose_numbers_no_server_wrote_is_no_panic() {
+fn a_row_with_impossible_numbers_causes_no_panic() {
     for (damage, status) in [
         ("token_lifetime = 9223372036854775807", 0),
         ("token_lifetime = 9000000000000000", 0),
@@ -320,8 +320,8 @@ fn a_row_whose_numbers_no_server_wrote_is_no_panic() {
         place.run(&["key", "list"], "").expect(0, damage);
         let checked = place.run(&["key", "check", "--key-stdin"], format!("{PASSPHRASE}\n"));
         checked.expect(status, damage);
-        let foretold = place.run(&["key", "rotate", "--dry-run"], "");
-        assert_ne!(foretold.status.code(), Some(101), "{damage}: {foretold:?}");
+        let planned = place.run(&["key", "rotate", "--dry-run"], "");
+        assert_ne!(planned.status.code(), Some(101), "{damage}: {planned:?}");
         if status == 1 {
             checked.expect_error(1, "restore the database from a backup");
         }
@@ -329,7 +329,7 @@ fn a_row_whose_numbers_no_server_wrote_is_no_panic() {
 }
 
 #[test]
-fn a_descriptor_that_is_not_there_is_told() {
+fn a_descriptor_that_is_not_open_is_an_error() {
     let place = Workplace::new();
     for (number, reason) in
         [("9", "is it open, as in 9< file?"), ("1", "0 or a number from 3 on"), ("x", "0 or a number")]

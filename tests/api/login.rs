@@ -75,7 +75,6 @@ async fn what_is_missing_or_not_acceptable_is_named_field_by_field() {
     for (body, fields) in [
         (json!({}), vec!["email", "password"]),
         (json!({"email": EMAIL}), vec!["password"]),
-        (json!({"email": EMAIL, "password": null}), vec!["password"]),
         (json!({"email": EMAIL, "password": ""}), vec!["password"]),
         (json!({"email": EMAIL, "password": long}), vec!["password"]),
         (json!({"password": PASSWORD}), vec!["email"]),
@@ -89,6 +88,20 @@ async fn what_is_missing_or_not_acceptable_is_named_field_by_field() {
         let named: Vec<_> = body["fields"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(named, fields, "{what}");
         assert!(!reply.text().contains(PASSWORD));
+    }
+}
+
+#[actix_rt::test]
+async fn null_is_a_wrong_type_in_every_field() {
+    let app = TestApp::new().await;
+    for body in [
+        json!({"email": EMAIL, "password": PASSWORD, "cookie": null}),
+        json!({"email": EMAIL, "password": null}),
+        json!({"email": null, "password": PASSWORD}),
+    ] {
+        let what = body.to_string();
+        let reply = app.post("/auth/login").json(body).send().await;
+        reply.expect_failure(400, "json_malformed", &what);
     }
 }
 

@@ -25,6 +25,7 @@ mod model;
 mod openapi;
 mod pages;
 mod postgres;
+mod process;
 mod prompt;
 mod secrets;
 mod session;

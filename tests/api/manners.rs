@@ -141,6 +141,7 @@ async fn a_body_that_cannot_be_read_is_told_as_what_is_wrong_with_it() {
         ("cut off", json, b"{\"email\":", 400, "json_malformed"),
         ("an array", json, b"[\"a\", \"b\"]", 400, "json_malformed"),
         ("not UTF-8", json, b"{\"email\": \"\xff\"}", 400, "json_malformed"),
+        ("not UTF-8 in an unknown field", json, b"{\"x\": \"\xff\"}", 400, "json_malformed"),
         ("a wrong type", json, b"{\"email\": 5, \"password\": \"x\"}", 400, "json_malformed"),
         ("deeply nested", json, &[b'['; 10_000], 400, "json_malformed"),
         ("empty", json, b"", 400, "json_malformed"),

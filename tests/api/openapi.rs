@@ -10,8 +10,8 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::app::{Reply, TestApp};
-use crate::cli::Workplace;
 use crate::manners::ROUTES;
+use crate::process::Workplace;
 
 /// The document, and what its schemas accept.
 struct Document {
@@ -225,6 +225,53 @@ fn every_example_is_what_its_schema_accepts() {
         }
     }
     assert!(examples > 80, "only {examples} examples");
+}
+
+#[actix_rt::test]
+async fn every_json_route_reads_its_body_as_its_schema_says() {
+    let app = TestApp::new().await;
+    let mut fields = 0;
+    for (path, method, operation) in operations(&DOCUMENT.json) {
+        let content = &operation["requestBody"]["content"]["application/json"];
+        let Some(reference) = content["schema"]["$ref"].as_str() else { continue };
+        let schema = DOCUMENT.json.pointer(reference.trim_start_matches('#')).unwrap();
+        let send = async |body: Vec<u8>| {
+            let bearer = format!("Bearer {}", app.token().await);
+            let method = method.to_uppercase().parse().unwrap();
+            app.ask(method, path).authorization(&bearer).body("application/json", body).send().await
+        };
+        let example = content["example"].as_object().unwrap();
+
+        for (field, expected) in schema["properties"].as_object().unwrap() {
+            let what = format!("{method} {path}: {field}");
+            assert!(expected["type"].is_string(), "{what}: the schema allows one type, which is not null");
+            for wrong in [json!(null), json!([]), json!({})] {
+                let mut body = example.clone();
+                body.insert(field.clone(), wrong.clone());
+                let reply = send(serde_json::to_vec(&body).unwrap()).await;
+                reply.expect_failure(400, "json_malformed", &format!("{what}: {wrong}"));
+            }
+            let mut body = example.clone();
+            body.remove(field);
+            let reply = send(serde_json::to_vec(&body).unwrap()).await;
+            let required = schema["required"].as_array().into_iter().flatten();
+            if required.into_iter().any(|name| name == field) {
+                reply.expect_failure(422, "validation_failed", &format!("{what}: missing"));
+                assert!(reply.json()["fields"][field].is_array(), "{what}: {}", reply.text());
+            } else {
+                assert!(![400, 422].contains(&reply.status.as_u16()), "{what}: {}", reply.text());
+            }
+            fields += 1;
+        }
+
+        let text = serde_json::to_vec(example).unwrap();
+        for unread in [&b",\"unread\":\"\xff\"}"[..], b",\"unread\":[{\"\xff\":1}]}"] {
+            let body = [&text[..text.len() - 1], unread].concat();
+            let what = format!("{method} {path}: not UTF-8 in an unknown field");
+            send(body).await.expect_failure(400, "json_malformed", &what);
+        }
+    }
+    assert!(fields > 12, "only {fields} fields");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Where the passphrase, passwords and keys must not be: the database with its write-ahead log, the log,
-//! the environment, and the memory of the running process. Each search has a positive control.
+//! The passphrase, passwords and keys must not be in the database with its write-ahead log, in the log, in the environment,
+//! or in the memory of the running process. Each search has a positive control.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,12 +13,12 @@ use hallpass::server::keys::vault::Vault;
 use hallpass::server::store::Store;
 
 use crate::app::{PASSPHRASE, PASSWORD};
-use crate::cli::{Server, Workplace};
+use crate::process::{Server, Workplace};
 
-/// A secret in every spelling in which it might lie about.
+/// A secret in every encoding in which it might be stored.
 fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    // A freed block keeps all but its beginning, where the allocator writes its own book-keeping.
+    // A freed block keeps all but its beginning, which the allocator overwrites.
     let rest = secret.get(16..).filter(|rest| rest.len() >= 12);
     let mut spellings: Vec<_> = rest.map(<[u8]>::to_vec).into_iter().collect();
     spellings.extend([secret.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()]);
@@ -47,7 +47,7 @@ pub fn memory(process: u32) -> Vec<u8> {
         let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
         let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
         let mut region = vec![0; (to - from) as usize];
-        // Guard pages and the like cannot be read, and so hold nothing.
+        // Guard pages cannot be read.
         if memory.read_exact_at(&mut region, from).is_ok() {
             found.extend(region);
         }
@@ -55,11 +55,11 @@ pub fn memory(process: u32) -> Vec<u8> {
     found
 }
 
-/// What lets a shell's child write a core: as much as the system allows.
+/// Shell code that allows a core dump, as large as the system permits.
 pub const CORE: &str = "ulimit -c $(ulimit -H -c);";
 
-/// Makes the process in `folder` dump its core, and waits for its end by `wait`. `None` where the system has no core
-/// written beside the process.
+/// Makes the process in `folder` dump its core, and waits for its end with `wait`. Returns `None` if the system does not
+/// write the core into that folder.
 pub fn core_dump(process: u32, folder: &Path, wait: impl FnOnce()) -> Option<Vec<u8>> {
     let hard = rustix::process::getrlimit(rustix::process::Resource::Core).maximum;
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
@@ -80,7 +80,7 @@ fn database_files(place: &Workplace) -> Vec<u8> {
     ["hallpass.db", "hallpass.db-wal"].iter().flat_map(|name| fs::read(place.path(name)).unwrap()).collect()
 }
 
-/// The keys that the passphrase opens, as the server holds them.
+/// The signing keys, decrypted.
 fn keys(place: &Workplace) -> Vec<Vec<u8>> {
     actix_rt::System::new().block_on(async {
         let store = Store::open(&place.database()).await.unwrap();
@@ -89,7 +89,7 @@ fn keys(place: &Workplace) -> Vec<Vec<u8>> {
         let vault = Vault::open(&installation, &PASSPHRASE.into()).unwrap();
         let mut keys = Vec::new();
         for sealed in store.read(async |connection| connection.signing_keys().await).await.unwrap() {
-            // The seed within PKCS#8 is what matters, whatever stands around it.
+            // The seed within PKCS#8.
             keys.push(vault.open_key(&sealed.sealed).unwrap()[16..48].to_vec());
         }
         keys
@@ -128,7 +128,7 @@ fn neither_the_database_nor_the_log_nor_the_environment_holds_a_secret() {
     let files = database_files(&place);
     let environment = fs::read(format!("/proc/{}/environ", server.child.id())).unwrap();
     let arguments = fs::read(format!("/proc/{}/cmdline", server.child.id())).unwrap();
-    // The control: what is known to be in the database is found there.
+    // The control: the address is in the database.
     assert!(holds(&files, crate::app::EMAIL.as_bytes()));
     assert!(holds(&environment, b"HALLPASS_PASSWORD__BCRYPT_COST"));
     let log = server.stop("TERM").err.into_bytes();
@@ -161,7 +161,7 @@ fn neither_the_memory_of_a_running_server_nor_its_core_dump_holds_the_passphrase
         let core = core_dump(process, place.folder.path(), || _ = server.child.wait().unwrap());
         for (what, bytes) in [("memory", Some(memory)), ("a core dump", core)] {
             let Some(bytes) = bytes else { continue };
-            // The control: the address it listens on is there.
+            // The control: the address that it listens on is there.
             assert!(holds(&bytes, server.address.as_bytes()), "{way}: {what}");
             assert!(!holds(&bytes, PASSPHRASE.as_bytes()), "{way}: the passphrase is in {what}");
         }
@@ -170,7 +170,7 @@ fn neither_the_memory_of_a_running_server_nor_its_core_dump_holds_the_passphrase
 
 #[test]
 fn a_secret_that_is_planted_in_memory_is_found_there() {
-    // A variable of the environment lies in the process's memory, so this one must be found.
+    // The environment is in the memory of a process, so this variable must be found.
     let planted = "planted: seventeen blue lanterns";
     let place = Workplace::new().variable("HALLPASS_DUMPABLE", "1").variable("PLANTED", planted);
     let command = place.shell(&format!("{CORE} exec \"$0\" serve --bind 127.0.0.1:0 --key-stdin"));
@@ -181,21 +181,21 @@ fn a_secret_that_is_planted_in_memory_is_found_there() {
 }
 
 #[test]
-fn the_process_writes_no_core_and_lets_no_other_look_into_it() {
+fn the_process_writes_no_core_and_no_other_process_can_read_it() {
     let place = Workplace::new();
     let server = place.serve();
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert!(core.split_whitespace().filter(|word| *word == "0").count() >= 2, "{core}");
 
-    // Whoever may trace every process sees it all the same; so where the tests run as root, both do without that.
-    let humble = |program: &OsStr| match rustix::process::getuid().is_root() {
-        true => {
-            let mut command = Command::new("setpriv");
-            command.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]).arg(program);
-            command
+    // root may trace every process, so if the tests run as root, both processes give that right up.
+    let humble = |program: &OsStr| {
+        if !rustix::process::getuid().is_root() {
+            return Command::new(program);
         }
-        false => Command::new(program),
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]).arg(program);
+        command
     };
     let is_seen = |place: Workplace| {
         let inner = place.shell("exec \"$0\" serve --bind 127.0.0.1:0 --key-stdin");
@@ -207,7 +207,7 @@ fn the_process_writes_no_core_and_lets_no_other_look_into_it() {
         let looked = humble("readlink".as_ref()).arg(format!("/proc/{}/exe", server.child.id())).output();
         looked.unwrap().status.success()
     };
-    assert!(!is_seen(Workplace::new()), "another process looks into it");
+    assert!(!is_seen(Workplace::new()), "another process can read it");
     let left_open = Workplace::new().variable("HALLPASS_DUMPABLE", "1");
     assert!(is_seen(left_open), "the control");
 }

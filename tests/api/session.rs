@@ -159,10 +159,7 @@ async fn a_used_token_has_the_same_successor_for_the_grace_and_is_theft_later() 
                 200 => panic!("{name}: another successor"),
                 _ => {
                     expect_invalid(&reply, name);
-                    match app.kinds().await.contains(&"refresh_reused") {
-                        true => Theft,
-                        false => Refused,
-                    }
+                    if app.kinds().await.contains(&"refresh_reused") { Theft } else { Refused }
                 }
             };
         }
@@ -426,6 +423,7 @@ async fn a_person_sees_the_sessions_with_device_address_and_times_and_ends_one()
     app.pass(Duration::minutes(5)).await;
     app.get_user(&phone.access).await.expect_data("in use");
     let list = app.bearer(Method::GET, "/user/sessions/", &laptop.access).await.expect_data("list");
+    #[expect(clippy::disallowed_methods, reason = "written out, apart from the code that is tested")]
     let rfc = |ago: Duration| (app.clock.now() - ago).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let shown =
         |entry: &Value, names: &[&str]| names.iter().map(|name| entry[*name].clone()).collect::<Vec<_>>();

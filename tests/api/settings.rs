@@ -1,8 +1,8 @@
-//! Settings: layers, names, values, and the files that list them.
+//! Settings: sources, names, values, and the files that list them.
 
 use hallpass::server::config::{ConfigError, FIELDS, Loaded, Settings, Sources, variable_name};
 
-use crate::cli::Workplace;
+use crate::process::Workplace;
 
 /// A folder with these files, and these variables.
 struct Layers {
@@ -42,7 +42,7 @@ impl Layers {
 }
 
 #[test]
-fn without_any_layer_the_built_in_defaults_are_those_of_the_contract() {
+fn without_any_source_the_defaults_are_those_of_the_contract() {
     let settings = layers(&[], &[]).settings();
     assert_eq!(settings, Settings::default());
     assert_eq!(settings.server.bind.to_string(), "127.0.0.1:8080");
@@ -62,7 +62,7 @@ fn without_any_layer_the_built_in_defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn each_layer_is_stronger_than_the_one_before() {
+fn each_source_overrides_the_ones_before_it() {
     let lifetime = |seconds: u32| format!("[token]\nlifetime_s = {seconds}\n");
     let files = [
         ("config/default.toml", lifetime(101)),
@@ -92,7 +92,7 @@ fn each_layer_is_stronger_than_the_one_before() {
 }
 
 #[test]
-fn database_url_is_known_by_its_common_name_too_and_ours_is_stronger() {
+fn database_url_can_have_its_common_name_and_ours_overrides_it() {
     let common = ("DATABASE_URL", "sqlite://common.db");
     assert_eq!(layers(&[], &[common]).settings().database.url.to_string(), "sqlite://common.db");
     let both = layers(&[], &[("HALLPASS_DATABASE__URL", "sqlite:///own.db"), common]).settings();
@@ -100,7 +100,25 @@ fn database_url_is_known_by_its_common_name_too_and_ours_is_stronger() {
 }
 
 #[test]
-fn a_setting_that_does_not_exist_is_named_with_where_it_stands_and_what_there_is() {
+fn the_database_url_of_an_apps_own_dot_env_is_left_alone() {
+    let url = |dot_env: &str, variables: &[(&str, &str)]| {
+        layers(&[(".env", dot_env)], variables).settings().database.url.to_string()
+    };
+    assert_eq!(url("DATABASE_URL=sqlite://app.db\n", &[]), "sqlite://hallpass.db");
+    assert_eq!(url("DATABASE_URL=mysql://app\n", &[]), "sqlite://hallpass.db");
+    assert_eq!(
+        url("DATABASE_URL=sqlite://app.db\nHALLPASS_DATABASE__URL=sqlite://own.db", &[]),
+        "sqlite://own.db"
+    );
+    assert_eq!(
+        url("DATABASE_URL=sqlite://app.db\n", &[("DATABASE_URL", "sqlite://real.db")]),
+        "sqlite://real.db",
+        "the real environment counts"
+    );
+}
+
+#[test]
+fn a_setting_that_does_not_exist_is_named_with_its_source_and_similar_settings() {
     layers(&[("config/default.toml", "[token]\nlifetime = 5\n")], &[]).expect_error(&[
         "token.lifetime",
         "default.toml",
@@ -112,11 +130,11 @@ fn a_setting_that_does_not_exist_is_named_with_where_it_stands_and_what_there_is
     layers(&[], &[("HALLPASS_NONSENSE", "5")]).expect_error(&["HALLPASS_NONSENSE", "server.bind"]);
     layers(&[(".env", "HALLPASS_NONSENSE=5")], &[]).expect_error(&["HALLPASS_NONSENSE in .env"]);
     layers(&[("config/default.toml", "lifetime_s = 5\n")], &[])
-        .expect_error(&["lifetime_s stands outside a section"]);
+        .expect_error(&["lifetime_s is outside a section"]);
 }
 
 #[test]
-fn a_value_that_is_not_acceptable_is_told_with_where_it_stands_and_what_is_accepted() {
+fn a_value_that_is_not_acceptable_is_named_with_its_source_and_what_is_accepted() {
     let long = "x".repeat(513);
     for (name, bad, accepted) in [
         ("server.bind", "localhost", "127.0.0.1:8080"),
@@ -155,7 +173,7 @@ fn text_that_looks_like_a_number_stays_text() {
 }
 
 #[test]
-fn a_layer_that_was_asked_for_must_be_there_and_be_readable() {
+fn a_file_that_was_asked_for_must_be_readable() {
     layers(&[], &[("HALLPASS_ENV", "staging")]).expect_error(&["staging.toml", "cannot be read"]);
     layers(&[], &[("HALLPASS_ENV", "../../etc/passwd")]).expect_error(&["HALLPASS_ENV", "letters"]);
     layers(&[("config/default.toml", "[token\n")], &[]).expect_error(&["default.toml", "line 1"]);
@@ -179,7 +197,7 @@ fn a_list_is_a_toml_array_or_text_with_commas() {
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_are_no_fault() {
+fn a_byte_order_mark_and_windows_line_ends_are_accepted() {
     let text = "\u{feff}[token]\r\nlifetime_s = 900\r\nrealm = \"x\"\r\n";
     assert_eq!(layers(&[("config/default.toml", text)], &[]).settings().token.lifetime.as_secs(), 900);
 }
@@ -198,7 +216,7 @@ fn the_passphrase_is_refused_from_files_and_never_repeated() {
     layers(&[], &[("HALLPASS_KEY", secret)]).settings();
 }
 
-/// The lines of a file that stand for settings, uncommented.
+/// The text of a file with its commented settings uncommented.
 fn listed(text: &str, marker: impl Fn(&str) -> bool) -> String {
     text.lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| marker(rest)).unwrap_or(line))
@@ -212,11 +230,10 @@ fn the_example_environment_lists_every_setting_once_with_its_default() {
     for field in FIELDS {
         let name = variable_name(field.name);
         let lines: Vec<_> = example.lines().filter(|line| line.starts_with(&format!("# {name}="))).collect();
-        assert_eq!(lines.len(), 1, "{name}");
-        assert!(
-            example.contains(&format!("# {}\n{}", field.help, lines[0])),
-            "{name} is explained as in the code"
-        );
+        let [line] = lines[..] else {
+            panic!("add to .env.example:\n# {}\n# {name}={}", field.help, field.default)
+        };
+        assert!(example.contains(&format!("# {}\n{line}", field.help)), "{name} is explained as in its row");
     }
     assert_eq!(example.matches("HALLPASS_").count(), FIELDS.len() + 1, "and none besides HALLPASS_ENV");
     let text = listed(example, |rest| rest.starts_with("HALLPASS_") && !rest.ends_with('='));
@@ -231,7 +248,8 @@ fn the_default_file_lists_every_setting_with_its_default() {
     assert_eq!(layers(&[("config/default.toml", &text)], &[]).settings(), Settings::default());
     for field in FIELDS {
         let key = field.name.split_once('.').unwrap().1;
-        assert!(file.contains(&format!("# {}\n# {key} = ", field.help)), "{}", field.name);
+        let lines = format!("# {}\n# {key} = ", field.help);
+        assert!(file.contains(&lines), "config/default.toml lacks {}:\n{lines}", field.name);
     }
 }
 
@@ -254,7 +272,7 @@ fn the_production_example_is_acceptable() {
 }
 
 #[test]
-fn hallpass_config_shows_every_value_and_where_it_comes_from() {
+fn hallpass_config_prints_every_value_and_its_source() {
     let place = Workplace::new()
         .variable("HALLPASS_TOKEN__LIFETIME_S", "900")
         .variable("HALLPASS_KEY", "not to be shown");

@@ -131,7 +131,9 @@ impl TestDatabase {
     pub fn through(&self, port: u16) -> config::Database {
         let name = self.options().get_database().unwrap_or_default().to_owned();
         let url = format!("{}?sslmode=disable", url_of(&name, Some(port)));
-        config::Database { url: url.parse().unwrap(), ..self.settings.clone() }
+        let mut settings = self.settings.clone();
+        settings.url = url.parse().unwrap();
+        settings
     }
 
     /// Connects to this PostgreSQL database.

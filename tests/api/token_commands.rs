@@ -1,12 +1,12 @@
-//! `hallpass token`: what a token says, and whether it is good by a key set.
+//! `hallpass token`: what a token contains, and whether it is valid by a key set.
 
 use chrono::Duration;
 
-use crate::cli::Workplace;
 use crate::key_commands::founded;
+use crate::process::Workplace;
 
 #[test]
-fn inspect_shows_the_parts_the_times_in_words_and_whose_key_it_names() {
+fn inspect_shows_the_parts_the_times_and_the_key() {
     let place = founded();
     let server = place.serve();
     let token = server.token();
@@ -16,7 +16,7 @@ fn inspect_shows_the_parts_the_times_in_words_and_whose_key_it_names() {
         "\"email\": \"ada@example.com\"",
         "(expires in 59 min)",
         "(issued ",
-        "which is ours (EdDSA, signs)",
+        "a key of this installation (EdDSA, signs)",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
@@ -25,8 +25,11 @@ fn inspect_shows_the_parts_the_times_in_words_and_whose_key_it_names() {
     assert_eq!(place.run(&["token", "inspect", "-"], format!("Bearer {token}\n")).out.len(), shown.len());
     let elsewhere = Workplace::new();
     let shown = elsewhere.run(&["token", "inspect"], format!("{token}\n"));
-    assert!(shown.expect(0, "elsewhere").out.contains("no database here"), "{shown:?}");
-    assert!(!elsewhere.path("hallpass.db").exists(), "looking makes no database");
+    assert!(
+        shown.expect(0, "elsewhere").out.contains("there is no database to compare it with"),
+        "{shown:?}"
+    );
+    assert!(!elsewhere.path("hallpass.db").exists(), "inspect creates no database");
     for (text, reason) in [
         ("", "three parts"),
         ("a.b", "three parts"),
@@ -40,7 +43,7 @@ fn inspect_shows_the_parts_the_times_in_words_and_whose_key_it_names() {
 }
 
 #[test]
-fn verify_says_valid_or_which_check_failed_for_one_token_or_many() {
+fn verify_prints_valid_or_the_check_that_failed_for_one_token_or_many() {
     let place = founded();
     let server = place.serve();
     let token = server.token();
@@ -70,13 +73,13 @@ fn verify_says_valid_or_which_check_failed_for_one_token_or_many() {
 }
 
 #[test]
-fn verify_goes_by_the_leeway_that_is_set() {
+fn verify_uses_the_leeway_of_the_settings() {
     let place = Workplace::new();
     let mint = hallpass::testing::Mint::new();
     std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
     let token = mint
         .token_for("ada")
-        .claim("exp", (chrono::Utc::now() - Duration::seconds(30)).timestamp())
+        .claim("exp", (hallpass::clock::Clock::system().now() - Duration::seconds(30)).timestamp())
         .to_string();
     let verify = ["token", "verify", "--jwks", "jwks.json", &token];
     place.run(&verify, "").expect_error(1, "not valid: ");
@@ -84,13 +87,13 @@ fn verify_goes_by_the_leeway_that_is_set() {
 }
 
 #[test]
-fn each_token_of_many_is_judged_by_the_time_at_which_it_comes() {
+fn each_token_of_many_is_verified_at_the_time_at_which_it_arrives() {
     use std::io::{BufRead, Write};
 
     let place = Workplace::new();
     let mint = hallpass::testing::Mint::new();
     std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
-    let ending = (chrono::Utc::now() + Duration::seconds(3)).timestamp();
+    let ending = (hallpass::clock::Clock::system().now() + Duration::seconds(3)).timestamp();
     let token = mint.token_for("ada").claim("exp", ending).to_string();
     let mut child = place.command(["token", "verify", "--jwks", "jwks.json"]).spawn().unwrap();
     let (mut tokens, verdicts) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -109,35 +112,35 @@ fn each_token_of_many_is_judged_by_the_time_at_which_it_comes() {
 }
 
 #[test]
-fn inspect_shows_what_the_token_says_where_the_database_cannot_be_asked() {
+fn inspect_shows_what_the_token_contains_without_a_database_too() {
     let place = Workplace::new();
     std::fs::create_dir(place.path("hallpass.db")).unwrap();
     let token = hallpass::testing::Mint::new().token_for("ada").to_string();
     let shown = place.run(&["token", "inspect"], format!("{token}\n"));
-    assert!(shown.expect(0, "inspect").out.contains("nothing to compare with"), "{shown:?}");
+    assert!(shown.expect(0, "inspect").out.contains("it cannot be compared with the database"), "{shown:?}");
 }
 
 #[test]
-fn by_a_set_without_keys_no_token_is_valid() {
+fn no_token_is_valid_by_a_set_without_keys() {
     let place = Workplace::new();
     std::fs::write(place.path("jwks.json"), r#"{"keys": []}"#).unwrap();
     let verify = ["token", "verify", "--jwks", "jwks.json", "e30.e30.e30"];
-    place.run(&verify, "").expect_error(1, "not valid: the key set holds no key");
+    place.run(&verify, "").expect_error(1, "not valid: the key set has no key");
 }
 
 #[test]
-fn blanks_around_a_token_do_not_count() {
+fn blanks_around_a_token_do_not_count_towards_its_length() {
     let place = Workplace::new();
     let mint = hallpass::testing::Mint::new();
     std::fs::write(place.path("jwks.json"), mint.jwks()).unwrap();
     let blanks = " \t".repeat(5_000);
     let input = format!("{blanks}{}{blanks}\n{blanks}\n", mint.token_for("ada"));
-    let judged = place.run(&["token", "verify", "--jwks", "jwks.json"], input);
-    assert!(judged.expect(0, "verify").out.starts_with("1: valid: "), "{judged:?}");
+    let verified = place.run(&["token", "verify", "--jwks", "jwks.json"], input);
+    assert!(verified.expect(0, "verify").out.starts_with("1: valid: "), "{verified:?}");
 }
 
 #[test]
-fn inspect_shows_nothing_that_moves_a_terminals_cursor_or_turns_its_text_around() {
+fn inspect_escapes_characters_that_control_a_terminal() {
     use base64::Engine;
     let part = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
     let claims = "{\"sub\": \"\u{7f}\u{9b}31m\u{202e}\u{2066}a\u{301}d\u{e9}\u{1F600}\"}";
@@ -154,10 +157,10 @@ fn inspect_shows_nothing_that_moves_a_terminals_cursor_or_turns_its_text_around(
 }
 
 #[test]
-fn public_vectors_pass_the_signatures_check_and_no_other_and_none_panics() {
+fn public_vectors_pass_the_check_of_the_signature_and_no_other() {
     let place = Workplace::new();
-    // RFC 7515 A.1 (HMAC-SHA-256) and A.3 (P-256), RFC 8037 A.4 (Ed25519): each genuine, and none an access token;
-    // what is found wanting is what is looked at after the signature.
+    // RFC 7515 A.1 (HMAC-SHA-256) and A.3 (P-256), RFC 8037 A.4 (Ed25519). Each has a valid signature and is not an access
+    // token, so the check that fails is one after the signature.
     let table = [
         (
             r#"{"keys":[{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#,
@@ -186,7 +189,7 @@ fn public_vectors_pass_the_signatures_check_and_no_other_and_none_panics() {
         let forged =
             format!("{message}.{}{}", &signature[..20], signature[20..].replacen(|_: char| true, "_", 1));
         verify(&["--any-type", &forged], "").expect_error(1, "signature");
-        // Every way to cut it short, and each part exchanged for another's.
+        // The token cut short in many places, and with parts of another.
         let mut many = String::new();
         for end in (0..token.len()).step_by(7) {
             many += &format!("{}\n", &token[..end]);
@@ -196,17 +199,17 @@ fn public_vectors_pass_the_signatures_check_and_no_other_and_none_panics() {
             many +=
                 &format!("{}.{}.{}\n{}.{}.{}\n", ours[0], theirs[1], ours[2], theirs[0], ours[1], ours[2]);
         }
-        let judged = verify(&["--any-type"], &many);
-        judged.expect_error(1, "tokens are not valid");
-        assert!(!judged.out.contains(": valid"), "{judged:?}");
+        let verified = verify(&["--any-type"], &many);
+        verified.expect_error(1, "tokens are not valid");
+        assert!(!verified.out.contains(": valid"), "{verified:?}");
     }
 }
 
 #[test]
-fn what_a_token_names_as_its_key_stays_on_its_line() {
+fn a_key_id_with_line_ends_stays_on_its_line() {
     use base64::Engine;
     let part = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
-    let header = r#"{"alg":"EdDSA","kid":"\u001b[31mx\nkey: forged, which is ours"}"#;
+    let header = r#"{"alg":"EdDSA","kid":"\u001b[31mx\nkey: forged, a key of this installation"}"#;
     let token = format!("{}.{}.{}", part(header), part("{}"), part("s"));
     let shown = founded().run(&["token", "inspect", "-"], format!("{token}\n"));
     let out = &shown.expect(0, "inspect").out;

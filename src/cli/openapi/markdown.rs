@@ -1,13 +1,13 @@
-//! The OpenAPI document as a page to read.
+//! The OpenAPI document as a page in Markdown.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{entries, examples, list, operations};
+use super::document::{entries, examples, list, operations};
 
-/// The page.
+/// Returns the page.
 pub(super) fn page(document: &Value) -> String {
     let mut page = String::from(
         "# The API\n\nMade from the OpenAPI document: `hallpass openapi --markdown >docs/api.md`. A running server shows it at \
@@ -113,7 +113,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A schema in a word or two.
+/// Describes the type of a schema in a few words.
 fn type_of(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap_or_default();

@@ -1,14 +1,14 @@
 //! The OpenAPI document as a Postman collection (v2.1): every request by itself, and a run of checks.
 //!
-//! Requests, bodies, texts, saved examples and what an answer must hold come from the document. Only the order of
-//! the checks, and what they send that is wrong on purpose, stands here.
+//! Requests, bodies, texts, saved examples and the expected answers come from the document. This file has only the order
+//! of the checks, and the requests that are wrong on purpose.
 
 use serde_json::{Value, json};
 
-use super::{entries, examples, list, operations};
+use super::document::{entries, examples, list, operations};
 
-/// Before each request: new tokens, where the token has expired.
-const RENEW: &str = r"
+/// Runs before each request: refreshes the tokens if the access token has expired.
+const REFRESH_TOKENS: &str = r"
 const expires = Number(pm.environment.get('token_expires_at'));
 const refresh_token = pm.environment.get('refresh_token');
 if (refresh_token && expires && Date.now() >= expires && !pm.request.url.getPath().startsWith('/auth/')) {
@@ -25,8 +25,8 @@ if (refresh_token && expires && Date.now() >= expires && !pm.request.url.getPath
   });
 }";
 
-/// After each answer: what holds of all, and the tokens kept where there are some.
-const KEEP: &str = r"
+/// Runs after each answer: checks what applies to all, and keeps the tokens of the answer.
+const KEEP_TOKENS: &str = r"
 pm.test('has a request id', () => pm.response.to.have.header('X-Request-Id'));
 const kept = (pm.response.headers.get('Content-Type') || '').startsWith('application/json') ? pm.response.json() : {};
 if (kept.data && kept.data.token) {
@@ -42,7 +42,7 @@ const ABOUT: &str = "\
 Made from the server's OpenAPI document by `hallpass openapi --postman`.
 
 **Requests** has each request once: set `email` and `password` in the environment, send *Sign in*, then any other. \
-**Checks** is a run over the whole life of an account that it makes and deletes itself, with what must fail.";
+**Checks** is a run over the whole life of an account, which it registers and deletes itself. It also sends what must fail.";
 
 /// The collection.
 pub(super) fn collection(document: &Value) -> Value {
@@ -54,7 +54,7 @@ pub(super) fn collection(document: &Value) -> Value {
             "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
         },
         "auth": bearer("{{token}}"),
-        "event": [event("prerequest", RENEW), event("test", KEEP)],
+        "event": [event("prerequest", REFRESH_TOKENS), event("test", KEEP_TOKENS)],
         "item": [
             {"name": "Requests", "item": requests(document)},
             {"name": "Checks", "item": checks(document)},
@@ -62,7 +62,7 @@ pub(super) fn collection(document: &Value) -> Value {
     })
 }
 
-/// Each request once, by chapter, with an example of each answer.
+/// Returns each request once, by chapter, with an example of each answer.
 fn requests(document: &Value) -> Vec<Value> {
     let mut folders = Vec::new();
     for tag in list(&document["tags"]) {
@@ -91,7 +91,7 @@ fn requests(document: &Value) -> Vec<Value> {
     folders
 }
 
-/// A body whose secrets are the environment's.
+/// Returns an example body with the secrets of the environment.
 fn own(path: &str, method: &str, example: &Value) -> String {
     let mut body = example.clone();
     for (field, variable) in [
@@ -106,7 +106,7 @@ fn own(path: &str, method: &str, example: &Value) -> String {
         }
     }
     if (path, method) == ("/user/", "delete") {
-        // A run over all requests must not delete anybody.
+        // A run over all requests must not delete the account.
         body["password"] = json!("");
     }
     format!("{body:#}")
@@ -141,7 +141,7 @@ fn request(path: &str, method: &str, operation: &Value, body: Option<String>) ->
     request
 }
 
-/// The document's examples as saved answers.
+/// Returns the document's examples as saved answers.
 fn saved(operation: &Value) -> Vec<Value> {
     let mut saved = Vec::new();
     for (status, response) in entries(&operation["responses"]) {
@@ -171,27 +171,27 @@ struct Check {
     method: &'static str,
     path: &'static str,
     status: u16,
-    /// The failure that it must be; none for a success.
+    /// The expected `error`; empty for a success.
     error: &'static str,
-    /// As it is sent; empty for none.
+    /// The body as it is sent; empty for none.
     body: &'static str,
-    /// Another media type than JSON.
+    /// The media type, if it is not JSON.
     media_type: &'static str,
     headers: &'static [(&'static str, &'static str)],
-    /// Another token than the one kept; `-` for none.
+    /// The token, if it is not the one kept; `-` for none.
     token: &'static str,
-    /// A script before the request, and one after the answer.
+    /// A script to run before the request, and one after the answer.
     before: &'static str,
     after: &'static str,
 }
 
 const LOGIN: &str = r#"{"email": "{{check_email}}", "password": "{{check_password}}"}"#;
-const PROOF: &[(&str, &str)] = &[("X-Hallpass", "1")];
+const CSRF_HEADER: &[(&str, &str)] = &[("X-Hallpass", "1")];
 const REFRESH: &str = r#"{"refresh_token": "{{refresh_token}}"}"#;
 
 #[rustfmt::skip]
 const CHECKS: &[(&str, &[Check])] = &[
-    ("An account is made", &[
+    ("Registration", &[
         Check { name: "Register", method: "post", path: "/auth/register", status: 201,
             body: r#"{"email": "{{check_email}}", "password": "{{check_password}}", "name": "Ada"}"#,
             before: "pm.environment.set('check_email', `check-${Date.now()}@example.com`);\n\
@@ -200,14 +200,14 @@ const CHECKS: &[(&str, &[Check])] = &[
             ..NONE },
         Check { name: "Register the same address again", method: "post", path: "/auth/register", status: 409,
             error: "email_taken", body: LOGIN, ..NONE },
-        Check { name: "Register with a password that everybody uses", method: "post", path: "/auth/register", status: 422,
+        Check { name: "Register with a common password", method: "post", path: "/auth/register", status: 422,
             error: "validation_failed", body: r#"{"email": "other@example.com", "password": "password"}"#,
             after: "pm.test('names the field', () => pm.expect(pm.response.json().fields).to.have.keys('password'));",
             ..NONE },
-        Check { name: "How good is that password", method: "post", path: "/auth/password-strength", status: 200,
+        Check { name: "Rate a password", method: "post", path: "/auth/password-strength", status: 200,
             body: r#"{"password": "password"}"#,
             after: "pm.test('says why not', () => pm.expect(pm.response.json().data.reason).to.match(/tried first/));", ..NONE },
-        Check { name: "Register with a body that is no JSON", method: "post", path: "/auth/register", status: 400,
+        Check { name: "Register with a body that is not JSON", method: "post", path: "/auth/register", status: 400,
             error: "json_malformed", body: "{\"email\":", ..NONE },
         Check { name: "Register with a form", method: "post", path: "/auth/register", status: 415,
             error: "unsupported_media_type", body: "email=ada", media_type: "application/x-www-form-urlencoded", ..NONE },
@@ -223,12 +223,12 @@ const CHECKS: &[(&str, &[Check])] = &[
                       pm.expect(pm.response.json().data).to.not.have.property('refresh_token');\n  \
                       pm.expect(pm.response.headers.get('Set-Cookie')).to.match(/^__Host-hallpass=.*HttpOnly/);\n});",
             ..NONE },
-        Check { name: "Renew by cookie without its proof", method: "post", path: "/auth/refresh", status: 403,
+        Check { name: "Refresh by cookie without X-Hallpass", method: "post", path: "/auth/refresh", status: 403,
             error: "csrf_rejected", ..NONE },
-        Check { name: "Renew by cookie and body at once", method: "post", path: "/auth/refresh", status: 400,
+        Check { name: "Refresh by cookie and body at once", method: "post", path: "/auth/refresh", status: 400,
             error: "request_invalid", body: r#"{"refresh_token": "another"}"#, ..NONE },
-        Check { name: "Renew by cookie", method: "post", path: "/auth/refresh", status: 200, headers: PROOF, ..NONE },
-        Check { name: "Sign out by cookie", method: "post", path: "/auth/logout", status: 204, headers: PROOF, token: "-",
+        Check { name: "Refresh by cookie", method: "post", path: "/auth/refresh", status: 200, headers: CSRF_HEADER, ..NONE },
+        Check { name: "Sign out by cookie", method: "post", path: "/auth/logout", status: 204, headers: CSRF_HEADER, token: "-",
             after: "pm.test('the cookie is gone', () => pm.expect(pm.response.headers.get('Set-Cookie')).to.match(/^__Host-hallpass=;/));",
             ..NONE },
     ]),
@@ -246,9 +246,9 @@ const CHECKS: &[(&str, &[Check])] = &[
             ..NONE },
         Check { name: "Show the user without a token", method: "get", path: "/user/", status: 401,
             error: "token_missing", token: "-", ..NONE },
-        Check { name: "Show the user with a token that is none", method: "get", path: "/user/", status: 401,
+        Check { name: "Show the user with a malformed token", method: "get", path: "/user/", status: 401,
             error: "token_invalid", token: "not.a.token", ..NONE },
-        Check { name: "Tell a reverse proxy who it is", method: "get", path: "/auth/verify", status: 204,
+        Check { name: "Verify the token for a reverse proxy", method: "get", path: "/auth/verify", status: 204,
             after: "pm.test('it is the user', () => pm.response.to.have.header('X-Auth-User-Email', pm.environment.get('check_email')));",
             ..NONE },
         Check { name: "Change the name", method: "patch", path: "/user/", status: 200, body: r#"{"name": "Ada Lovelace"}"#,
@@ -270,41 +270,41 @@ const CHECKS: &[(&str, &[Check])] = &[
             ..NONE },
         Check { name: "Change the password", method: "post", path: "/user/password", status: 200,
             body: r#"{"current_password": "{{check_password}}", "new_password": "seventeen blue lanterns"}"#,
-            before: "pm.environment.set('dead_token', pm.environment.get('token'));",
+            before: "pm.environment.set('old_token', pm.environment.get('token'));",
             after: "pm.environment.set('check_password', 'seventeen blue lanterns');", ..NONE },
-        Check { name: "Show the user with the earlier token", method: "get", path: "/user/", status: 401,
-            error: "token_revoked", token: "{{dead_token}}", ..NONE },
+        Check { name: "Show the user with an earlier token", method: "get", path: "/user/", status: 401,
+            error: "token_revoked", token: "{{old_token}}", ..NONE },
     ]),
-    ("Renewal", &[
-        Check { name: "Renew the tokens", method: "post", path: "/auth/refresh", status: 200, body: REFRESH,
-            // For the next request, whose own script would come too late.
-            after: "pm.environment.set('dead_token', pm.environment.get('token'));\n\
+    ("Refresh", &[
+        Check { name: "Refresh the tokens", method: "post", path: "/auth/refresh", status: 200, body: REFRESH,
+            // Set here, because the collection's script runs before the next request's own.
+            after: "pm.environment.set('old_token', pm.environment.get('token'));\n\
                     pm.environment.set('token_expires_at', '1');",
             ..NONE },
-        Check { name: "A token that has expired is renewed unasked", method: "get", path: "/user/", status: 200,
-            after: "pm.test('it is another', () => pm.expect(pm.environment.get('token')).to.be.a('string').that.is.not.oneOf(['', pm.environment.get('dead_token')]));",
+        Check { name: "Show the user with an expired token, which is refreshed first", method: "get", path: "/user/", status: 200,
+            after: "pm.test('it is another', () => pm.expect(pm.environment.get('token')).to.be.a('string').that.is.not.oneOf(['', pm.environment.get('old_token')]));",
             ..NONE },
-        Check { name: "Renew with a token that is none", method: "post", path: "/auth/refresh", status: 401,
+        Check { name: "Refresh with an unknown refresh token", method: "post", path: "/auth/refresh", status: 401,
             error: "refresh_invalid", body: r#"{"refresh_token": "none of ours"}"#, ..NONE },
     ]),
     ("Service", &[
         Check { name: "The public keys", method: "get", path: "/.well-known/jwks.json", status: 200, ..NONE },
-        Check { name: "Is the server there", method: "get", path: "/health/live", status: 200, ..NONE },
-        Check { name: "Does its database answer", method: "get", path: "/health/ready", status: 200, ..NONE },
+        Check { name: "Liveness", method: "get", path: "/health/live", status: 200, ..NONE },
+        Check { name: "Readiness", method: "get", path: "/health/ready", status: 200, ..NONE },
         Check { name: "The OpenAPI document", method: "get", path: "/openapi.json", status: 200,
             after: "pm.test('is OpenAPI 3.1', () => pm.expect(pm.response.json().openapi).to.match(/^3\\.1\\./));", ..NONE },
-        Check { name: "The page that shows it", method: "get", path: "/docs", status: 200, ..NONE },
-        Check { name: "A path that is none", method: "get", path: "/nowhere", status: 404, error: "not_found", ..NONE },
-        Check { name: "A method that the path does not take", method: "put", path: "/auth/login", status: 405,
+        Check { name: "The page that shows the document", method: "get", path: "/docs", status: 200, ..NONE },
+        Check { name: "A path that does not exist", method: "get", path: "/nowhere", status: 404, error: "not_found", ..NONE },
+        Check { name: "A method that the path does not have", method: "put", path: "/auth/login", status: 405,
             error: "method_not_allowed",
             after: "pm.test('says which it takes', () => pm.response.to.have.header('Allow', 'POST, OPTIONS'));", ..NONE },
     ]),
-    ("The end", &[
+    ("Sign-out and deletion", &[
         Check { name: "Sign out", method: "post", path: "/auth/logout", status: 204,
-            before: "pm.environment.set('dead_token', pm.environment.get('token'));", ..NONE },
-        Check { name: "Show the user with the token of then", method: "get", path: "/user/", status: 401,
-            error: "token_revoked", token: "{{dead_token}}", ..NONE },
-        Check { name: "Renew the tokens of then", method: "post", path: "/auth/refresh", status: 401,
+            before: "pm.environment.set('old_token', pm.environment.get('token'));", ..NONE },
+        Check { name: "Show the user after the sign-out", method: "get", path: "/user/", status: 401,
+            error: "token_revoked", token: "{{old_token}}", ..NONE },
+        Check { name: "Refresh with an earlier refresh token", method: "post", path: "/auth/refresh", status: 401,
             error: "refresh_invalid", body: REFRESH, ..NONE },
         Check { name: "Sign in once more", method: "post", path: "/auth/login", status: 200, body: LOGIN, ..NONE },
         Check { name: "Sign out everywhere", method: "post", path: "/auth/logout-all", status: 204, ..NONE },
@@ -313,13 +313,13 @@ const CHECKS: &[(&str, &[Check])] = &[
             error: "password_wrong", body: r#"{"password": "wrong"}"#, ..NONE },
         Check { name: "Delete the account", method: "delete", path: "/user/", status: 204,
             body: r#"{"password": "{{check_password}}"}"#, ..NONE },
-        Check { name: "Sign in to what is gone", method: "post", path: "/auth/login", status: 401,
+        Check { name: "Sign in to the deleted account", method: "post", path: "/auth/login", status: 401,
             error: "credentials_invalid", body: LOGIN,
             after: "for (const name of ['token', 'refresh_token', 'token_expires_at']) pm.environment.set(name, '');", ..NONE },
     ]),
 ];
 
-/// A check of nothing, for what the others leave out.
+/// The defaults of a check.
 const NONE: Check = Check {
     name: "",
     method: "",
@@ -367,14 +367,14 @@ fn item(document: &Value, check: &Check) -> Value {
     json!({"name": check.name, "request": request, "response": [], "event": events})
 }
 
-/// What the answer to a check must be, by the document.
+/// Returns the test script of a check: what the answer must be, by the document.
 fn tests(document: &Value, operation: &Value, check: &Check) -> String {
     let response = &operation["responses"][check.status.to_string()];
     let content = &response["content"]["application/json"];
     if !check.error.is_empty() {
         let (status, error) = (check.status, check.error);
         let message = match &content["examples"][error]["value"]["message"] {
-            // This one says what is wrong, and where.
+            // Its message names the fault and its place, which differ.
             Value::String(message) if error != "json_malformed" => format!("to.eql({})", json!(message)),
             _ => "to.be.a('string').that.is.not.empty".to_owned(),
         };

@@ -66,7 +66,7 @@ pub struct Attempt {
 
 /// The counters of a refresh, read and locked in the transaction that decides about it.
 #[derive(Debug)]
-pub struct RefreshCounters {
+pub(crate) struct RefreshCounters {
     /// The session's and the address's, each with its value once this attempt is counted; none where limits are off.
     counted: Vec<(CounterKey, AttemptCounter)>,
 }
@@ -90,7 +90,7 @@ impl Drop for InFlight {
 
 impl RateLimiter {
     /// A limiter for the installation of `vault`, with room for `queue` passwords that wait for their hash.
-    pub fn new(store: Store, settings: config::Throttle, queue: usize, vault: &Vault) -> Self {
+    pub(crate) fn new(store: Store, settings: config::Throttle, queue: usize, vault: &Vault) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*vault.derive("throttle"));
         Self { store, settings, share: (queue / 4).max(1), key, in_flight: Arc::default() }
     }
@@ -136,7 +136,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`] when the address has its share of the queue already.
-    pub fn begin_estimate(&self, address: IpAddr) -> Result<impl Sized + use<>, Error> {
+    pub(crate) fn begin_estimate(&self, address: IpAddr) -> Result<impl Sized + use<>, Error> {
         let share = if self.settings.on { self.share } else { usize::MAX };
         self.enter(self.counter(Kind::Address, &[&network(address)]), share)
     }
@@ -145,7 +145,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`] when it comes too early, [`Error::Unavailable`].
-    pub async fn count_registration(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
+    pub(crate) async fn count_registration(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
         if self.settings.on {
             let key = self.counter(Kind::Registration, &[&network(address)]);
             let limits = [(key, self.hourly_limit(self.settings.registrations_per_hour))];
@@ -160,7 +160,7 @@ impl RateLimiter {
     ///
     /// # Errors
     /// In the outer result [`StoreError`]; in the inner one [`Error::TooManyAttempts`].
-    pub async fn lock_refresh(
+    pub(crate) async fn lock_refresh(
         &self,
         tx: &mut Transaction,
         session: Uuid,
@@ -177,7 +177,7 @@ impl RateLimiter {
 
     /// Returns the counters of a refresh, of the session and of the address, and the most refreshes in an hour; none where
     /// limits are off.
-    pub fn refresh_limit(&self, session: Uuid, address: IpAddr) -> Option<([CounterKey; 2], u32)> {
+    pub(crate) fn refresh_limit(&self, session: Uuid, address: IpAddr) -> Option<([CounterKey; 2], u32)> {
         let keys = [
             self.counter(Kind::Session, &[session.as_bytes()]),
             self.counter(Kind::Refresh, &[&network(address)]),
@@ -254,12 +254,12 @@ impl RateLimiter {
 
 impl Attempt {
     /// Returns the counters in which it was counted.
-    pub fn counted(&self) -> &[CounterKey] {
+    pub(crate) fn counted(&self) -> &[CounterKey] {
         &self.counted
     }
 
     /// Returns the address that a success at `now` is remembered for, and until when.
-    pub fn remembered(&self, now: DateTime<Utc>) -> (&KnownAddress, DateTime<Utc>) {
+    pub(crate) fn remembered(&self, now: DateTime<Utc>) -> (&KnownAddress, DateTime<Utc>) {
         (&self.address, now + KNOWN_FOR)
     }
 
@@ -267,7 +267,7 @@ impl Attempt {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written.
-    pub async fn succeed(&self, tx: &mut Transaction, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(crate) async fn succeed(&self, tx: &mut Transaction, now: DateTime<Utc>) -> Result<(), StoreError> {
         tx.uncount(&self.counted).await?;
         tx.remember_address(&self.address, now + KNOWN_FOR).await
     }
@@ -278,7 +278,7 @@ impl RefreshCounters {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written.
-    pub async fn succeed(&self, tx: &mut Transaction) -> Result<(), StoreError> {
+    pub(crate) async fn succeed(&self, tx: &mut Transaction) -> Result<(), StoreError> {
         match self.counted.first() {
             Some((key, counter)) => tx.put_counter(*key, counter).await,
             None => Ok(()),
@@ -289,7 +289,7 @@ impl RefreshCounters {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written.
-    pub async fn fail(&self, tx: &mut Transaction) -> Result<(), StoreError> {
+    pub(crate) async fn fail(&self, tx: &mut Transaction) -> Result<(), StoreError> {
         put(tx, &self.counted).await
     }
 }

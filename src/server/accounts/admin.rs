@@ -47,7 +47,7 @@ impl NewUser {
 
 /// The numbers of an import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ImportCounts {
+pub(crate) struct ImportCounts {
     /// Users added.
     pub added: usize,
     /// Users whose address was taken; they were left as they are.
@@ -58,7 +58,7 @@ pub struct ImportCounts {
 
 impl UserAdmin {
     /// The accounts in `store`.
-    pub fn new(store: Store, clock: Clock) -> Self {
+    pub(crate) fn new(store: Store, clock: Clock) -> Self {
         Self { store, clock }
     }
 
@@ -74,7 +74,7 @@ impl UserAdmin {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be read.
-    pub async fn page(&self, after: &str, limit: u32) -> Result<Vec<UserRecord>, StoreError> {
+    pub(crate) async fn page(&self, after: &str, limit: u32) -> Result<Vec<UserRecord>, StoreError> {
         self.store.read(async |connection| connection.users_after(after, limit).await).await
     }
 
@@ -82,7 +82,7 @@ impl UserAdmin {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be read.
-    pub async fn has_no_users(&self) -> Result<bool, StoreError> {
+    pub(crate) async fn has_no_users(&self) -> Result<bool, StoreError> {
         Ok(self.page("", 1).await?.is_empty())
     }
 
@@ -126,7 +126,7 @@ impl UserAdmin {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written.
-    pub async fn record_import(&self, counts: &ImportCounts) -> Result<(), StoreError> {
+    pub(crate) async fn record_import(&self, counts: &ImportCounts) -> Result<(), StoreError> {
         let event = Event::new(EventKind::UsersImported, self.clock.now())
             .detail("added", counts.added)
             .detail("existing", counts.existing)

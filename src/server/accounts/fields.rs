@@ -1,16 +1,16 @@
 //! The fields of a user: what an e-mail address, a name and a role may be. Pure.
 
 /// The longest e-mail address (RFC 5321 §4.5.3.1).
-pub const MAX_EMAIL_BYTES: usize = 254;
+pub(crate) const MAX_EMAIL_BYTES: usize = 254;
 
 /// The most roles a user has.
-pub const MAX_ROLES: usize = 32;
+pub(crate) const MAX_ROLES: usize = 32;
 
 /// Returns the address under which a user is stored: trimmed, and in ASCII lower case.
 ///
 /// # Errors
 /// The reason, with what is accepted: a plausible address of printable ASCII of at most 254 bytes (RFC 5321 §4.5.3.1).
-pub fn parse_email(text: &str) -> Result<String, String> {
+pub(crate) fn parse_email(text: &str) -> Result<String, String> {
     let email = text.trim().to_ascii_lowercase();
     if email.is_empty() {
         return Err("is required".into());
@@ -41,7 +41,7 @@ pub fn parse_email(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// The reason, with what is accepted: 1 to 200 characters, no control characters.
-pub fn parse_name(text: &str) -> Result<String, String> {
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     match text.chars().count() {
         0 => Err("is empty; leave it out or give 1 to 200 characters".into()),
         chars if chars > 200 => Err("is longer than 200 characters".into()),
@@ -54,7 +54,7 @@ pub fn parse_name(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// The reason, with what is accepted: at most 32 of `[a-z0-9][a-z0-9_.-]{0,31}`.
-pub fn parse_roles(texts: &[String]) -> Result<Vec<String>, String> {
+pub(crate) fn parse_roles(texts: &[String]) -> Result<Vec<String>, String> {
     for role in texts {
         let plain = role
             .bytes()

@@ -10,6 +10,7 @@ mod admin;
 mod fields;
 mod own;
 
-pub use admin::{ImportCounts, NewUser, UserAdmin};
-pub use fields::{MAX_EMAIL_BYTES, MAX_ROLES, parse_email, parse_name, parse_roles};
-pub use own::Accounts;
+pub(crate) use admin::ImportCounts;
+pub use admin::{NewUser, UserAdmin};
+pub(crate) use fields::{MAX_EMAIL_BYTES, parse_email, parse_name, parse_roles};
+pub(crate) use own::Accounts;

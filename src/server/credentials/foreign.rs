@@ -247,10 +247,10 @@ fn pieces<const COUNT: usize>(text: &str) -> Result<[&str; COUNT], &'static str>
 }
 
 fn number(text: &str) -> Result<u32, &'static str> {
-    match text.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => text.parse().map_err(|_| if text.is_empty() { UNKNOWN } else { TOO_DEAR }),
-        false => Err(UNKNOWN),
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(UNKNOWN);
     }
+    text.parse().map_err(|_| TOO_DEAR)
 }
 
 fn hex(text: &str) -> Result<Vec<u8>, &'static str> {

@@ -9,24 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::error::HashError;
 use super::password::{cost_of, hash, verify};
 use super::rules::strength;
 use super::{Password, Strength};
-
-/// What keeps a hash from being computed or compared.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HashError {
-    /// As many are waiting as may wait.
-    #[error("the password-hashing queue is full")]
-    QueueFull,
-    /// The stored string is no hash that this binary takes.
-    #[error("the stored password hash is of a kind or cost that is not accepted")]
-    UnknownHash,
-    /// The function itself failed, or the service has stopped.
-    #[error("hashing failed: {0}")]
-    Failed(String),
-}
 
 enum Task {
     Hash(Password),
@@ -68,7 +54,7 @@ struct Queue {
 
 /// How busy the service is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
+pub(crate) struct Load {
     /// Passwords that wait for their hash to begin.
     pub waiting: usize,
     /// How long the first of them has waited.
@@ -139,7 +125,7 @@ impl Hasher {
     ///
     /// # Errors
     /// [`HashError`], [`HashError::QueueFull`] at once.
-    pub async fn verify(&self, password: &Password, stored: Option<&str>) -> Result<bool, HashError> {
+    pub(crate) async fn verify(&self, password: &Password, stored: Option<&str>) -> Result<bool, HashError> {
         let against = stored.unwrap_or(&self.decoy).to_owned();
         match self.queue.run(Task::Verify(password.clone(), against)).await? {
             Outcome::Verify(is_right) => Ok(is_right && stored.is_some()),
@@ -152,7 +138,7 @@ impl Hasher {
     ///
     /// # Errors
     /// [`HashError`], [`HashError::QueueFull`] at once.
-    pub async fn estimate(
+    pub(crate) async fn estimate(
         &self,
         password: &Password,
         email: &str,
@@ -166,12 +152,12 @@ impl Hasher {
     }
 
     /// How busy it is.
-    pub fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         self.queue.load()
     }
 
     /// Whether `stored` is due for a new hash: made elsewhere, or at a cost below the policy's.
-    pub fn is_outdated(&self, stored: &str) -> bool {
+    pub(crate) fn is_outdated(&self, stored: &str) -> bool {
         cost_of(stored).is_none_or(|cost| cost < self.cost)
     }
 }
@@ -232,6 +218,7 @@ impl Queue {
         be_nice(STEADY);
         while self.wait_for_work() {
             let (before, began) = (self.patient_time(), Instant::now());
+            #[expect(clippy::disallowed_methods, reason = "this thread is the hasher's own")]
             thread::sleep(WATCH);
             let ran = self.patient_time().saturating_sub(before);
             let threads = self.patient.lock().unwrap_or_else(PoisonError::into_inner).len();

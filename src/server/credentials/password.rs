@@ -15,11 +15,11 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-use super::HashError;
+use super::error::HashError;
 use super::foreign::Foreign;
 
 /// The longest password, in characters.
-pub const MAX_CHARS: usize = 256;
+pub(crate) const MAX_CHARS: usize = 256;
 
 /// Keeps this use of HMAC apart from every other. It is public.
 const DOMAIN: &[u8] = b"hallpass password v1";
@@ -116,7 +116,7 @@ pub(super) fn verify(password: &Password, stored: &str) -> Result<bool, HashErro
 ///
 /// # Errors
 /// The reason.
-pub fn check_stored(stored: &str) -> Result<(), &'static str> {
+pub(crate) fn check_stored(stored: &str) -> Result<(), &'static str> {
     match cost_of(stored) {
         Some(4..=MAX_COST) => Ok(()),
         Some(_) => Err("asks for more work than is accepted"),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
+use zxcvbn::feedback::Feedback;
 
 use super::Password;
 use super::password::MAX_CHARS;
@@ -17,7 +18,7 @@ const ESTIMATED_CHARS: usize = 64;
 ///
 /// # Errors
 /// The reason, with what is accepted.
-pub fn check_presented(password: &Password) -> Result<(), String> {
+pub(crate) fn check_presented(password: &Password) -> Result<(), String> {
     match password.expose().chars().count() {
         0 => Err("is required".into()),
         chars if chars > MAX_CHARS => Err(format!("is longer than {MAX_CHARS} characters")),
@@ -30,7 +31,7 @@ pub fn check_presented(password: &Password) -> Result<(), String> {
 ///
 /// # Errors
 /// The reason, with advice.
-pub fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
+pub(crate) fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
     check_shape(password, email, min_chars)?;
     strength(password, email, min_chars).reason.map_or(Ok(()), Err)
 }
@@ -39,7 +40,7 @@ pub fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(
 ///
 /// # Errors
 /// The reason, with advice.
-pub fn check_shape(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
+pub(crate) fn check_shape(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
     check_presented(password)?;
     if password.expose().chars().count() < min_chars {
         return Err(format!("is shorter than {min_chars} characters; a few words make a good one"));
@@ -52,7 +53,7 @@ pub fn check_shape(password: &Password, email: &str, min_chars: usize) -> Result
 
 /// How good a password is, for a person who is choosing one.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Strength {
+pub(crate) struct Strength {
     /// From 0, which is guessed at once, to 4, which is not.
     #[schema(minimum = 0, maximum = 4)]
     score: u8,
@@ -76,7 +77,7 @@ pub(super) fn strength(password: &Password, email: &str, min_chars: usize) -> St
     let reason = check_shape(password, email, min_chars).err().or_else(|| {
         is_common.then(|| format!("is among those that are tried first{}; choose another", advice(&entropy)))
     });
-    let suggestions = entropy.feedback().map(|feedback| feedback.suggestions()).unwrap_or_default();
+    let suggestions = entropy.feedback().map(Feedback::suggestions).unwrap_or_default();
     Strength {
         score: u8::from(entropy.score()),
         reason,
@@ -87,7 +88,7 @@ pub(super) fn strength(password: &Password, email: &str, min_chars: usize) -> St
 /// Returns what zxcvbn says against a password.
 fn advice(entropy: &zxcvbn::Entropy) -> String {
     let feedback = entropy.feedback();
-    let warning = feedback.and_then(|feedback| feedback.warning()).map(|warning| warning.to_string());
+    let warning = feedback.and_then(Feedback::warning).map(|warning| warning.to_string());
     let suggestion = feedback.and_then(|feedback| feedback.suggestions().first()).map(ToString::to_string);
     let words = [warning, suggestion].into_iter().flatten();
     words.map(|text| format!(": {}", text.trim_end_matches('.').to_lowercase())).collect()

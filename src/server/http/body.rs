@@ -9,6 +9,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::ApiError;
@@ -43,10 +44,7 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalBody<T> {
         let bytes = collect(request, payload);
         Box::pin(async move {
             let bytes = bytes.await?;
-            match bytes.is_empty() {
-                true => Ok(Self(T::default())),
-                false => parse(&bytes).map(Self),
-            }
+            if bytes.is_empty() { Ok(Self(T::default())) } else { parse(&bytes).map(Self) }
         })
     }
 }
@@ -98,11 +96,21 @@ async fn read(mut payload: Payload, expected: usize, limit: usize) -> Result<Zer
     Ok(bytes)
 }
 
+/// Reads a field that is there, for `#[serde(default, deserialize_with = "given")]`. A missing field is `None`; `null` is
+/// an error, since no schema of ours allows it.
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // All of it at once: serde skips unknown fields without decoding their strings.
+    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::JsonMalformed("it is not UTF-8".into()))?;
     // serde would take an array for a struct, field by field.
-    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+    match text.bytes().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(ApiError::JsonMalformed("it is empty; a JSON object is expected".into())),
-        Some(b'{') => serde_json::from_slice(bytes).map_err(|error| ApiError::JsonMalformed(reason(&error))),
+        Some(b'{') => serde_json::from_str(text).map_err(|error| ApiError::JsonMalformed(reason(&error))),
         Some(_) => Err(ApiError::JsonMalformed("it is not a JSON object".into())),
     }
 }
@@ -139,6 +147,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     struct Login {
+        #[serde(default, deserialize_with = "given")]
         email: Option<String>,
     }
 
@@ -151,8 +160,10 @@ mod tests {
             ("cut off", b"{\"email\":", "the JSON ends too early"),
             ("an array", b"[\"ada@example.com\"]", "it is not a JSON object"),
             ("a string", b"\"ada\"", "it is not a JSON object"),
-            ("not UTF-8", b"{\"email\":\"\xff\"}", "it is not JSON"),
+            ("not UTF-8", b"{\"email\":\"\xff\"}", "it is not UTF-8"),
+            ("not UTF-8 in an unknown field", b"{\"more\":\"\xff\"}", "it is not UTF-8"),
             ("a wrong type", b"{\"email\":5}", "a field has the wrong type"),
+            ("null", b"{\"email\":null}", "a field has the wrong type"),
             (
                 "a field twice",
                 b"{\"email\":\"a\",\"email\":\"b\"}",
@@ -163,11 +174,12 @@ mod tests {
         for (name, bytes, expected) in table {
             match parse::<Login>(bytes) {
                 Err(ApiError::JsonMalformed(reason)) => {
-                    assert!(reason.starts_with(expected), "{name}: {reason}")
+                    assert!(reason.starts_with(expected), "{name}: {reason}");
                 }
                 other => panic!("{name}: {other:?}"),
             }
         }
+        assert_eq!(parse::<Login>(b"{}").unwrap().email, None);
         assert_eq!(
             parse::<Login>(b" {\"email\":\"ada\",\"more\":[1]} ").unwrap().email.as_deref(),
             Some("ada")

@@ -21,6 +21,7 @@ impl FromRequest for Client {
     type Future = Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        #[expect(clippy::disallowed_methods, reason = "the trusted proxies are applied here")]
         let address = request.peer_addr().map(|peer| {
             let peer = peer.ip().to_canonical();
             request.app_data::<web::Data<config::Server>>().map_or(peer, |server| {

@@ -14,7 +14,7 @@ use crate::server::store::StoreError;
 /// The reason why a route did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ApiError {
+pub(crate) enum ApiError {
     /// The body is not the JSON object that the route takes; the text says what is wrong with it.
     #[error("malformed JSON: {0}")]
     JsonMalformed(String),

@@ -4,6 +4,8 @@ use crate::server::accounts;
 use crate::server::credentials::{Password, check_presented, check_shape};
 use crate::server::error::{Error, FieldErrors};
 
+const REQUIRED: &str = "is required";
+
 /// Checks the fields of a request one by one and collects what is wrong with them, so that it is told all at once.
 #[derive(Default)]
 pub(crate) struct Checked(FieldErrors);
@@ -23,8 +25,13 @@ impl Checked {
     }
 
     pub(crate) fn name(&mut self, given: Option<String>) -> String {
-        let name = given.ok_or_else(|| "is required".to_owned());
+        let name = given.ok_or_else(|| REQUIRED.to_owned());
         self.take("name", name.and_then(|name| accounts::parse_name(&name)))
+    }
+
+    /// Takes a field that must be there and may be empty.
+    pub(crate) fn required<T: Default>(&mut self, field: &'static str, given: Option<T>) -> T {
+        self.take(field, given.ok_or_else(|| REQUIRED.to_owned()))
     }
 
     /// Takes a password that somebody claims to have.

@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `routes/` | one file a scope: its paths, its thin handlers and their description |
+//! | `context` | the parts of the server that handlers use |
 //! | `endpoint` | a path and its methods |
 //! | `body`, `client`, `fields` | the request: its JSON body, its client, its fields checked |
 //! | `responses`, `error`, `cookie` | the answer: `{"data": …}`, a failure, the refresh cookie |
@@ -10,6 +11,7 @@
 
 mod body;
 mod client;
+mod context;
 mod cookie;
 mod endpoint;
 mod error;
@@ -17,39 +19,13 @@ mod fields;
 pub mod openapi;
 mod pages;
 mod responses;
-pub mod routes;
+pub(in crate::server) mod routes;
 
-use std::sync::Arc;
-
-use actix_web::http::header::HeaderName;
 use actix_web::web::ServiceConfig;
 
-pub use error::ApiError;
-
-use super::accounts::Accounts;
-use super::config;
-use super::keys::SigningKeys;
-use super::sessions::Sessions;
-use super::state::ServerKeys;
-use super::store::Store;
-use crate::clock::Clock;
-use crate::guard::Guard;
-
-/// The header that a request by cookie must carry: only a page that may set headers can send it.
-pub const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
-
-/// The parts of the server that handlers use. Each handler takes the one that it needs.
-#[derive(Debug, Clone)]
-pub(in crate::server) struct Context {
-    pub guard: Guard,
-    pub accounts: Accounts,
-    pub sessions: Sessions,
-    pub keys: Arc<SigningKeys>,
-    pub server_keys: Arc<ServerKeys>,
-    pub store: Store,
-    pub clock: Clock,
-    pub settings: config::Server,
-}
+pub(in crate::server) use context::Context;
+pub(in crate::server) use cookie::X_HALLPASS;
+pub(in crate::server) use error::ApiError;
 
 /// Registers every route except the console's.
 pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context) {
@@ -58,6 +34,6 @@ pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context
         .service(routes::user::scope(context))
         .service(routes::well_known::scope(context))
         .service(routes::health::scope(context))
-        .configure(routes::docs::configure)
+        .configure(|config| routes::docs::configure(config, openapi::json))
         .configure(routes::console::configure_client);
 }

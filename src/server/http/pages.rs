@@ -23,18 +23,18 @@ pub(super) struct File {
 
 impl File {
     /// One of our own.
-    pub fn own(name: &str, text: &'static str) -> Self {
+    pub(crate) fn own(name: &str, text: &'static str) -> Self {
         Self { name: name.to_owned(), bytes: Cow::Borrowed(text.as_bytes()), is_gzipped: false }
     }
 
     /// One out of a package.
-    pub fn packaged(name: &str, bytes: Cow<'static, [u8]>, is_gzipped: bool) -> Self {
+    pub(crate) fn packaged(name: &str, bytes: Cow<'static, [u8]>, is_gzipped: bool) -> Self {
         Self { name: name.to_owned(), bytes, is_gzipped }
     }
 
     /// The answer to `request`: 304 to a browser that has the file already (RFC 9110 §13.1.2). As a page it may do
     /// what `policy` says and no more (Content Security Policy Level 3).
-    pub fn answer(self, request: &HttpRequest, policy: &'static str) -> HttpResponse {
+    pub(crate) fn answer(self, request: &HttpRequest, policy: &'static str) -> HttpResponse {
         let sum = digest(&SHA256, &self.bytes);
         let tag = EntityTag::new_strong(URL_SAFE_NO_PAD.encode(&sum.as_ref()[..16]));
         let is_known = match IfNoneMatch::parse(request) {

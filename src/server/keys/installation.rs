@@ -14,7 +14,7 @@ use crate::token::Algorithm;
 ///
 /// # Errors
 /// [`KeysError`] when the database cannot be written or a key cannot be made.
-pub async fn create(
+pub(crate) async fn create(
     store: &Store,
     passphrase: &SecretString,
     algorithm: Algorithm,
@@ -52,7 +52,7 @@ pub async fn insert(
 ///
 /// # Errors
 /// [`KeysError::ChangedMeanwhile`] where another process changed the passphrase since `installation` was read.
-pub async fn change_passphrase(
+pub(crate) async fn change_passphrase(
     store: &Store,
     vault: &Vault,
     installation: &SealedInstallation,

@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `vault` | from a passphrase to sealed and unsealed keys; no SQL, no prompts |
 //! | `installation` | the first start on a database, and a change of the passphrase |
+//! | `sealed` | one signing key: made and sealed, unsealed |
 //! | `signing` | the unsealed signing keys of a running server |
 //! | `rotation` | when a key is made, signs, is retired and is removed |
 
 mod error;
 pub mod installation;
 pub mod rotation;
+mod sealed;
 mod signing;
 pub mod vault;
 
 pub use error::KeysError;
-pub use signing::{SigningKeys, new_signing_key};
+pub use sealed::new_signing_key;
+pub(crate) use signing::SigningKeys;

@@ -9,7 +9,7 @@ use std::fmt;
 use chrono::{DateTime, Duration, Utc};
 
 use super::KeysError;
-use super::signing::{new_signing_key, unseal};
+use super::sealed::{new_signing_key, unseal};
 use super::vault::Vault;
 use crate::clock::Clock;
 use crate::clock::rfc3339;
@@ -25,7 +25,7 @@ const CLOCKS_DIFFER: Duration = Duration::minutes(1);
 ///
 /// # Errors
 /// [`KeysError`] for the first that does not unseal.
-pub async fn check(store: &Store, vault: &Vault) -> Result<usize, KeysError> {
+pub(crate) async fn check(store: &Store, vault: &Vault) -> Result<usize, KeysError> {
     let keys = store.read(async |connection| connection.signing_keys().await).await?;
     check_all(&keys, vault)?;
     Ok(keys.len())
@@ -266,7 +266,7 @@ pub fn states(keys: &[StoredKey], now: DateTime<Utc>, leeway: Duration) -> Vec<S
 ///
 /// # Errors
 /// [`KeysError`] for a key that does not unseal, or when the database cannot be used.
-pub async fn remove_expired(
+pub(crate) async fn remove_expired(
     store: &Store,
     vault: &Vault,
     now: DateTime<Utc>,

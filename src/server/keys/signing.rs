@@ -7,15 +7,13 @@ use chrono::{DateTime, Utc};
 
 use super::KeysError;
 use super::rotation::current_signer;
+use super::sealed::unseal;
 use super::vault::Vault;
-use crate::server::model::{SealedKey, StoredKey};
-use crate::token::{Algorithm, JwkSet, KeyMaterial, Keyring, SigningKey};
-
-/// The purpose of a sealed signing key, as its seal names it.
-const ACCESS_TOKEN: &str = "access-token";
+use crate::server::model::StoredKey;
+use crate::token::{JwkSet, Keyring, SigningKey};
 
 /// The signing keys of a running server. They are replaced while requests go on.
-pub struct SigningKeys {
+pub(crate) struct SigningKeys {
     vault: Arc<Vault>,
     unsealed: ArcSwap<Unsealed>,
 }
@@ -33,7 +31,7 @@ impl SigningKeys {
     ///
     /// # Errors
     /// [`KeysError`] for the first key that does not unseal; [`KeysError::NoSigningKey`] where there is none.
-    pub fn open(vault: Arc<Vault>, keys: &[StoredKey]) -> Result<Self, KeysError> {
+    pub(crate) fn open(vault: Arc<Vault>, keys: &[StoredKey]) -> Result<Self, KeysError> {
         let unsealed = Unsealed::all(keys, &vault)?;
         if unsealed.keyring.is_none() {
             return Err(KeysError::NoSigningKey);
@@ -42,7 +40,7 @@ impl SigningKeys {
     }
 
     /// Replaces the keys by those that the database has now.
-    pub fn replace(&self, keys: &[StoredKey]) {
+    pub(crate) fn replace(&self, keys: &[StoredKey]) {
         let unsealed = Unsealed::all(keys, &self.vault).unwrap_or_else(|error| {
             // A damaged row must not keep a revoked key in use.
             log::error!("{error}; the keys that were known before are used, without those that were removed");
@@ -57,17 +55,17 @@ impl SigningKeys {
     }
 
     /// Returns the keys that verify; `None` where there are none.
-    pub fn keyring(&self) -> Option<Arc<Keyring>> {
+    pub(crate) fn keyring(&self) -> Option<Arc<Keyring>> {
         self.unsealed.load().keyring.clone()
     }
 
     /// Returns the public keys (RFC 7517 §5); none under HS256.
-    pub fn jwks(&self) -> JwkSet {
+    pub(crate) fn jwks(&self) -> JwkSet {
         self.unsealed.load().keyring.as_ref().map(|keyring| keyring.jwks()).unwrap_or_default()
     }
 
     /// Returns the key that signs at `now`.
-    pub fn signer(&self, now: DateTime<Utc>) -> Option<Arc<SigningKey>> {
+    pub(crate) fn signer(&self, now: DateTime<Utc>) -> Option<Arc<SigningKey>> {
         let unsealed = self.unsealed.load();
         let times: Vec<_> = unsealed.signers.iter().map(|(from, _)| *from).collect();
         unsealed.signers.get(current_signer(&times, now)).map(|(_, key)| Arc::clone(key))
@@ -86,31 +84,6 @@ impl Unsealed {
         let keyring = Keyring::new(signers.iter().map(|(_, key)| key.verifying_key().clone())).ok();
         Self { keyring: keyring.map(Arc::new), signers }
     }
-}
-
-/// Unseals one key.
-pub(super) fn unseal(sealed: &SealedKey, vault: &Vault) -> Result<SigningKey, KeysError> {
-    let unusable = |reason: String| KeysError::Unusable { kid: sealed.kid.clone(), reason };
-    let algorithm: Algorithm =
-        sealed.algorithm.parse().map_err(|_| unusable("its algorithm is unknown".into()))?;
-    let material = KeyMaterial::from_bytes(vault.open_key(sealed)?);
-    SigningKey::with_kid(&sealed.kid, algorithm, &material).map_err(|error| unusable(error.to_string()))
-}
-
-/// Makes a signing key for `algorithm` and seals it; it signs from `signs_from` on.
-///
-/// # Errors
-/// [`KeysError`] when the key cannot be made or sealed.
-pub fn new_signing_key(
-    vault: &Vault,
-    algorithm: Algorithm,
-    now: DateTime<Utc>,
-    signs_from: DateTime<Utc>,
-) -> Result<SealedKey, KeysError> {
-    let unusable = |reason: String| KeysError::Unusable { kid: "just made".into(), reason };
-    let material = KeyMaterial::generate(algorithm).map_err(|error| unusable(error.to_string()))?;
-    let kid = SigningKey::fresh_kid(algorithm, &material).map_err(|error| unusable(error.to_string()))?;
-    Ok(vault.seal_key(&kid, &algorithm.to_string(), ACCESS_TOKEN, now, signs_from, material.as_bytes())?)
 }
 
 impl std::fmt::Debug for SigningKeys {

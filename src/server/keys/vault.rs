@@ -11,6 +11,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
+use zxcvbn::feedback::Feedback;
 
 use crate::server::model::{KdfParams, SealedInstallation, SealedKey};
 
@@ -75,7 +76,7 @@ pub enum VaultError {
 /// The reason why a new passphrase is too weak, with advice. It never holds the passphrase.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this passphrase is too weak: {0}; five or six unrelated words make a good one")]
-pub struct WeakPassphrase(String);
+pub(crate) struct WeakPassphrase(String);
 
 /// An open vault. It holds the installation key, in memory only.
 pub struct Vault {
@@ -88,7 +89,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Failed`].
-    pub fn create(
+    pub(crate) fn create(
         passphrase: &SecretString,
         now: DateTime<Utc>,
     ) -> Result<(Self, SealedInstallation), VaultError> {
@@ -131,7 +132,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Failed`].
-    pub fn reseal(
+    pub(crate) fn reseal(
         &self,
         installation: &SealedInstallation,
         passphrase: &SecretString,
@@ -189,7 +190,7 @@ impl Vault {
 
     /// Derives the key for one purpose, which `label` names (RFC 5869 §3.2). It reveals neither the installation key nor the
     /// key of another purpose.
-    pub fn derive(&self, label: &'static str) -> Zeroizing<[u8; KEY_BYTES]> {
+    pub(crate) fn derive(&self, label: &'static str) -> Zeroizing<[u8; KEY_BYTES]> {
         struct Length;
         impl KeyType for Length {
             fn len(&self) -> usize {
@@ -253,7 +254,7 @@ fn length_prefixed(fields: &[&[u8]]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`WeakPassphrase`] with the reason.
-pub fn judge_new_passphrase(passphrase: &SecretString) -> Result<(), WeakPassphrase> {
+pub(crate) fn judge_new_passphrase(passphrase: &SecretString) -> Result<(), WeakPassphrase> {
     let judged: Zeroizing<String> =
         Zeroizing::new(passphrase.expose_secret().chars().take(JUDGED_CHARS).collect());
     let entropy = zxcvbn::zxcvbn(&judged, &["hallpass"]);
@@ -261,13 +262,14 @@ pub fn judge_new_passphrase(passphrase: &SecretString) -> Result<(), WeakPassphr
         return Ok(());
     }
     let feedback = entropy.feedback();
-    let reason = feedback.and_then(|feedback| feedback.warning()).map(|warning| warning.to_string());
+    let reason = feedback.and_then(Feedback::warning).map(|warning| warning.to_string());
     let advice = feedback.and_then(|feedback| feedback.suggestions().first()).map(ToString::to_string);
     let words = [reason, advice].into_iter().flatten().map(|text| text.trim_end_matches('.').to_lowercase());
     let words: Vec<String> = words.collect();
-    Err(WeakPassphrase(match words.is_empty() {
-        true => "it could be guessed with patience".into(),
-        false => words.join("; "),
+    Err(WeakPassphrase(if words.is_empty() {
+        "it could be guessed with patience".into()
+    } else {
+        words.join("; ")
     }))
 }
 

@@ -14,7 +14,8 @@ pub use change::Change;
 pub use client::Client;
 pub use event::{Event, EventFilter, EventKind, RecordedEvent};
 pub use key::{KdfParams, SealedInstallation, SealedKey, StoredKey};
-pub use session::{Digest, Lifetimes, NewSession, Retention, Rotation, Session};
+pub use session::{Digest, NewSession, Retention, Rotation};
+pub use session::{Lifetimes, Session};
 pub use user::UserRecord;
 
 /// How far a clock may step back. Whatever has expired is kept this much longer, so that no revoked token becomes valid

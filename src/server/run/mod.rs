@@ -147,7 +147,7 @@ async fn watch(server: AuthServer) {
     loop {
         actix_rt::time::sleep(WATCH_EVERY).await;
         let load = server.hasher().load();
-        if load.longest_wait > std::time::Duration::from_secs(1) {
+        if load.longest_wait > Duration::from_secs(1) {
             log::warn!(
                 "{} passwords wait for their hash, the first for {} ms",
                 load.waiting,

@@ -12,7 +12,7 @@ use crate::token::{Grant, Issuer};
 
 /// A signed access token.
 #[derive(Debug)]
-pub struct AccessToken {
+pub(crate) struct AccessToken {
     /// The token.
     pub text: String,
     /// Its lifetime.
@@ -21,24 +21,19 @@ pub struct AccessToken {
 
 /// Issues access tokens.
 #[derive(Debug)]
-pub struct AccessTokens {
+pub(crate) struct AccessTokens {
     issuer: Issuer,
     keys: Arc<SigningKeys>,
 }
 
 impl AccessTokens {
     /// Access tokens that `keys` sign and that live for `lifetime`.
-    pub fn new(issuer: String, audience: String, lifetime: Duration, keys: Arc<SigningKeys>) -> Self {
+    pub(crate) fn new(issuer: String, audience: String, lifetime: Duration, keys: Arc<SigningKeys>) -> Self {
         Self { issuer: Issuer::new(issuer, audience, lifetime), keys }
     }
 
-    /// Returns the `iss` of the tokens.
-    pub fn issuer(&self) -> &str {
-        &self.issuer.issuer
-    }
-
     /// Returns the longest lifetime of a token.
-    pub fn lifetime(&self) -> Duration {
+    pub(crate) fn lifetime(&self) -> Duration {
         self.issuer.lifetime
     }
 
@@ -47,7 +42,7 @@ impl AccessTokens {
     ///
     /// # Errors
     /// [`Error::Unavailable`] where there is no key to sign with.
-    pub fn issue(
+    pub(crate) fn issue(
         &self,
         user: &UserRecord,
         session: Uuid,

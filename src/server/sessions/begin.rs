@@ -11,7 +11,7 @@ use crate::server::store::{StoreError, Transaction};
 /// The proof of identity with which a session begins. It is checked once more in the transaction that begins the session,
 /// because the account may have changed since.
 #[derive(Debug, Clone)]
-pub enum Proof {
+pub(crate) enum Proof {
     /// The password behind this stored hash.
     Password {
         /// The stored hash that was compared.

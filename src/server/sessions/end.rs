@@ -15,7 +15,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::RefreshInvalid`] when nothing names a session; [`Error::Unavailable`].
-    pub async fn sign_out(
+    pub(crate) async fn sign_out(
         &self,
         claims: Option<&Claims>,
         credential: Option<&RefreshCredential>,
@@ -50,7 +50,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn sign_out_everywhere(
+    pub(crate) async fn sign_out_everywhere(
         &self,
         user: Uuid,
         claims: &Claims,
@@ -74,7 +74,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::NotFound`] where the user has no such session; [`Error::Unavailable`].
-    pub async fn end(
+    pub(crate) async fn end(
         &self,
         user: Uuid,
         session: Uuid,

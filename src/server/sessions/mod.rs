@@ -22,10 +22,10 @@ use chrono::{DateTime, Duration, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use access_token::{AccessToken, AccessTokens};
-pub use begin::Proof;
-pub use refresh::RefreshCredential;
-pub use refresh_token::{NoRandomness, RefreshToken, RefreshTokens};
+pub(crate) use access_token::{AccessToken, AccessTokens};
+pub(crate) use begin::Proof;
+pub(crate) use refresh::RefreshCredential;
+pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
 
 use super::abuse::RateLimiter;
 use super::credentials::Hasher;
@@ -39,13 +39,13 @@ use crate::token::Claims;
 
 /// The sessions of an installation. Clones share one.
 #[derive(Debug, Clone)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     pub(super) inner: Arc<Parts>,
 }
 
 /// The parts that sessions need.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// The database.
     pub store: Store,
     /// The time.
@@ -66,7 +66,7 @@ pub struct Parts {
 
 /// The tokens of a session that has just begun or was refreshed.
 #[derive(Debug)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     /// The access token.
     pub access_token: AccessToken,
     /// The refresh token.
@@ -77,7 +77,7 @@ pub struct Tokens {
 
 /// A refresh token for the client.
 #[derive(Debug)]
-pub struct Refresh {
+pub(crate) struct Refresh {
     /// The token.
     pub token: RefreshToken,
     /// Its lifetime.
@@ -89,7 +89,7 @@ pub struct Refresh {
 /// A session as its user sees it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Session)]
-pub struct ListedSession {
+pub(crate) struct ListedSession {
     #[schema(value_type = String, format = "uuid")]
     id: Uuid,
     #[serde(serialize_with = "serialize_rfc3339")]
@@ -111,7 +111,7 @@ pub struct ListedSession {
 
 impl Sessions {
     /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self { inner: Arc::new(parts) }
     }
 
@@ -119,7 +119,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn list(&self, user: Uuid, claims: &Claims) -> Result<Vec<ListedSession>, Error> {
+    pub(crate) async fn list(&self, user: Uuid, claims: &Claims) -> Result<Vec<ListedSession>, Error> {
         let Parts { store, clock, state, lifetimes, .. } = &*self.inner;
         let current = session_of(claims);
         let now = clock.now();
@@ -143,7 +143,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn is_by_cookie(&self, claims: &Claims) -> Result<bool, Error> {
+    pub(crate) async fn is_by_cookie(&self, claims: &Claims) -> Result<bool, Error> {
         let Some(id) = session_of(claims) else { return Ok(false) };
         let session = self.inner.store.read(async |connection| connection.session(id).await).await?;
         Ok(session.is_some_and(|session| session.by_cookie))

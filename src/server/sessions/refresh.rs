@@ -10,7 +10,7 @@ use crate::server::store::{FirstUse, StoreError, Transaction};
 
 /// A refresh token as the client sent it.
 #[derive(Debug)]
-pub struct RefreshCredential {
+pub(crate) struct RefreshCredential {
     /// The text.
     pub text: zeroize::Zeroizing<String>,
     /// It came in the cookie.
@@ -48,7 +48,11 @@ impl Sessions {
     /// # Errors
     /// [`Error::RefreshInvalid`] for a token that is unknown or expired, or that came in the wrong way; and for one that
     /// was used before, whose session then ends; [`Error::TooManyAttempts`], [`Error::Unavailable`].
-    pub async fn refresh(&self, credential: &RefreshCredential, client: Client) -> Result<Tokens, Error> {
+    pub(crate) async fn refresh(
+        &self,
+        credential: &RefreshCredential,
+        client: Client,
+    ) -> Result<Tokens, Error> {
         let Parts { store, clock, state, access_tokens, refresh_tokens, lifetimes, limiter, .. } =
             &*self.inner;
         let now = clock.now();

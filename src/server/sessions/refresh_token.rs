@@ -27,11 +27,11 @@ const MAC: usize = 16;
 const LENGTH: usize = ID + SECRET + MAC;
 
 /// A refresh token that this installation issued. It is wiped when dropped.
-pub struct RefreshToken(Zeroizing<[u8; LENGTH]>);
+pub(crate) struct RefreshToken(Zeroizing<[u8; LENGTH]>);
 
 /// What issues them and knows them again. It shows no key in `Debug`.
 #[derive(Debug)]
-pub struct RefreshTokens {
+pub(crate) struct RefreshTokens {
     issued: hmac::Key,
     successor: hmac::Key,
 }
@@ -39,25 +39,25 @@ pub struct RefreshTokens {
 /// The system gives no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system gives no random numbers")]
-pub struct NoRandomness;
+pub(crate) struct NoRandomness;
 
 impl RefreshToken {
     /// The session that it belongs to.
-    pub fn session(&self) -> Uuid {
+    pub(crate) fn session(&self) -> Uuid {
         let mut id = [0; ID];
         id.copy_from_slice(&self.0[..ID]);
         Uuid::from_bytes(id)
     }
 
     /// What is kept of it.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         let mut kept = [0; 32];
         kept.copy_from_slice(digest::digest(&digest::SHA256, &*self.0).as_ref());
         kept
     }
 
     /// What its holder gets.
-    pub fn to_text(&self) -> Zeroizing<String> {
+    pub(crate) fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + LENGTH.div_ceil(3) * 4));
         text.push_str(PREFIX);
         URL_SAFE_NO_PAD.encode_string(*self.0, &mut text);
@@ -67,7 +67,7 @@ impl RefreshToken {
 
 impl RefreshTokens {
     /// Those of the installation of `vault`.
-    pub fn new(vault: &Vault) -> Self {
+    pub(crate) fn new(vault: &Vault) -> Self {
         let key = |label| hmac::Key::new(hmac::HMAC_SHA256, &*vault.derive(label));
         Self { issued: key("refresh token: issued"), successor: key("refresh token: successor") }
     }
@@ -76,14 +76,14 @@ impl RefreshTokens {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn first(&self, session: Uuid) -> Result<RefreshToken, NoRandomness> {
+    pub(crate) fn first(&self, session: Uuid) -> Result<RefreshToken, NoRandomness> {
         let mut secret = Zeroizing::new([0; SECRET]);
         rand::fill(&mut *secret).map_err(|_| NoRandomness)?;
         Ok(self.issue(session, &secret))
     }
 
     /// The next one after `token`, by `salt`: always the same.
-    pub fn successor(&self, token: &RefreshToken, salt: &[u8; 32]) -> RefreshToken {
+    pub(crate) fn successor(&self, token: &RefreshToken, salt: &[u8; 32]) -> RefreshToken {
         let mut context = hmac::Context::with_key(&self.successor);
         context.update(&*token.0);
         context.update(salt);
@@ -96,13 +96,13 @@ impl RefreshTokens {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn salt(&self) -> Result<[u8; 32], NoRandomness> {
+    pub(crate) fn salt(&self) -> Result<[u8; 32], NoRandomness> {
         let mut salt = [0; 32];
         rand::fill(&mut salt).map_err(|_| NoRandomness).map(|()| salt)
     }
 
     /// The token behind `text`, if this installation issued it.
-    pub fn read(&self, text: &str) -> Option<RefreshToken> {
+    pub(crate) fn read(&self, text: &str) -> Option<RefreshToken> {
         let encoded = text.strip_prefix(PREFIX)?;
         let mut token = RefreshToken(Zeroizing::new([0; LENGTH]));
         // Of a decoder that is told to hold no more; so a long text costs nothing.
@@ -178,12 +178,12 @@ mod tests {
 
     #[test]
     fn another_installations_token_and_one_with_another_secret_are_not_ours() {
-        let (tokens, others) = (tokens(), self::tokens());
-        let token = tokens.first(Uuid::now_v7()).unwrap();
+        let (ours, others) = (tokens(), tokens());
+        let token = ours.first(Uuid::now_v7()).unwrap();
         assert!(others.read(&token.to_text()).is_none());
         let mut forged = token.0.clone();
         forged[ID] ^= 1;
-        assert!(tokens.read(&RefreshToken(forged).to_text()).is_none());
+        assert!(ours.read(&RefreshToken(forged).to_text()).is_none());
     }
 
     #[test]

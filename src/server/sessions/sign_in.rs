@@ -15,7 +15,7 @@ impl Sessions {
     /// [`Error::CredentialsInvalid`] for an unknown address, a wrong password, a disabled user and a user without a
     /// password, each after one bcrypt; [`Error::TooManyAttempts`] before it, by the address typed and the client's
     /// address; [`Error::Overloaded`], [`Error::Unavailable`].
-    pub async fn sign_in(
+    pub(crate) async fn sign_in(
         &self,
         email: &str,
         password: &Password,

@@ -17,7 +17,7 @@ const SYNC_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 /// The keys of a running server, for its guard.
-pub struct ServerKeys {
+pub(crate) struct ServerKeys {
     state: Arc<State>,
     keys: Arc<SigningKeys>,
     /// Locked while a sync for the sake of unknown keys is under way.
@@ -42,7 +42,7 @@ impl ServerKeys {
     ///
     /// # Errors
     /// [`Unavailable`] when the database does not answer in time.
-    pub async fn sync(&self) -> Result<(), Unavailable> {
+    pub(crate) async fn sync(&self) -> Result<(), Unavailable> {
         tokio::time::timeout(PATIENCE, self.sync_in_turn()).await.unwrap_or(Err(Unavailable))
     }
 

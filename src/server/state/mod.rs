@@ -15,8 +15,8 @@ use chrono::{DateTime, Duration, Utc};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-pub use key_source::ServerKeys;
-pub use users::UserCache;
+pub(crate) use key_source::ServerKeys;
+pub(crate) use users::UserCache;
 
 use super::keys::SigningKeys;
 use super::model::{CLOCK_STEP, Change};
@@ -28,10 +28,10 @@ use last_seen::LastSeen;
 use revocations::Revocations;
 
 /// How often a server asks for changes.
-pub const SYNC_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+pub(crate) const SYNC_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// A running server's memory.
-pub struct State {
+pub(crate) struct State {
     store: Store,
     clock: Clock,
     keys: Arc<SigningKeys>,
@@ -63,7 +63,7 @@ impl State {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be read.
-    pub async fn load(
+    pub(crate) async fn load(
         store: Store,
         clock: Clock,
         position: Position,
@@ -92,7 +92,7 @@ impl State {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be read within [`PATIENCE`]; what was known stays known.
-    pub async fn sync_changes(&self) -> Result<(), StoreError> {
+    pub(crate) async fn sync_changes(&self) -> Result<(), StoreError> {
         // The wait for another sync counts too.
         tokio::time::timeout(PATIENCE, self.sync())
             .await
@@ -154,7 +154,7 @@ impl State {
     /// # Errors
     /// [`Refusal::TokenRevoked`] when the session has ended; [`Refusal::Unavailable`] when that has not been known for
     /// `stale_after`.
-    pub fn check_claims(&self, claims: &Claims) -> Result<(), Refusal> {
+    pub(crate) fn check_claims(&self, claims: &Claims) -> Result<(), Refusal> {
         if self.clock.ticks() - self.synced_at.load(Ordering::SeqCst) > self.stale_after.num_milliseconds() {
             return Err(Refusal::Unavailable);
         }
@@ -168,12 +168,12 @@ impl State {
     }
 
     /// Returns the users in memory.
-    pub fn users(&self) -> &Arc<UserCache> {
+    pub(crate) fn users(&self) -> &Arc<UserCache> {
         &self.users
     }
 
     /// Returns the time of the session's last use that this server knows of.
-    pub fn last_seen(&self, session: Uuid) -> Option<DateTime<Utc>> {
+    pub(crate) fn last_seen(&self, session: Uuid) -> Option<DateTime<Utc>> {
         self.last_seen.get(session)
     }
 
@@ -181,7 +181,7 @@ impl State {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written. The uses are dropped then, since the next use is noted again.
-    pub async fn write_last_seen(&self) -> Result<(), StoreError> {
+    pub(crate) async fn write_last_seen(&self) -> Result<(), StoreError> {
         let uses = self.last_seen.take_unwritten();
         if uses.is_empty() {
             return Ok(());
@@ -190,13 +190,13 @@ impl State {
     }
 
     /// Forgets ended sessions whose tokens have expired.
-    pub fn forget_expired(&self) {
+    pub(crate) fn forget_expired(&self) {
         self.revocations.forget_expired(self.clock.now());
     }
 }
 
 /// Returns the session that the claims name.
-pub fn session_of(claims: &Claims) -> Option<Uuid> {
+pub(crate) fn session_of(claims: &Claims) -> Option<Uuid> {
     claims.sid.as_deref().and_then(|sid| Uuid::try_parse(sid).ok())
 }
 

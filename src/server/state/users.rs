@@ -6,6 +6,7 @@ use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use crate::guard::{CachedUser, Unavailable, User, UserSource};
+use crate::server::model::UserRecord;
 use crate::server::store::{Store, StoreError};
 use crate::token::Claims;
 
@@ -16,7 +17,7 @@ const MAX_USERS: usize = 100_000;
 type Cached = Option<Arc<User>>;
 
 /// The users that were asked for lately.
-pub struct UserCache {
+pub(crate) struct UserCache {
     store: Store,
     users: Cache<Uuid, Cached>,
 }
@@ -36,7 +37,7 @@ impl UserCache {
 
     async fn read(&self, id: Uuid) -> Result<Cached, StoreError> {
         let user = self.store.read(async |connection| connection.user(id).await).await?;
-        Ok(user.filter(|user| user.is_enabled()).map(|user| Arc::new(user.into())))
+        Ok(user.filter(UserRecord::is_enabled).map(|user| Arc::new(user.into())))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::connection::{Connection, Transaction};
-use super::{StoreError, time};
+use super::connection::{Connection, Transaction, time};
+use super::error::StoreError;
 use crate::server::model::{AttemptCounter, CounterKey, KnownAddress};
 
 type CounterColumns = (i64, i64, i64, i64, i64);

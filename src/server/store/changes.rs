@@ -8,8 +8,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::StoreError;
 use super::connection::{Connection, Dialect, Transaction};
+use super::error::StoreError;
+use super::xid_sequence::xid_sequence;
 use crate::server::model::Change;
 
 /// A place in the feed of changes.
@@ -38,17 +39,6 @@ pub struct Changes {
 
 type SqliteColumns = (i64, Option<i64>, Option<String>, Option<Uuid>);
 type PostgresColumns = (String, Option<String>, bool, Option<String>, Option<Uuid>);
-
-/// The sequence in which PostgreSQL numbers its transactions: within one, no number is given twice. Null after a crash or a
-/// promotion, until the next call of [`Connection::position`] or [`Connection::changes_since`]. A replica cannot read the
-/// table, and must not: its snapshots do not tell which transactions are under way.
-macro_rules! xid_sequence {
-    () => {
-        "(select pg_postmaster_start_time()::text || ' ' || id::text from xid_sequence)"
-    };
-}
-
-pub(super) use xid_sequence;
 
 macro_rules! select_position {
     ($is_complete:literal, $rest:literal) => {

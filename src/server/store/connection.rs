@@ -1,16 +1,22 @@
 //! One connection to either database, and a transaction on it. A statement's text is written once where SQLite and
 //! PostgreSQL agree; [`Connection::dialect`] tells them apart where they do not.
 
+use chrono::{DateTime, Utc};
 use sqlx::Arguments;
 #[cfg(feature = "postgres")]
 use sqlx::{Postgres, postgres::PgArguments};
 #[cfg(feature = "sqlite")]
 use sqlx::{Sqlite, sqlite::SqliteArguments};
 
-use super::StoreError;
+use super::classify::classify;
+use super::error::{Fault, StoreError};
 use crate::server::model::Event;
 
 /// The database behind a connection.
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, reason = "statements are written for both databases")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Sqlite,
@@ -33,20 +39,6 @@ pub(super) enum Inner {
     SqliteTransaction(sqlx::Transaction<'static, Sqlite>),
     #[cfg(feature = "postgres")]
     Postgres(super::postgres::Checkout),
-    #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-    Never(std::convert::Infallible),
-}
-
-/// How a statement failed, as far as trying again is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It did not, or trying again would not help.
-    None,
-    /// The database gave the transaction up for the sake of another (SQLSTATE 40001, 40P01). It can be run again.
-    Conflict,
-    /// The connection is lost, or leads to a server that is going away or is read-only. The transaction can be run
-    /// again on another connection, unless it was being committed.
-    ConnectionLost,
 }
 
 /// A transaction that writes. Dropped without a commit, it is rolled back.
@@ -101,8 +93,6 @@ impl Connection {
             Inner::Sqlite(_) | Inner::SqliteTransaction(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Inner::Postgres(_) => Dialect::Postgres,
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Inner::Never(never) => match *never {},
         }
     }
 
@@ -113,8 +103,6 @@ impl Connection {
             Inner::Sqlite(_) | Inner::SqliteTransaction(_) => Bound::Sqlite(SqliteArguments::default()),
             #[cfg(feature = "postgres")]
             Inner::Postgres(_) => Bound::Postgres(PgArguments::default()),
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Inner::Never(never) => match *never {},
         };
         Query { connection: self, sql, arguments, failed: None }
     }
@@ -128,7 +116,7 @@ impl Connection {
     }
 
     fn failed(&mut self, error: sqlx::Error) -> StoreError {
-        let (error, fault) = super::classify(error);
+        let (error, fault) = classify(error);
         self.has_failed = true;
         if fault != Fault::None {
             self.fault = fault;
@@ -282,6 +270,12 @@ impl<'v, T: SqliteValue<'v> + PostgresValue<'v>> Value<'v> for T {}
 pub(super) trait Row: SqliteFromRow + PostgresFromRow + Send + Unpin {}
 
 impl<T: SqliteFromRow + PostgresFromRow + Send + Unpin> Row for T {}
+
+/// Returns the time that a column holds, in milliseconds since the epoch.
+pub(super) fn time(millis: i64) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::from_timestamp_millis(millis)
+        .ok_or_else(|| StoreError::Failed(format!("{millis} is no time in milliseconds")))
+}
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use super::changes::xid_sequence;
-use super::connection::{Connection, Dialect, Trace, Transaction};
-use super::{StoreError, time};
+use super::connection::{Connection, Dialect, Trace, Transaction, time};
+use super::error::StoreError;
+use super::xid_sequence::xid_sequence;
 use crate::server::model::{Event, EventFilter, EventKind, RecordedEvent};
 
 type EventColumns = (

@@ -5,9 +5,11 @@
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
-use super::connection::{Connection, Dialect, Fault};
+use super::Store;
+use super::connection::{Connection, Dialect, time};
+use super::error::{Fault, StoreError};
+use super::retry::within_patience;
 use super::users::{UserColumns, user_record};
-use super::{Store, StoreError, time, within_patience};
 use crate::server::model::{
     Client, CounterKey, Digest, Event, EventKind, KnownAddress, Lifetimes, NewSession, Rotation, UserRecord,
 };

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Datelike, Duration, Utc};
 use uuid::Uuid;
 
-use super::connection::{Connection, Dialect, Transaction};
-use super::{StoreError, time};
+use super::connection::{Connection, Dialect, Transaction, time};
+use super::error::StoreError;
 use crate::server::model::{Change, KdfParams, SealedInstallation, SealedKey, StoredKey};
 
 /// The longest lifetime of a token that the settings accept, seconds.

@@ -15,66 +15,39 @@
 //!
 //! `sqlite/` and `postgres/` own what differs: connecting, migrating, beginning and committing. No rule stands here.
 
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+compile_error!("the server needs a database: turn on the feature `sqlite` or `postgres`");
+
 mod attempts;
 mod changes;
+mod classify;
 mod connection;
+mod error;
 mod events;
 mod fast_path;
 mod keys;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod retention;
+mod retry;
 mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod users;
+mod xid_sequence;
 
-use std::time::Duration;
-
-use chrono::{DateTime, Utc};
-use tokio::time::Instant;
-
-pub use changes::{Changes, Position};
-pub use connection::{Connection, Transaction};
+pub use changes::Position;
+pub use connection::Connection;
+pub use connection::Transaction;
+pub use error::StoreError;
 pub use fast_path::FirstUse;
+pub use retry::PATIENCE;
 
 use super::config::{self, DatabaseUrl};
 use super::model::Event;
-use connection::Fault;
-
-/// How long the database may take for one operation before it counts as not answering.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long to wait before a transaction is run again, at first; doubled each time.
-const RETRY_AFTER: Duration = Duration::from_millis(10);
-
-/// The longest such wait.
-const MAX_RETRY_AFTER: Duration = Duration::from_millis(500);
-
-/// An error of the database.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// It did not answer in time, is locked, or cannot write.
-    #[error("the database cannot be used now: {0}")]
-    Unavailable(String),
-    /// A newer binary has migrated it.
-    #[error(
-        "the database has schema {found}, and this hallpass knows schemas up to {known}; run the hallpass that made it, or a newer one"
-    )]
-    NewerSchema {
-        /// The schema in the database.
-        found: i64,
-        /// The newest this binary knows.
-        known: i64,
-    },
-    /// It belongs to another program; nothing was written.
-    #[error("{0} holds tables of another program; name a database of its own for hallpass")]
-    Foreign(String),
-    /// It is damaged, or the fault is ours.
-    #[error("the database refused: {0}")]
-    Failed(String),
-}
+use classify::classify;
+use error::{CommitError, Fault};
+use retry::{Retry, within_patience};
 
 /// The database. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -88,16 +61,6 @@ enum Database {
     Sqlite(sqlite::Pools),
     #[cfg(feature = "postgres")]
     Postgres(postgres::Pool),
-    #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-    Never(std::convert::Infallible),
-}
-
-/// The outcome of a commit that failed.
-enum CommitError {
-    /// Nothing was written; the transaction can be run again.
-    Conflict,
-    /// Nothing was written, or nobody can tell.
-    Failed(StoreError),
 }
 
 impl Store {
@@ -130,8 +93,6 @@ impl Store {
             Database::Sqlite(pools) => pools.close().await,
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => pool.close().await,
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Database::Never(never) => match *never {},
         }
     }
 
@@ -150,8 +111,6 @@ impl Store {
             Database::Sqlite(_) => std::future::pending().await,
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => pool.notified().await,
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Database::Never(never) => match *never {},
         }
     }
 
@@ -257,8 +216,6 @@ impl Store {
             Database::Sqlite(pools) => pools.acquire().await.map_err(classify),
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => pool.acquire().await.map_err(classify),
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Database::Never(never) => match *never {},
         }
     }
 
@@ -279,8 +236,6 @@ impl Store {
             Database::Sqlite(pools) => pools.begin().await.map_err(classify),
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => pool.begin().await.map_err(classify),
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Database::Never(never) => match *never {},
         }
     }
 
@@ -290,8 +245,6 @@ impl Store {
             Database::Sqlite(_) => sqlite::commit(tx).await,
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => pool.commit(tx).await,
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Database::Never(never) => match *never {},
         }
     }
 
@@ -302,73 +255,6 @@ impl Store {
             Database::Sqlite(_) => drop(tx),
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => pool.roll_back(tx).await,
-            #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-            Database::Never(never) => match *never {},
         }
     }
-}
-
-/// When to run a transaction again.
-struct Retry {
-    wait: Duration,
-}
-
-impl Retry {
-    fn new() -> Self {
-        Self { wait: RETRY_AFTER }
-    }
-
-    /// Waits a moment where `fault` is one that trying again may mend; fails with `error` otherwise.
-    async fn or_fail<E>(&mut self, fault: Fault, error: impl Into<E>) -> Result<(), E> {
-        if fault == Fault::None {
-            return Err(error.into());
-        }
-        tokio::time::sleep(self.wait).await;
-        self.wait = (2 * self.wait).min(MAX_RETRY_AFTER);
-        Ok(())
-    }
-}
-
-/// Gives `operation` the database's [`PATIENCE`] and no more.
-async fn within_patience<T, E: From<StoreError>>(
-    operation: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    tokio::time::timeout_at(Instant::now() + PATIENCE, operation)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".into()).into()))
-}
-
-/// Tells what an error of sqlx means: for the caller, and for trying again.
-fn classify(error: sqlx::Error) -> (StoreError, Fault) {
-    let text = error.to_string();
-    match &error {
-        // SQLite's own limit on waiting for a lock has passed, or its file is unusable: trying again at once is no help.
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed
-        | sqlx::Error::InvalidSavePointStatement => (StoreError::Unavailable(text), Fault::None),
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
-            (StoreError::Unavailable(text), Fault::ConnectionLost)
-        }
-        sqlx::Error::Database(cause) => {
-            let code = cause.code().unwrap_or_default();
-            #[cfg(feature = "postgres")]
-            if cause.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-                return postgres::classify(&code, text);
-            }
-            #[cfg(feature = "sqlite")]
-            if sqlite::is_unavailable(&code) {
-                return (StoreError::Unavailable(text), Fault::None);
-            }
-            let _ = code;
-            (StoreError::Failed(text), Fault::None)
-        }
-        _ => (StoreError::Failed(text), Fault::None),
-    }
-}
-
-fn time(millis: i64) -> Result<DateTime<Utc>, StoreError> {
-    DateTime::from_timestamp_millis(millis)
-        .ok_or_else(|| StoreError::Failed(format!("{millis} is no time in milliseconds")))
 }

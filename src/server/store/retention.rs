@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError};
+use super::Store;
+use super::error::StoreError;
 use crate::server::model::{CLOCK_STEP, Retention};
 
 /// Rows of one table to delete: the question whether there are any, and the statement that deletes a thousand.

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::connection::{Connection, Transaction, select_for_update};
-use super::{StoreError, time};
+use super::connection::{Connection, Transaction, select_for_update, time};
+use super::error::StoreError;
 use crate::server::model::UserRecord;
 
 pub(super) type UserColumns =

@@ -49,7 +49,7 @@ pub(crate) struct Operation {
 
 impl Operation {
     /// The operation `id`, of the chapter `tag`, by `method` at `path`.
-    pub fn new(
+    pub(crate) fn new(
         tag: &'static str,
         method: Method,
         path: &'static str,
@@ -82,13 +82,13 @@ impl Operation {
     }
 
     /// More to be said, in Markdown.
-    pub fn text(mut self, text: &'static str) -> Self {
+    pub(crate) fn text(mut self, text: &'static str) -> Self {
         self.builder = self.builder.description(Some(text));
         self
     }
 
     /// Goes by an access token.
-    pub fn guarded(mut self) -> Self {
+    pub(crate) fn guarded(mut self) -> Self {
         self.builder = self.builder.security(requirement(SECURITY_SCHEME));
         let challenge = answer::Challenge::bearer();
         let refusals = [
@@ -102,7 +102,7 @@ impl Operation {
     }
 
     /// Works with the cookie too, which is of use only with the header that comes with it.
-    pub fn with_cookie_too(mut self) -> Self {
+    pub(crate) fn with_cookie_too(mut self) -> Self {
         let proof = ParameterBuilder::new()
             .name("X-Hallpass")
             .parameter_in(ParameterIn::Header)
@@ -121,12 +121,12 @@ impl Operation {
     }
 
     /// Takes a body like this `example`.
-    pub fn takes<T: ToSchema>(self, example: Value) -> Self {
+    pub(crate) fn takes<T: ToSchema>(self, example: Value) -> Self {
         self.body::<T>(example, Required::True)
     }
 
     /// Takes a body like this `example`, or none.
-    pub fn may_take<T: ToSchema>(self, example: Value) -> Self {
+    pub(crate) fn may_take<T: ToSchema>(self, example: Value) -> Self {
         self.body::<T>(example, Required::False)
     }
 
@@ -144,17 +144,22 @@ impl Operation {
     }
 
     /// Refuses a field of the body, for a reason such as this.
-    pub fn checks(self, field: &'static str, reason: &str) -> Self {
+    pub(crate) fn checks(self, field: &'static str, reason: &str) -> Self {
         self.fails([Error::ValidationFailed(FieldErrors::from([(field, vec![reason.to_owned()])])).into()])
     }
 
     /// Answers `{"data": …}`, and `data` is like this `example`.
-    pub fn gives<T: ToSchema>(self, status: u16, description: &'static str, example: Value) -> Self {
+    pub(crate) fn gives<T: ToSchema>(self, status: u16, description: &'static str, example: Value) -> Self {
         self.gives_data::<T>(status, description, reference::<T>(), example)
     }
 
     /// The same with a list.
-    pub fn gives_list<T: ToSchema>(self, status: u16, description: &'static str, example: Value) -> Self {
+    pub(crate) fn gives_list<T: ToSchema>(
+        self,
+        status: u16,
+        description: &'static str,
+        example: Value,
+    ) -> Self {
         let list = Schema::Array(utoipa::openapi::schema::Array::new(reference::<T>()));
         self.gives_data::<T>(status, description, list.into(), example)
     }
@@ -174,7 +179,7 @@ impl Operation {
     }
 
     /// Answers something else than data.
-    pub fn gives_content(
+    pub(crate) fn gives_content(
         mut self,
         status: u16,
         description: &'static str,
@@ -187,13 +192,13 @@ impl Operation {
     }
 
     /// Answers without a body.
-    pub fn gives_nothing(mut self, description: &'static str) -> Self {
+    pub(crate) fn gives_nothing(mut self, description: &'static str) -> Self {
         self.successes.insert(204, ResponseBuilder::new().description(description));
         self
     }
 
     /// The success has this header.
-    pub fn header(mut self, name: &'static str, description: &'static str, example: &str) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, description: &'static str, example: &str) -> Self {
         let header = header(description, example);
         self.successes = self
             .successes
@@ -204,7 +209,7 @@ impl Operation {
     }
 
     /// Fails in these ways.
-    pub fn fails(mut self, errors: impl IntoIterator<Item = ApiError>) -> Self {
+    pub(crate) fn fails(mut self, errors: impl IntoIterator<Item = ApiError>) -> Self {
         self.failures.extend(errors.into_iter().map(|error| {
             let failure = error.failure();
             // The envelope adds it to every 401 that has none.
@@ -218,12 +223,12 @@ impl Operation {
     }
 
     /// Fails where the database does not answer, or we are at fault.
-    pub fn asks_database(self) -> Self {
+    pub(crate) fn asks_database(self) -> Self {
         self.fails([Error::Unavailable(String::new()).into(), Error::Internal(String::new()).into()])
     }
 
     /// Has a password hashed.
-    pub fn hashes(self) -> Self {
+    pub(crate) fn hashes(self) -> Self {
         self.fails([Error::TooManyAttempts { retry_after_secs: 4 }.into(), Error::Overloaded.into()])
             .asks_database()
     }

@@ -15,7 +15,7 @@ use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
 use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES};
 use crate::server::credentials::{Password, Strength};
 use crate::server::error::Error;
-use crate::server::http::body::{Body, OptionalBody};
+use crate::server::http::body::{Body, OptionalBody, given};
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{EMAIL, Operation, PASSWORD, a_user, some_tokens};
@@ -57,7 +57,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             )
             .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
-            .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(cookie::TWO_COOKIES)])
+            .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(TWO_COOKIES)])
             .checks("password", "is required")
             .hashes(),
         post("/auth/register", "register", "Make an account")
@@ -80,6 +80,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 "What is to be said of it",
                 json!({"score": 4, "reason": null, "advice": []}),
             )
+            .checks("password", "is required")
             .hashes(),
         post("/auth/refresh", "refresh", "Renew the tokens")
             .text(
@@ -116,11 +117,14 @@ pub(crate) fn operations() -> Vec<Operation> {
 
 #[derive(Deserialize, ToSchema)]
 struct LoginRequest {
-    #[schema(value_type = String)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true)]
     email: Option<String>,
-    #[schema(value_type = String, format = Password)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
     /// Whether the refresh token shall travel in a cookie that no script can read. Defaults to false.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool, required = false)]
     cookie: Option<bool>,
 }
@@ -137,7 +141,7 @@ async fn login(
     checked.verdict()?;
     let by_cookie = request.cookie.unwrap_or(false);
     // The new cookie takes the place of the one that the browser has, whose session nobody could use or end any more.
-    let replaced = if by_cookie { cookie::presented(&http)? } else { None };
+    let replaced = if by_cookie { cookie_credential(&http)? } else { None };
     let signed_in = sessions.sign_in(&email, &password, &client, by_cookie).await?;
     if let Some(replaced) = replaced
         && let Err(error) = sessions.sign_out(None, Some(&replaced), &client).await
@@ -150,12 +154,15 @@ async fn login(
 #[derive(Deserialize, ToSchema)]
 struct RegisterRequest {
     /// A plausible address of printable ASCII; trimmed, and kept in lower case.
-    #[schema(value_type = String, max_length = 254)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, max_length = 254)]
     email: Option<String>,
     /// `password.min_length` to 256 characters, none of the common ones.
-    #[schema(value_type = String, format = Password, max_length = 256)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password, max_length = 256)]
     password: Option<Password>,
     /// No control characters.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     name: Option<String>,
 }
@@ -181,9 +188,11 @@ async fn register(
 #[derive(Deserialize, ToSchema)]
 #[schema(as = PasswordStrengthRequest)]
 struct StrengthRequest {
-    #[schema(value_type = String, format = Password)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
     /// Whose it is to be: what stands in it is easily guessed.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     email: Option<String>,
 }
@@ -193,7 +202,9 @@ async fn password_strength(
     client: Client,
     Body(request): Body<StrengthRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let password = request.password.unwrap_or_default();
+    let mut checked = Checked::default();
+    let password = checked.required("password", request.password);
+    checked.verdict()?;
     // What is longer is nobody's address.
     let email = request.email.filter(|email| email.len() <= MAX_EMAIL_BYTES).unwrap_or_default();
     Ok(data(accounts.estimate_strength(&password, email.trim(), &client).await?))
@@ -201,6 +212,7 @@ async fn password_strength(
 
 #[derive(Default, Deserialize, ToSchema)]
 struct RefreshRequest {
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     refresh_token: Option<Zeroizing<String>>,
 }
@@ -208,7 +220,7 @@ struct RefreshRequest {
 impl RefreshRequest {
     /// The refresh token of the body or of the cookie, if there is one.
     fn credential(self, request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
-        match (self.refresh_token, cookie::presented(request)?) {
+        match (self.refresh_token, cookie_credential(request)?) {
             (Some(text), None) => Ok(Some(RefreshCredential { text, by_cookie: false })),
             (Some(_), Some(_)) => Err(ApiError::RequestInvalid(
                 "a refresh token came in the cookie and another in the body; send one",
@@ -220,6 +232,21 @@ impl RefreshRequest {
             (None, credential) => Ok(credential),
         }
     }
+}
+
+/// The message of the refusal of two cookies.
+const TWO_COOKIES: &str = "two cookies named __Host-hallpass came; send one";
+
+/// Returns the refresh token that came in the cookie, if there is one. Two cookies of the name are refused, since nobody can
+/// tell which of them is the browser's own.
+fn cookie_credential(request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
+    let Ok(cookies) = request.cookies() else { return Ok(None) };
+    let mut named = cookies.iter().filter(|cookie| cookie.name() == cookie::NAME);
+    let first = named.next();
+    if named.next().is_some() {
+        return Err(ApiError::RequestInvalid(TWO_COOKIES));
+    }
+    Ok(first.map(|cookie| RefreshCredential { text: cookie.value().to_owned().into(), by_cookie: true }))
 }
 
 async fn refresh(
@@ -288,9 +315,10 @@ async fn verify(user: AuthUser) -> HttpResponse {
 fn plain(text: &str) -> HeaderValue {
     let mut value = String::with_capacity(text.len());
     for byte in text.bytes() {
-        match byte.is_ascii_graphic() {
-            true => value.push(char::from(byte)),
-            false => write!(value, "%{byte:02X}").expect("a String takes all that is written"),
+        if byte.is_ascii_graphic() {
+            value.push(char::from(byte));
+        } else {
+            write!(value, "%{byte:02X}").expect("a String takes all that is written");
         }
     }
     HeaderValue::from_str(&value).expect("visible ASCII is a header's value")

@@ -29,14 +29,14 @@ const CONSOLE: &[(&str, &str)] = files!("console/": "index.html", "console.css",
 const CLIENT: &[(&str, &str)] = files!("": "hallpass.js", "hallpass.d.ts");
 
 /// Registers the console.
-pub fn configure(config: &mut ServiceConfig) {
+pub(crate) fn configure(config: &mut ServiceConfig) {
     config
         .service(endpoint("/", [(Method::GET, web::to(index))]))
         .service(endpoint("/console/{file}", [(Method::GET, web::to(file))]));
 }
 
 /// Registers the client.
-pub fn configure_client(config: &mut ServiceConfig) {
+pub(crate) fn configure_client(config: &mut ServiceConfig) {
     config.service(endpoint("/client/{file}", [(Method::GET, web::to(client))]));
 }
 

@@ -13,7 +13,7 @@ use utoipa_swagger_ui::SwaggerFile;
 use crate::server::error::Error;
 use crate::server::http::ApiError;
 use crate::server::http::endpoint::endpoint;
-use crate::server::http::openapi::{self, Operation};
+use crate::server::http::openapi::Operation;
 use crate::server::http::pages::File;
 
 /// What the page at `/docs` may do: run and load what comes from here, and ask this server. Swagger UI shows
@@ -21,10 +21,11 @@ use crate::server::http::pages::File;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Registers the document and the page that shows it.
-pub fn configure(config: &mut ServiceConfig) {
+/// Registers the document and the page that shows it. `json` returns the document, which is made of all routes, these
+/// included.
+pub(in crate::server::http) fn configure(config: &mut ServiceConfig, json: fn() -> &'static str) {
     config
-        .service(endpoint("/openapi.json", [(Method::GET, web::to(document))]))
+        .service(endpoint("/openapi.json", [(Method::GET, web::to(move || document(json())))]))
         .service(endpoint("/docs", [(Method::GET, web::to(page))]))
         .service(endpoint("/docs/{file}", [(Method::GET, web::to(file))]));
 }
@@ -48,12 +49,12 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
-async fn document() -> HttpResponse {
+async fn document(json: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
         // It changes with the server's version alone; a cache asks.
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
-        .body(openapi::json())
+        .body(json)
 }
 
 async fn page(request: HttpRequest) -> HttpResponse {

@@ -10,7 +10,7 @@ use crate::server::credentials::Hasher;
 use crate::server::http::endpoint::endpoint;
 
 /// The resource, for a server that only those who watch can reach.
-pub fn resource(hasher: &Hasher) -> Resource {
+pub(crate) fn resource(hasher: &Hasher) -> Resource {
     let hasher = hasher.clone();
     let show = move || {
         let text = text(&hasher);

@@ -1,12 +1,12 @@
 //! All paths, one file a scope.
 
-pub mod auth;
-pub mod console;
-pub mod docs;
-pub mod health;
-pub mod metrics;
-pub mod user;
-pub mod well_known;
+pub(crate) mod auth;
+pub(crate) mod console;
+pub(crate) mod docs;
+pub(crate) mod health;
+pub(crate) mod metrics;
+pub(crate) mod user;
+pub(crate) mod well_known;
 
 use super::openapi::Operation;
 

@@ -12,7 +12,7 @@ use crate::guard::{AuthUser, Guard, User};
 use crate::server::accounts::Accounts;
 use crate::server::credentials::Password;
 use crate::server::error::Error;
-use crate::server::http::body::Body;
+use crate::server::http::body::{Body, given};
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{Operation, PASSWORD, SESSION, TIME, a_user, some_tokens};
@@ -99,7 +99,8 @@ async fn show(user: AuthUser) -> HttpResponse {
 #[derive(Deserialize, ToSchema)]
 struct RenameRequest {
     /// No control characters.
-    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, min_length = 1, max_length = 200)]
     name: Option<String>,
 }
 
@@ -120,10 +121,12 @@ async fn rename(
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ChangePasswordRequest)]
 struct PasswordRequest {
-    #[schema(value_type = String, format = Password)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password)]
     current_password: Option<Password>,
     /// `password.min_length` to 256 characters, none of the common ones.
-    #[schema(value_type = String, format = Password, max_length = 256)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password, max_length = 256)]
     new_password: Option<Password>,
 }
 
@@ -150,7 +153,8 @@ async fn change_password(
 #[derive(Deserialize, ToSchema)]
 #[schema(as = DeleteUserRequest)]
 struct DeleteRequest {
-    #[schema(value_type = String, format = Password)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
 }
 

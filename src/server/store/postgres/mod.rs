@@ -4,19 +4,30 @@
 //! workers is a runtime of its own and may be busy, so connections are opened by a thread that does nothing else, and the
 //! workers only send and receive on them.
 
+#![cfg_attr(
+    not(feature = "sqlite"),
+    allow(irrefutable_let_patterns, reason = "with both databases a connection is one of two kinds")
+)]
+
+mod checkout;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection as _, Executor, Postgres, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection as _, Executor, SqlSafeStr};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use super::changes::xid_sequence;
-use super::connection::{Connection, Fault, Inner, Trace, Transaction};
-use super::{CommitError, PATIENCE, StoreError, classify as classify_error};
+pub(super) use checkout::Checkout;
+
+use super::classify::classify;
+use super::connection::{Connection, Inner, Trace, Transaction};
+use super::error::{CommitError, Fault, StoreError};
+use super::retry::PATIENCE;
+use super::xid_sequence::xid_sequence;
 use crate::server::config;
 
 const MIGRATIONS: &[(i64, &str, &str)] =
@@ -30,6 +41,9 @@ const CHANNEL: &str = "hallpass_changes";
 
 /// How long to wait before a lost connection that listens is opened again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How often to tell other servers of changes at most.
+const TELL_EVERY: Duration = Duration::from_millis(50);
 
 /// How often to ask for the outcome of a commit whose answer was lost.
 const ASK_OUTCOME_EVERY: Duration = Duration::from_millis(100);
@@ -51,47 +65,11 @@ const SELECT_OUTCOME: &str = concat!(
 pub(super) struct Pool {
     pool: PgPool,
     runtime: Handle,
+    /// Other servers have told of changes.
     changed: Arc<Notify>,
+    /// This server has changes to tell of.
+    has_changes: Arc<Notify>,
     _thread: Arc<RuntimeThread>,
-}
-
-/// A connection taken from the pool. One that was given up in the middle of a transaction or a statement, as when a
-/// request's client went away or the database did not answer in time, is closed. That rolls the transaction back, and the
-/// pool does not wait for the answer.
-pub(super) struct Checkout {
-    connection: PoolConnection<Postgres>,
-    in_transaction: bool,
-    /// A statement was sent and not yet answered.
-    pub(super) in_statement: bool,
-}
-
-impl Checkout {
-    /// Closes the connection instead of giving it back.
-    pub(super) fn close_on_drop(&mut self) {
-        self.connection.close_on_drop();
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        if self.in_transaction || self.in_statement {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
-impl std::ops::Deref for Checkout {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.connection
-    }
-}
-
-impl std::ops::DerefMut for Checkout {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
-    }
 }
 
 /// Ends the thread that opens connections when the last clone of the pool goes.
@@ -135,7 +113,9 @@ impl Pool {
             .connect_lazy_with(options.clone());
         let changed = Arc::new(Notify::new());
         runtime.spawn(listen(options, Arc::downgrade(&changed)));
-        Ok(Self { pool, runtime, changed, _thread: Arc::new(thread) })
+        let has_changes = Arc::new(Notify::new());
+        runtime.spawn(tell(pool.clone(), Arc::clone(&has_changes)));
+        Ok(Self { pool, runtime, changed, has_changes, _thread: Arc::new(thread) })
     }
 
     pub(super) async fn close(&self) {
@@ -157,11 +137,7 @@ impl Pool {
                 opened.await.map_err(|_| sqlx::Error::PoolClosed)??
             }
         };
-        Ok(Connection::on(Inner::Postgres(Checkout {
-            connection,
-            in_transaction: false,
-            in_statement: false,
-        })))
+        Ok(Connection::on(Inner::Postgres(Checkout::new(connection))))
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
@@ -196,7 +172,7 @@ impl Pool {
                 }
                 return Ok(());
             }
-            Err(error) => classify_error(error),
+            Err(error) => classify(error),
         };
         match (fault, tx.trace.take()) {
             (Fault::None, _) => Err(CommitError::Failed(error)),
@@ -217,12 +193,7 @@ impl Pool {
     /// Tells the other servers that there are changes. Outside the transaction, because a commit that notifies holds a lock
     /// of the whole database while it is written to the disk. Where this fails, they ask soon by themselves.
     pub(super) fn notify_changes(&self) {
-        let pool = self.pool.clone();
-        self.runtime.spawn(async move {
-            if let Err(error) = sqlx::raw_sql("notify hallpass_changes").execute(&pool).await {
-                log::debug!("other servers are not notified: {error}");
-            }
-        });
+        self.has_changes.notify_one();
     }
 
     /// Finds out whether the transaction that left this trace took place. Its commit was not answered.
@@ -244,7 +215,7 @@ impl Pool {
                     }
                     row
                 }
-                Err(error) => Err(classify_error(error).0),
+                Err(error) => Err(classify(error).0),
             };
             match status {
                 Ok(Some((Some(status),))) if status == "committed" => return Ok(()),
@@ -259,28 +230,6 @@ impl Pool {
                 Ok(Some((Some(_),))) | Err(_) => tokio::time::sleep(ASK_OUTCOME_EVERY).await,
             }
         }
-    }
-}
-
-/// Tells what an error of the server means.
-pub(super) fn classify(code: &str, text: String) -> (StoreError, Fault) {
-    match code {
-        // serialization_failure, deadlock_detected
-        "40001" | "40P01" => (StoreError::Unavailable(text), Fault::Conflict),
-        // read_only_sql_transaction: a primary that has become a replica
-        "25006" => (StoreError::Unavailable(text), Fault::ConnectionLost),
-        // feature_not_supported: a replica cannot read a table that is not logged
-        "0A000" => (StoreError::Unavailable(text), Fault::ConnectionLost),
-        // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
-        "57P01" | "57P02" | "57P03" | "53300" => (StoreError::Unavailable(text), Fault::ConnectionLost),
-        // idle_in_transaction_session_timeout, idle_session_timeout
-        "25P03" | "57P05" => (StoreError::Unavailable(text), Fault::ConnectionLost),
-        // connection exceptions
-        _ if code.starts_with("08") => (StoreError::Unavailable(text), Fault::ConnectionLost),
-        // insufficient resources (disk full, out of memory), query_canceled, lock_not_available, system errors
-        "57014" | "55P03" => (StoreError::Unavailable(text), Fault::None),
-        _ if code.starts_with("53") || code.starts_with("58") => (StoreError::Unavailable(text), Fault::None),
-        _ => (StoreError::Failed(text), Fault::None),
     }
 }
 
@@ -304,7 +253,7 @@ fn options(url: &str, settings: &config::Database) -> Result<PgConnectOptions, S
 
 /// Brings the schema up to date. The migrator holds a lock of the database meanwhile.
 async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreError> {
-    let failed = |error: sqlx::Error| classify_error(error).0;
+    let failed = |error: sqlx::Error| classify(error).0;
     let mut connection: PgConnection = options.connect().await.map_err(failed)?;
     if connection.server_version_num().is_some_and(|version| version < OLDEST_SERVER) {
         return Err(StoreError::Failed("it is a PostgreSQL before version 15".into()));
@@ -326,7 +275,7 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
         let create = sqlx::AssertSqlSafe(format!("create schema if not exists \"{schema}\""));
         match sqlx::raw_sql(create).execute(&mut connection).await {
             // Two servers that start at once.
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {}
+            Err(error) if error.as_database_error().is_some_and(DatabaseError::is_unique_violation) => {}
             done => {
                 done.map_err(failed)?;
             }
@@ -349,10 +298,22 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
     match migrator.run(&mut connection).await {
         Ok(()) => {}
         Err(MigrateError::VersionMissing(found)) => return Err(StoreError::NewerSchema { found, known }),
-        Err(MigrateError::Execute(error)) => return Err(classify_error(error).0),
+        Err(MigrateError::Execute(error)) => return Err(classify(error).0),
         Err(error) => return Err(StoreError::Failed(error.to_string())),
     }
     connection.close().await.map_err(failed)
+}
+
+/// Tells the other servers each time this one has changes, but not more often than every [`TELL_EVERY`]: one notification is
+/// enough for many changes. Ends with the thread that it runs on.
+async fn tell(pool: PgPool, has_changes: Arc<Notify>) {
+    loop {
+        has_changes.notified().await;
+        if let Err(error) = sqlx::raw_sql("notify hallpass_changes").execute(&pool).await {
+            log::debug!("other servers are not notified: {error}");
+        }
+        tokio::time::sleep(TELL_EVERY).await;
+    }
 }
 
 /// Wakes whoever waits for changes when another server has told of some, and each time the connection is opened anew,

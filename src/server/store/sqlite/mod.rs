@@ -11,8 +11,10 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection as _, SqlSafeStr};
 
+use super::classify::classify;
 use super::connection::{Connection, Inner, Transaction};
-use super::{CommitError, PATIENCE, StoreError, classify};
+use super::error::{CommitError, StoreError};
+use super::retry::PATIENCE;
 
 const MIGRATIONS: &[(i64, &str, &str)] =
     &[(1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql"))];
@@ -25,10 +27,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The first SQLite whose write-ahead log cannot corrupt a database that two processes checkpoint.
 const OLDEST_SQLITE: &str = "3.51.3";
-
-/// SQLite's primary result codes that pass: 5 busy, 6 locked, 8 read-only, 10 input/output, 13 full, 14 cannot open,
-/// 15 the locks of the write-ahead log cannot be had.
-const UNAVAILABLE: &[u32] = &[5, 6, 8, 10, 13, 14, 15];
 
 /// The connections of one process.
 #[derive(Debug, Clone)]
@@ -102,11 +100,6 @@ pub(super) async fn commit(tx: Transaction) -> Result<(), CommitError> {
     }
 }
 
-/// Tells whether the result code is one that passes.
-pub(super) fn is_unavailable(code: &str) -> bool {
-    code.parse::<u32>().is_ok_and(|code| UNAVAILABLE.contains(&(code & 0xff)))
-}
-
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
@@ -124,7 +117,15 @@ async fn check_ours(path: &Path) -> Result<(), StoreError> {
     if !std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
         return Ok(());
     }
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        // Reading a database in WAL mode would otherwise create its companions, which another program may then be unable to
+        // open. Without a log, all that was committed is in the file.
+        .immutable(!Path::new(&wal).exists())
+        .busy_timeout(BUSY_TIMEOUT);
     let asked = async {
         let mut connection: SqliteConnection = options.connect().await?;
         let (id,): (i64,) = sqlx::query_as("pragma application_id").fetch_one(&mut connection).await?;

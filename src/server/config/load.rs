@@ -1,0 +1,269 @@
+//! Where settings come from. Nothing else reads settings files or looks into the environment for settings.
+//!
+//! Weakest first: built-in defaults, `config/default.toml`, `config/<HALLPASS_ENV>.toml`, `--config`, `.env`, the
+//! environment, flags. Every source gives text; the row of the setting says how it is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{FIELDS, Field, Settings};
+
+/// The source of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// A settings file.
+    File(PathBuf),
+    /// A line of `.env`.
+    DotEnv(String),
+    /// A variable of the environment.
+    Variable(String),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("built in"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::DotEnv(variable) => write!(f, "{variable} in .env"),
+            Self::Variable(variable) => write!(f, "{variable} in the environment"),
+            Self::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// An error in the settings: one line that says what is wrong, where, and what is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// The sources to read settings from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The folder with `config/` and `.env`; paths are relative to it.
+    pub folder: PathBuf,
+    /// The file of `--config`.
+    pub config_file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Vec<(String, String)>,
+    /// Flags: the flag, the setting it stands for, and its value.
+    pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// Settings, and where each comes from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    settings: Settings,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Returns the environment's name for a setting: `HALLPASS_TOKEN__LIFETIME_S` for `token.lifetime_s`.
+pub fn variable_name(setting: &str) -> String {
+    format!("HALLPASS_{}", setting.to_ascii_uppercase().replace('.', "__"))
+}
+
+impl Loaded {
+    /// Reads every source, weakest first.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a setting that does not exist, a value that is not acceptable, or a file that was asked for and
+    /// cannot be read.
+    pub fn from(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut loaded = Self { settings: Settings::default(), origins: BTreeMap::new() };
+        let dot_env = read_dot_env(&sources.folder)?;
+        loaded.read_file(&sources.folder.join("config/default.toml"), false)?;
+        let environment = find(&sources.environment, "HALLPASS_ENV");
+        if let Some(name) = environment.or_else(|| find(&dot_env, "HALLPASS_ENV")).filter(|it| !it.is_empty())
+        {
+            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+                return Err(ConfigError(format!(
+                    "HALLPASS_ENV is {name:?}; a name of letters, digits, - and _ is accepted"
+                )));
+            }
+            loaded.read_file(&sources.folder.join(format!("config/{name}.toml")), true)?;
+        }
+        if let Some(path) = &sources.config_file {
+            loaded.read_file(&sources.folder.join(path), true)?;
+        }
+        loaded.read_dot_env(&dot_env)?;
+        loaded.read_environment(&sources.environment)?;
+        for (flag, name, value) in &sources.flags {
+            loaded.set(name, value, Origin::Flag(flag))?;
+        }
+        Ok(loaded)
+    }
+
+    /// The settings alone.
+    pub fn into_settings(self) -> Settings {
+        self.settings
+    }
+
+    /// Every setting with its value as text and its origin, in the order of [`FIELDS`].
+    pub fn report(&self) -> impl Iterator<Item = (&'static Field, String, &Origin)> {
+        FIELDS.iter().map(|field| {
+            let origin = self.origins.get(field.name).unwrap_or(&Origin::Default);
+            (field, (field.show)(&self.settings), origin)
+        })
+    }
+
+    fn set(&mut self, name: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
+        let Some(field) = field(name) else {
+            return Err(ConfigError(format!("there is no setting {name} ({origin}); {}", similar_to(name))));
+        };
+        (field.set)(&mut self.settings, text)
+            .map_err(|accepted| ConfigError(format!("{name} is {text:?} ({origin}); {accepted}")))?;
+        self.origins.insert(field.name, origin);
+        Ok(())
+    }
+
+    fn read_file(&mut self, path: &Path, must_exist: bool) -> Result<(), ConfigError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && !must_exist => return Ok(()),
+            Err(error) => {
+                return Err(ConfigError(format!(
+                    "the settings file {} cannot be read: {error}",
+                    path.display()
+                )));
+            }
+        };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            ConfigError(format!(
+                "the settings file {} is not TOML at line {line}: {}",
+                path.display(),
+                error.message()
+            ))
+        })?;
+        for (section, keys) in &table {
+            let toml::Value::Table(keys) = keys else {
+                return Err(ConfigError(format!(
+                    "{section} is outside a section ({}); sections like [server] and [token] are accepted",
+                    path.display()
+                )));
+            };
+            for (key, value) in keys {
+                let name = format!("{section}.{key}");
+                let text = text_of(value, field(&name).is_some_and(|field| field.is_list)).ok_or_else(|| {
+                    ConfigError(format!(
+                        "{name} is a TOML {} ({}); text, a whole number, true or false is accepted, and a list of texts \
+                         where the setting is a list",
+                        value.type_str(),
+                        path.display()
+                    ))
+                })?;
+                self.set(&name, &text, Origin::File(path.to_owned()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_dot_env(&mut self, lines: &[(String, String)]) -> Result<(), ConfigError> {
+        if find(lines, "HALLPASS_KEY").is_some() {
+            return Err(ConfigError(
+                "HALLPASS_KEY is in .env, which would store the passphrase in plaintext; remove it, and use --key-file or \
+                 the prompt"
+                    .into(),
+            ));
+        }
+        // DATABASE_URL does not count here: in a `.env` it names the database of the app whose folder this is.
+        self.read_variables(lines, Origin::DotEnv)
+    }
+
+    fn read_environment(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
+        // The name that other programs share is weaker than our own.
+        if let Some(url) = find(variables, "DATABASE_URL") {
+            self.set("database.url", url, Origin::Variable("DATABASE_URL".into()))?;
+        }
+        self.read_variables(variables, Origin::Variable)
+    }
+
+    fn read_variables(
+        &mut self,
+        variables: &[(String, String)],
+        origin: fn(String) -> Origin,
+    ) -> Result<(), ConfigError> {
+        for (variable, text) in variables {
+            let Some(rest) = variable.strip_prefix("HALLPASS_").filter(|_| !is_no_setting(variable)) else {
+                continue;
+            };
+            let Some(field) = FIELDS.iter().find(|field| variable_name(field.name) == *variable) else {
+                return Err(ConfigError(format!(
+                    "there is no setting for {}; {}",
+                    origin(variable.clone()),
+                    similar_to(&rest.to_ascii_lowercase().replace("__", "."))
+                )));
+            };
+            self.set(field.name, text, origin(variable.clone()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether the variable is ours, but no setting.
+fn is_no_setting(variable: &str) -> bool {
+    match variable {
+        "HALLPASS_ENV" | "HALLPASS_KEY" => true,
+        // Read by `cli::harden`, which lets tests look into the memory of a debug build.
+        "HALLPASS_DUMPABLE" => cfg!(debug_assertions),
+        _ => false,
+    }
+}
+
+fn field(name: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.name == name)
+}
+
+fn find<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// Returns a value of a file as text; `None` for a type that no setting has.
+fn text_of(value: &toml::Value, is_list: bool) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(value) => Some(value.to_string()),
+        toml::Value::Array(items) if is_list => {
+            let items: Option<Vec<_>> = items.iter().map(toml::Value::as_str).collect();
+            Some(items?.join(","))
+        }
+        _ => None,
+    }
+}
+
+/// Names the settings that are most like one that does not exist: those with the same key, else those of the same
+/// section, else all.
+fn similar_to(name: &str) -> String {
+    let (section, key) = name.split_once('.').unwrap_or((name, ""));
+    let names = |is_similar: &dyn Fn(&str, &str) -> bool| -> Vec<&str> {
+        let names = FIELDS.iter().map(|field| field.name);
+        names
+            .filter(|name| name.split_once('.').is_some_and(|(section, key)| is_similar(section, key)))
+            .collect()
+    };
+    let by_key = names(&|_, other| other == key);
+    let by_section = names(&|other, _| other == section);
+    let similar = [by_key, by_section].into_iter().find(|names| !names.is_empty());
+    format!("there is {}", similar.unwrap_or_else(|| names(&|_, _| true)).join(", "))
+}
+
+fn read_dot_env(folder: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+    let unreadable = |reason: String| ConfigError(format!(".env cannot be read: {reason}"));
+    match dotenvy::from_path_iter(folder.join(".env")) {
+        Ok(lines) => lines
+            .collect::<Result<_, _>>()
+            // The error's own text repeats the line, which may contain a secret.
+            .map_err(|_| unreadable("a line is not NAME=value".into())),
+        Err(dotenvy::Error::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(dotenvy::Error::Io(error)) => Err(unreadable(error.to_string())),
+        Err(_) => Err(unreadable("it is not a list of NAME=value".into())),
+    }
+}

@@ -1,0 +1,25 @@
+//! The parts of the server that handlers use.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::guard::Guard;
+use crate::server::accounts::Accounts;
+use crate::server::config;
+use crate::server::keys::SigningKeys;
+use crate::server::sessions::Sessions;
+use crate::server::state::ServerKeys;
+use crate::server::store::Store;
+
+/// The parts of the server that handlers use. Each handler takes the one that it needs.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Context {
+    pub guard: Guard,
+    pub accounts: Accounts,
+    pub sessions: Sessions,
+    pub keys: Arc<SigningKeys>,
+    pub server_keys: Arc<ServerKeys>,
+    pub store: Store,
+    pub clock: Clock,
+    pub settings: config::Server,
+}
