@@ -3,7 +3,9 @@
 mod account;
 mod app;
 mod audit;
+mod change_feed;
 mod cli;
+mod concurrency;
 mod cookie;
 mod cors;
 mod crash;

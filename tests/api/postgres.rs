@@ -9,7 +9,9 @@ use crate::test_database::{PREFIX_VARIABLE, SCHEMA_PREFIX, connect_postgres, is_
 
 /// The modules whose tests use no database, start processes on a SQLite file, or name their databases themselves.
 const OTHERS: &[&str] = &[
+    "change_feed::",
     "cli::",
+    "concurrency::",
     "crash::",
     "database::",
     "examples::",
@@ -21,6 +23,7 @@ const OTHERS: &[&str] = &[
     "prompt::",
     "secrets::",
     "settings::",
+    "store::",
     "token_commands::",
 ];
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
+use crate::test_database::TestDatabase;
 
 /// A folder to run the binary in, with no settings but those of the test.
 pub struct Workplace {
@@ -40,6 +41,13 @@ impl Workplace {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
+    }
+
+    /// With another database than the file in its folder.
+    pub fn on(self, database: &TestDatabase) -> Self {
+        let url = database.settings.url.to_string();
+        self.variable("HALLPASS_DATABASE__URL", &url)
+            .variable("HALLPASS_DATABASE__SCHEMA", &database.settings.schema)
     }
 
     /// The settings of its database, to open it in this process.

@@ -15,9 +15,9 @@ use crate::test_database::TestDatabase;
 mod cookie;
 
 /// The two tokens of an answer.
-struct Pair {
-    access: String,
-    refresh: String,
+pub struct Pair {
+    pub access: String,
+    pub refresh: String,
 }
 
 impl Pair {
@@ -30,11 +30,11 @@ impl Pair {
 }
 
 impl TestApp {
-    async fn sign_in(&self) -> Pair {
+    pub async fn sign_in(&self) -> Pair {
         Pair::of(&self.login(EMAIL, PASSWORD).await)
     }
 
-    async fn refresh(&self, token: &str) -> Reply {
+    pub async fn refresh(&self, token: &str) -> Reply {
         self.post("/auth/refresh").json(json!({"refresh_token": token})).send().await
     }
 
@@ -47,7 +47,7 @@ impl TestApp {
         read.await.unwrap()
     }
 
-    async fn sessions_of(&self, user: Uuid) -> Vec<Session> {
+    pub async fn sessions_of(&self, user: Uuid) -> Vec<Session> {
         let settings = &self.server.settings().session;
         let lifetimes = Lifetimes {
             idle: seconds(settings.idle_lifetime),

@@ -62,6 +62,19 @@ pub async fn connect_postgres(schema: &str) -> Result<PgConnection, String> {
     options.connect().await.map_err(|error| format!("{} does not answer: {error}", &*POSTGRES_URL))
 }
 
+/// The URL of a database of the server that the tests use, or of a proxy in front of it on the local port.
+fn url_of(database: &str, port: Option<u16>) -> String {
+    let options: PgConnectOptions = POSTGRES_URL.parse().unwrap();
+    let host = if port.is_some() { "127.0.0.1" } else { options.get_host() };
+    format!("postgres://{}@{host}:{}/{database}", options.get_username(), port.unwrap_or(options.get_port()))
+}
+
+/// The address of the server that the tests use.
+pub fn postgres_address() -> (String, u16) {
+    let options: PgConnectOptions = POSTGRES_URL.parse().unwrap();
+    (options.get_host().to_owned(), options.get_port())
+}
+
 /// A database of its own. Clones share it; the last one removes it.
 #[derive(Clone)]
 pub struct TestDatabase {
@@ -70,8 +83,14 @@ pub struct TestDatabase {
 }
 
 enum Inner {
-    Sqlite { _folder: TempDir },
-    Postgres { schema: String },
+    Sqlite {
+        _folder: TempDir,
+    },
+    /// The schema, and the database where it is alone in one.
+    Postgres {
+        schema: String,
+        database: Option<String>,
+    },
 }
 
 impl TestDatabase {
@@ -94,7 +113,37 @@ impl TestDatabase {
         settings.url = POSTGRES_URL.parse().unwrap();
         settings.schema = schema.clone();
         settings.pool = 4;
-        Self { settings, inner: Arc::new(Inner::Postgres { schema }) }
+        Self { settings, inner: Arc::new(Inner::Postgres { schema, database: None }) }
+    }
+
+    /// A whole database in PostgreSQL.
+    pub async fn postgres_alone() -> Self {
+        let Self { mut settings, .. } = Self::postgres();
+        let name = settings.schema.clone();
+        let create = sqlx::AssertSqlSafe(format!("create database {name}"));
+        connect_postgres("public").await.unwrap().execute(sqlx::raw_sql(create)).await.unwrap();
+        settings.url = url_of(&name, None).parse().unwrap();
+        let inner = Inner::Postgres { schema: name.clone(), database: Some(name) };
+        Self { settings, inner: Arc::new(inner) }
+    }
+
+    /// The settings that lead to this PostgreSQL database through a proxy on the local port.
+    pub fn through(&self, port: u16) -> config::Database {
+        let name = self.options().get_database().unwrap_or_default().to_owned();
+        let url = format!("{}?sslmode=disable", url_of(&name, Some(port)));
+        let mut settings = self.settings.clone();
+        settings.url = url.parse().unwrap();
+        settings
+    }
+
+    /// Connects to this PostgreSQL database.
+    pub async fn postgres_connection(&self) -> PgConnection {
+        self.options().connect().await.unwrap()
+    }
+
+    fn options(&self) -> PgConnectOptions {
+        let options: PgConnectOptions = self.settings.url.to_string().parse().unwrap();
+        options.options([("search_path", self.settings.schema.as_str())])
     }
 
     /// One of each kind there is: always SQLite, and PostgreSQL where it answers.
@@ -102,6 +151,10 @@ impl TestDatabase {
         let mut databases = vec![Self::sqlite()];
         databases.extend(postgres_answers().then(Self::postgres));
         databases
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        matches!(&*self.inner, Inner::Sqlite { .. })
     }
 
     /// The files of a SQLite database, read whole; none for PostgreSQL.
@@ -119,8 +172,8 @@ impl TestDatabase {
                 let mut connection = self.sqlite_connection().await;
                 connection.execute(sqlx::raw_sql(statement)).await.unwrap();
             }
-            Inner::Postgres { schema } => {
-                let mut connection = connect_postgres(schema).await.unwrap();
+            Inner::Postgres { .. } => {
+                let mut connection = self.postgres_connection().await;
                 connection.execute(sqlx::raw_sql(statement)).await.unwrap();
             }
         }
@@ -152,14 +205,20 @@ impl TestDatabase {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Self::Postgres { schema } = self else { return };
-        let statement = sqlx::AssertSqlSafe(format!("drop schema if exists {schema} cascade"));
+        let statement = match self {
+            Self::Sqlite { .. } => return,
+            Self::Postgres { database: Some(name), .. } => {
+                format!("drop database if exists {name} with (force)")
+            }
+            Self::Postgres { schema, .. } => format!("drop schema if exists {schema} cascade"),
+        };
+        let statement = sqlx::AssertSqlSafe(statement);
         let dropped = block_on_another_thread(async || {
             let mut connection = connect_postgres("public").await?;
             connection.execute(sqlx::raw_sql(statement)).await.map_err(|error| error.to_string())
         });
         if let Err(error) = dropped {
-            eprintln!("a test's schema is left behind: {error}");
+            eprintln!("a test's database is left behind: {error}");
         }
     }
 }

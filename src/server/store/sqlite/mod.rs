@@ -39,7 +39,10 @@ impl Pools {
     pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
         // Before any file beside it is created.
         check_ours(path).await?;
-        let lock = private_file(path)?;
+        // On another thread, since whoever holds the lock may need this one.
+        let file = path.to_owned();
+        let lock = tokio::task::spawn_blocking(move || private_file(&file));
+        let lock = lock.await.map_err(|error| StoreError::Failed(error.to_string()))??;
         check_ours(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
