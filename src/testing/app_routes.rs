@@ -55,7 +55,7 @@ impl AppRoutes {
 
     /// Reads the routes of the app that `request` was sent to.
     #[cfg(not(feature = "testing-introspection"))]
-    pub fn of(request: &ServiceRequest) -> Self {
+    pub(super) fn of(request: &ServiceRequest) -> Self {
         let map = format!("{:#?}", request.resource_map());
         resource_map::read(&map).expect(
             "this version of actix-web prints its resource map in an unknown format; turn on the feature \

@@ -69,12 +69,6 @@ fn url_of(database: &str, port: Option<u16>) -> String {
     format!("postgres://{}@{host}:{}/{database}", options.get_username(), port.unwrap_or(options.get_port()))
 }
 
-/// The address of the server that the tests use.
-pub fn postgres_address() -> (String, u16) {
-    let options: PgConnectOptions = POSTGRES_URL.parse().unwrap();
-    (options.get_host().to_owned(), options.get_port())
-}
-
 /// A database of its own. Clones share it; the last one removes it.
 #[derive(Clone)]
 pub struct TestDatabase {
@@ -128,14 +122,6 @@ impl TestDatabase {
     }
 
     /// The settings that lead to this PostgreSQL database through a proxy on the local port.
-    pub fn through(&self, port: u16) -> config::Database {
-        let name = self.options().get_database().unwrap_or_default().to_owned();
-        let url = format!("{}?sslmode=disable", url_of(&name, Some(port)));
-        let mut settings = self.settings.clone();
-        settings.url = url.parse().unwrap();
-        settings
-    }
-
     /// Connects to this PostgreSQL database.
     pub async fn postgres_connection(&self) -> PgConnection {
         self.options().connect().await.unwrap()
