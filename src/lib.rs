@@ -207,29 +207,15 @@
 #![warn(unreachable_pub, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod clock;
-#[allow(
-    clippy::disallowed_methods,
-    clippy::match_bool,
-    clippy::redundant_closure_for_method_calls,
-    reason = "until its files have been taken apart"
-)]
 pub mod guard;
 mod http;
 pub mod token;
 
 #[cfg(feature = "server")]
-#[allow(
-    unreachable_pub,
-    unused_qualifications,
-    clippy::match_bool,
-    clippy::semicolon_if_nothing_returned,
-    reason = "until its files have been taken apart"
-)]
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "testing")]
-#[allow(clippy::match_bool, reason = "until its files have been taken apart")]
 pub mod testing;
 
 pub use guard::{

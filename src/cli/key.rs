@@ -70,7 +70,7 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
         }
         KeyCommand::List { json } => list(store, settings, json).await?,
         KeyCommand::Rotate { dry_run: true, trust_clock, .. } => {
-            print_plan(store, settings, trust_clock).await?
+            print_plan(store, settings, trust_clock).await?;
         }
         KeyCommand::Rotate { dry_run: false, trust_clock, passphrase } => {
             let Existing { vault, .. } = unlock_existing(store, &passphrase).await?;

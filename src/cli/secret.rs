@@ -19,7 +19,7 @@ use super::error::CommandError;
 const MAX_BYTES: usize = 1024;
 
 /// A function that takes over a descriptor that the process was started with, by its number.
-pub type TakeDescriptor = fn(RawFd) -> io::Result<OwnedFd>;
+pub(super) type TakeDescriptor = fn(RawFd) -> io::Result<OwnedFd>;
 
 thread_local! {
     /// Set while the arguments are parsed, until one of them has named a descriptor.
@@ -123,7 +123,7 @@ pub(super) fn read_standard_input() -> Result<SecretString, String> {
 
 /// Opens a file with a secret, unless others can read it.
 fn open_private(path: &Path, is_shared: bool, credentials: Option<&Path>) -> Result<File, String> {
-    let unreadable = |error: std::io::Error| format!("--key-file {} cannot be read: {error}", path.display());
+    let unreadable = |error: io::Error| format!("--key-file {} cannot be read: {error}", path.display());
     let file = File::open(path).map_err(unreadable)?;
     // Those of the file that was opened; by now the path may name another.
     let metadata = file.metadata().map_err(unreadable)?;
@@ -164,7 +164,7 @@ fn first_line(from: impl AsFd, name: &str) -> Result<SecretString, String> {
             Err(rustix::io::Errno::INTR) => {}
             // A non-blocking descriptor, as some service managers pass on.
             Err(rustix::io::Errno::AGAIN) => {
-                wait(&from).map_err(|error| format!("{name} cannot be read: {error}"))?
+                wait(&from).map_err(|error| format!("{name} cannot be read: {error}"))?;
             }
             Err(error) => return Err(format!("{name} cannot be read: {error}")),
         }

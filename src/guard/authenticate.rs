@@ -95,7 +95,8 @@ impl Authenticator {
         request: &HttpRequest,
         unknown_key: UnknownKey,
     ) -> Result<Arc<Claims>, Refusal> {
-        let values = request.headers().get_all(&self.header).map(|value| value.as_bytes());
+        let values =
+            request.headers().get_all(&self.header).map(actix_web::http::header::HeaderValue::as_bytes);
         let token = credential::token(values, &self.scheme)?;
         let claims = match self.verify(token) {
             Err(Refusal::TokenInvalid(TokenError::KeyUnknown)) => {

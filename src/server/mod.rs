@@ -7,7 +7,6 @@
 mod abuse;
 pub mod accounts;
 mod auth_server;
-#[allow(clippy::match_bool, reason = "until the settings are a table")]
 pub mod config;
 pub mod credentials;
 pub mod error;

@@ -1,8 +1,9 @@
 //! Requests at once, at two servers on one database: the database decides, not the timing. Twenty refreshes at once are in
 //! `session`, two rotations in `keys`.
 
-use chrono::{Duration, Utc};
+use chrono::Duration;
 use futures_util::future::{join, join_all, join3};
+use hallpass::clock::Clock;
 use hallpass::server::keys::vault::Vault;
 use hallpass::server::keys::{installation, new_signing_key};
 use hallpass::server::model::KdfParams;
@@ -60,7 +61,7 @@ async fn of_ten_first_starts_at_once_one_makes_the_installation() {
         let (one, other) = join(Store::open(&database.settings), Store::open(&database.settings)).await;
         let stores = [one.unwrap(), other.unwrap()];
         let start = async |number: usize| {
-            let now = Utc::now();
+            let now = Clock::system().now();
             let (vault, sealed) =
                 Vault::create_with(&PASSPHRASE.into(), KdfParams::for_tests(), now).unwrap();
             let key = new_signing_key(&vault, Algorithm::EdDsa, now, now).unwrap();

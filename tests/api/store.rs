@@ -44,7 +44,7 @@ fn session(number: u128, user: u128, secs: i64) -> NewSession {
         at: at(secs),
         token_until: at(secs + 3_600),
         refresh_digest: [number as u8; 32],
-        by_cookie: number % 2 == 0,
+        by_cookie: number.is_multiple_of(2),
         client: Client::default(),
     }
 }

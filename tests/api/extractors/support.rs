@@ -26,7 +26,7 @@ impl TestIssuer {
             SigningKey::new(Algorithm::EdDsa, &KeyMaterial::generate(Algorithm::EdDsa).unwrap()).unwrap();
         Self {
             key: Arc::new(key),
-            clock: Clock::manual(DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap()),
+            clock: Clock::manual(DateTime::from_timestamp(Clock::system().now().timestamp(), 0).unwrap()),
         }
     }
 

@@ -26,6 +26,7 @@ async fn a_rotation_that_cannot_tell_which_clock_is_wrong_does_nothing_and_names
     let app = founded_ahead().await;
     let before = app.signing_keys().await;
     let error = app.try_rotate(false).await.unwrap_err().to_string();
+    #[expect(clippy::disallowed_methods, reason = "written out, apart from the code that is tested")]
     let shown = |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     for part in [shown(app.clock.now()), shown(app.clock.now() + YEAR), "--trust-clock".into()] {
         assert!(error.contains(&part), "{error}");
