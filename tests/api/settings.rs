@@ -216,6 +216,29 @@ fn the_passphrase_is_refused_from_files_and_never_repeated() {
     layers(&[], &[("HALLPASS_KEY", secret)]).settings();
 }
 
+#[test]
+fn a_password_in_the_databases_url_is_refused_and_never_repeated() {
+    for url in [
+        "postgres://ada:hunter2@db.example/hallpass",
+        "postgres://ada:hunter2/x@db.example/hallpass",
+        "postgres://ada:hunter2?x@db.example/hallpass",
+        "postgres://ada:hunter2#x@db.example/hallpass",
+        "postgresql://ada@db.example/hallpass?password=hunter2",
+        "postgres://ada@db.example/hallpass?sslmode=require&password=hunter2",
+        "postgres://ada@db.example/hallpass?passw%6Frd=hunter2",
+        // A scheme that is none.
+        "postgre://ada:hunter2@db.example/hallpass",
+    ] {
+        let layers = layers(&[], &[("HALLPASS_DATABASE__URL", url)]);
+        layers.expect_error(&["database.url is not shown (HALLPASS_DATABASE__URL"]);
+        assert!(!layers.load().unwrap_err().to_string().contains("hunter2"), "{url}");
+    }
+    let url = "postgres://ada@db.example:5432/hallpass?sslmode=verify-full&sslrootcert=/etc/ca.pem";
+    let settings = layers(&[], &[("HALLPASS_DATABASE__URL", url)]).settings();
+    assert_eq!(settings.database.url.to_string(), url);
+    layers(&[], &[("HALLPASS_DATABASE__URL", "mysql:x")]).expect_error(&["mysql:x"]);
+}
+
 /// The text of a file with its commented settings uncommented.
 fn listed(text: &str, marker: impl Fn(&str) -> bool) -> String {
     text.lines()

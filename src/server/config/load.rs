@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::values::shown;
 use super::{FIELDS, Field, Settings};
 
 /// The source of a value.
@@ -116,8 +117,9 @@ impl Loaded {
         let Some(field) = field(name) else {
             return Err(ConfigError(format!("there is no setting {name} ({origin}); {}", similar_to(name))));
         };
-        (field.set)(&mut self.settings, text)
-            .map_err(|accepted| ConfigError(format!("{name} is {text:?} ({origin}); {accepted}")))?;
+        (field.set)(&mut self.settings, text).map_err(|accepted| {
+            ConfigError(format!("{name} is {} ({origin}); {accepted}", shown(name, text)))
+        })?;
         self.origins.insert(field.name, origin);
         Ok(())
     }

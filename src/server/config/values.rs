@@ -280,8 +280,8 @@ impl FromStr for DatabaseUrl {
             }
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             Some(("postgres" | "postgresql", rest)) => {
-                let user = rest.split(['/', '?']).next().unwrap_or_default().rsplit_once('@');
-                if user.is_some_and(|(user, _)| user.contains(':')) || rest.contains("password=") {
+                let user = rest.rsplit_once('@');
+                if user.is_some_and(|(user, _)| user.contains(':')) || names_password(rest) {
                     return Err("a URL without a password is accepted; the password belongs in database.password_file or \
                                 PGPASSFILE"
                         .into());
@@ -294,6 +294,19 @@ impl FromStr for DatabaseUrl {
             ),
         }
     }
+}
+
+/// Tells whether a parameter of the URL is a password, or may be one whose name is percent-encoded.
+fn names_password(rest: &str) -> bool {
+    let parameters = rest.split_once('?').map_or("", |(_, parameters)| parameters);
+    let mut names = parameters.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    names.any(|name| name.contains("password") || name.contains('%'))
+}
+
+/// Shows a value of a setting that is not accepted. A database's URL may hold a password.
+pub(super) fn shown(setting: &str, text: &str) -> String {
+    let may_hold_password = text.contains('@') || text.contains("password") || text.contains('%');
+    if setting == "database.url" && may_hold_password { "not shown".to_owned() } else { format!("{text:?}") }
 }
 
 impl fmt::Display for DatabaseUrl {
