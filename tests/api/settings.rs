@@ -217,6 +217,12 @@ fn the_passphrase_is_refused_from_files_and_never_repeated() {
 }
 
 #[test]
+fn the_test_suites_own_variables_are_no_settings() {
+    let url = "postgres://postgres@127.0.0.1:5432/postgres";
+    layers(&[], &[("HALLPASS_TEST_POSTGRES_URL", url)]).settings();
+}
+
+#[test]
 fn a_password_in_the_databases_url_is_refused_and_never_repeated() {
     for url in [
         "postgres://ada:hunter2@db.example/hallpass",
