@@ -1,5 +1,6 @@
 //! `hallpass user import` and `hallpass user export`, and the first sign-in with a hash of another program.
 
+use hallpass::server::accounts::NewUser;
 use serde_json::Value;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
@@ -254,4 +255,43 @@ async fn a_hash_of_another_program_is_replaced_at_the_first_successful_sign_in()
     assert!(renewed.starts_with("$hallpass$1$2b$04$"), "{renewed}");
     app.login(EMAIL, PASSWORD).await.expect_data("the second sign-in");
     assert_eq!(stored().await, renewed);
+}
+
+/// bcrypt reads 72 bytes. What is typed beyond them may be wrong and is let in, as in the program that made the hash; it
+/// must not become the password.
+#[actix_rt::test]
+async fn an_imported_bcrypt_hash_of_a_long_password_never_locks_its_owner_out() {
+    let app = TestApp::new().await;
+    let long = format!("{}, of the old house", "a river of seventeen blue lanterns ".repeat(2));
+    assert!(long.len() > 72);
+    let mistyped = format!("{}!", &long[..long.len() - 1]);
+    let users = [("whole@example.com", &long[..72]), ("long@example.com", &long)];
+    for (email, password) in users {
+        let hash = bcrypt::hash(password, 4).unwrap();
+        let user = NewUser { email: email.into(), password_hash: Some(hash), ..NewUser::default() };
+        app.users().add(user).await.unwrap();
+    }
+    for attempt in ["first", "second"] {
+        app.login("long@example.com", &mistyped).await.expect_data("its first 72 bytes are right");
+        app.login("long@example.com", &long).await.expect_data(attempt);
+    }
+    let wrong = format!("A{}", &long[1..]);
+    app.login("long@example.com", &wrong).await.expect_refused("credentials_invalid", "the first byte");
+    let stored = app.users().find("long@example.com").await.unwrap().unwrap().password_hash.unwrap();
+    assert!(stored.starts_with("$2b$"), "it stays until the owner sets a password: {stored}");
+
+    app.login("whole@example.com", &long[..72]).await.expect_data("all of it counts");
+    let stored = app.users().find("whole@example.com").await.unwrap().unwrap().password_hash.unwrap();
+    assert!(stored.starts_with("$hallpass$1$2b$"), "replaced: {stored}");
+    app.login("whole@example.com", &long)
+        .await
+        .expect_refused("credentials_invalid", "now every byte counts");
+
+    let token =
+        app.login("long@example.com", &long).await.json()["data"]["token"].as_str().unwrap().to_owned();
+    let body = serde_json::json!({"current_password": long, "new_password": mistyped});
+    let change = app.post("/user/password").authorization(&format!("Bearer {token}")).json(body);
+    change.send().await.expect_data("a new password");
+    app.login("long@example.com", &long).await.expect_refused("credentials_invalid", "the old one");
+    app.login("long@example.com", &mistyped).await.expect_data("the new one");
 }

@@ -26,6 +26,9 @@ const MAX_PASSES: u32 = 16;
 /// The highest cost of bcrypt that is computed: at 31 one hash takes days.
 const MAX_BCRYPT_COST: u32 = 18;
 
+/// The bytes of a password that bcrypt reads; those beyond do not count.
+const BCRYPT_BYTES: usize = 72;
+
 /// A hash of another program, of an accepted cost.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Foreign {
@@ -90,6 +93,17 @@ impl Foreign {
         self.matches(password) && !password.contains('\0')
     }
 
+    /// Tells whether every byte of `password` counts in this hash.
+    pub(super) fn reads_all(&self, password: &str) -> bool {
+        match self {
+            Self::Bcrypt { prehashed: false, .. } => password.len() <= BCRYPT_BYTES,
+            Self::Bcrypt { prehashed: true, .. }
+            | Self::Argon2id { .. }
+            | Self::Scrypt { .. }
+            | Self::Pbkdf2 { .. } => true,
+        }
+    }
+
     fn matches(&self, password: &str) -> bool {
         match self {
             Self::Bcrypt { hash, prehashed: true } => {
@@ -99,7 +113,7 @@ impl Foreign {
                 bcrypt::verify(&*hex, hash).unwrap_or(false)
             }
             Self::Bcrypt { hash, prehashed: false } => {
-                // bcrypt ignores all beyond 72 bytes, here as in the program that made the hash.
+                // bcrypt ignores all beyond 72 bytes, here as in the program that made the hash: see `reads_all`.
                 bcrypt::verify(password, hash).unwrap_or(false)
             }
             Self::Argon2id { memory_kib, passes, lanes, salt, hash } => {

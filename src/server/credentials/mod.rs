@@ -16,5 +16,5 @@ mod rules;
 pub use error::HashError;
 pub use hasher::Hasher;
 pub use password::Password;
-pub(crate) use password::check_stored;
+pub(crate) use password::{check_stored, is_proof_of_all};
 pub(crate) use rules::{Strength, check_new, check_presented, check_shape};

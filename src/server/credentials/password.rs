@@ -123,6 +123,13 @@ pub(crate) fn check_stored(stored: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Tells whether `stored` depends on every byte of `password`, so that whoever was let in by it has typed all of it. A plain
+/// bcrypt hash of another program knows the first 72 bytes alone.
+pub(crate) fn is_proof_of_all(password: &Password, stored: &str) -> bool {
+    stored.starts_with(PREFIX)
+        || Foreign::parse(stored).is_ok_and(|foreign| foreign.reads_all(password.expose()))
+}
+
 /// Returns the cost of a hash of ours.
 pub(super) fn cost_of(stored: &str) -> Option<u32> {
     let parts: bcrypt::HashParts = stored.strip_prefix(PREFIX)?.parse().ok()?;

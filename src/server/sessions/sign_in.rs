@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::begin::store_session;
 use super::{Parts, Proof, Sessions, Tokens};
-use crate::server::credentials::Password;
+use crate::server::credentials::{Password, is_proof_of_all};
 use crate::server::error::Error;
 use crate::server::model::{Client, Event, EventKind};
 
@@ -61,11 +61,14 @@ impl Sessions {
         Err(Error::CredentialsInvalid)
     }
 
-    /// Replaces a hash of a lower cost by one at the configured cost. A failure is logged: the sign-in has succeeded
-    /// already.
+    /// Replaces a hash of a lower cost, or of another program, by one at the configured cost. A failure is logged: the
+    /// sign-in has succeeded already.
+    ///
+    /// A hash that ignores the end of the password stays: made anew from what was typed, it would let in whoever mistyped
+    /// that end, and refuse the owner from then on.
     async fn renew_hash(&self, user: Uuid, password: &Password, stored: &str) {
         let Parts { store, hasher, .. } = &*self.inner;
-        if !hasher.is_outdated(stored) {
+        if !hasher.is_outdated(stored) || !is_proof_of_all(password, stored) {
             return;
         }
         let renewed = async {
