@@ -4,6 +4,8 @@
 export interface User {
   id: string;
   email: string;
+  /** True if the user proved to read the mail of that address. */
+  email_verified: boolean;
   name: string | null;
   roles: string[];
   created_at: string;
@@ -16,6 +18,7 @@ export interface Claims {
   aud: string | string[];
   sub: string;
   email: string;
+  email_verified: boolean;
   roles: string[];
   iat: number;
   nbf: number;

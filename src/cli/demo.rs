@@ -47,6 +47,7 @@ pub(super) fn run() -> Result<(), CommandError> {
         let hash = hasher.hash(&Password::from(password.as_str())).await.map_err(CommandError::running)?;
         let user = NewUser {
             email: EMAIL.into(),
+            email_is_verified: true,
             name: Some("Demo".into()),
             roles: vec![],
             password_hash: Some(hash),

@@ -184,7 +184,7 @@ fn user(line: Line) -> Result<NewUser, String> {
     let roles = parse_roles(&roles).map_err(|reason| format!("roles: {reason}"))?;
     let hash = given(line.password_hash);
     hash.as_deref().map_or(Ok(()), check_stored).map_err(|reason| format!("password_hash {reason}"))?;
-    Ok(NewUser { email, name, roles, password_hash: hash })
+    Ok(NewUser { email, name, roles, password_hash: hash, ..NewUser::default() })
 }
 
 fn reason(error: &csv::Error) -> String {

@@ -177,7 +177,7 @@ async fn add(
     password: &Password,
 ) -> Result<UserRecord, CommandError> {
     let password_hash = Some(hash(settings, password).await?);
-    let user = NewUser { email: email.clone(), name, roles, password_hash };
+    let user = NewUser { email: email.clone(), email_is_verified: true, name, roles, password_hash };
     users.add(user).await.map_err(|error| match error {
         Error::EmailTaken => taken(&email),
         other => other.into(),
@@ -264,6 +264,7 @@ fn to_json(user: &UserRecord) -> serde_json::Value {
     json!({
         "id": user.id.to_string(),
         "email": user.email,
+        "email_verified": user.email_verified_at.is_some(),
         "name": user.name,
         "roles": user.roles,
         "disabled": user.disabled_at.is_some(),

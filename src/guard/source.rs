@@ -29,6 +29,8 @@ pub struct User {
     pub id: String,
     /// The e-mail address, in lower case. Empty if another issuer's token has none.
     pub email: String,
+    /// True if the user proved to read the mail of that address.
+    pub email_verified: bool,
     /// The display name, if the user has set one.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub name: Option<String>,
@@ -177,6 +179,7 @@ impl UserSource for FromClaims {
         CachedUser::Found(Arc::new(User {
             id: claims.sub.clone(),
             email: claims.email.clone().unwrap_or_default(),
+            email_verified: claims.email_verified.unwrap_or_default(),
             name: None,
             roles: claims.roles.clone(),
             created_at: None,

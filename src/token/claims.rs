@@ -42,6 +42,10 @@ pub struct Claims {
     /// The user's e-mail address (OpenID Connect Core 1.0 §5.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// True if the user proved to read the mail of that address (OpenID Connect Core 1.0 §5.1). Unknown if the token says
+    /// nothing, or something that is not a boolean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
     /// The user's roles when the token was issued (RFC 9068 §2.2.3.1). Empty if the token has none.
     pub roles: Vec<String>,
     /// The time of issue (RFC 7519 §4.1.6).
@@ -80,6 +84,7 @@ impl Claims {
             aud: aud.into(),
             sub: sub.into(),
             email: None,
+            email_verified: None,
             roles: Vec::new(),
             iat: None,
             nbf: None,
@@ -178,6 +183,7 @@ impl fmt::Debug for Claims {
             .field("aud", &self.aud)
             .field("sub", &self.sub)
             .field("email", &self.email)
+            .field("email_verified", &self.email_verified)
             .field("roles", &self.roles)
             .field("iat", &self.iat)
             .field("nbf", &self.nbf)
@@ -266,6 +272,8 @@ impl Reader<'_> {
             nbf: self.optional("nbf", |value| numeric_date(&value, f64::ceil))?,
             iat: self.optional("iat", |value| numeric_date(&value, f64::floor))?,
             email: self.nullable("email", string)?,
+            // Some issuers write a string, and no check depends on it.
+            email_verified: self.0.remove("email_verified").and_then(|value| value.as_bool()),
             roles: self.nullable("roles", strings)?.unwrap_or_default(),
             jti: self.nullable("jti", string)?,
             sid: self.nullable("sid", string)?,
@@ -390,6 +398,20 @@ mod tests {
                 (None, Vec::new(), None, None),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn only_a_boolean_says_whether_an_address_is_verified() {
+        for (value, read) in [
+            (json!(true), Some(true)),
+            (json!(false), Some(false)),
+            (json!("true"), None),
+            (json!(1), None),
+            (Value::Null, None),
+        ] {
+            let claims = Claims::read(payload("email_verified", value.clone())).unwrap();
+            assert_eq!(claims.email_verified, read, "{value}");
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Grant {
     pub subject: String,
     /// The user's e-mail address.
     pub email: Option<String>,
+    /// True if the user proved to read the mail of that address.
+    pub email_verified: Option<bool>,
     /// The user's current roles.
     pub roles: Vec<String>,
     /// The session's id, for `sid`.
@@ -154,6 +156,7 @@ impl Issuer {
             .ok_or(IssueError::LifetimeOutOfRange)?;
         let mut claims = Claims {
             email: grant.email.clone(),
+            email_verified: grant.email_verified,
             roles: grant.roles.clone(),
             iat: Some(iat),
             nbf: Some(iat),
@@ -188,6 +191,7 @@ mod tests {
         Grant {
             subject: "ada".to_owned(),
             email: Some("ada@example.com".to_owned()),
+            email_verified: Some(true),
             roles: vec!["admin".to_owned()],
             session: Some("s1".to_owned()),
         }
@@ -210,7 +214,7 @@ mod tests {
                 part(&issued.token, 1),
                 json!({
                     "iss": "https://id.example", "aud": "https://api.example", "sub": "ada",
-                    "email": "ada@example.com", "roles": ["admin"], "sid": "s1", "jti": issued.claims.jti,
+                    "email": "ada@example.com", "email_verified": true, "roles": ["admin"], "sid": "s1", "jti": issued.claims.jti,
                     "iat": 1_800_000_000, "nbf": 1_800_000_000, "exp": 1_800_003_600,
                 })
             );

@@ -32,6 +32,7 @@ async fn a_registration_makes_a_user_who_can_sign_in() {
         "nobody gives themselves a role"
     );
     assert_eq!(user["last_login_at"], Value::Null);
+    assert_eq!(user["email_verified"], false, "anybody may type any address");
     assert!(!reply.text().contains("$2b$"));
     app.login("grace@example.com", PASSWORD).await.expect_data("the new user's login");
 }

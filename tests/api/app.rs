@@ -97,6 +97,7 @@ impl TestApp {
         let hash = Hasher::start(1, 1, 4).unwrap().hash(&Password::from(password)).await.unwrap();
         let user = NewUser {
             email: email.into(),
+            email_is_verified: true,
             name: Some("Ada".into()),
             roles: vec!["editor".into()],
             password_hash: Some(hash),

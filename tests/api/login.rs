@@ -16,6 +16,7 @@ async fn a_login_is_answered_with_a_token_its_lifetime_and_the_user() {
     let user = &data["user"];
     assert_eq!(user["id"], app.user_id().await.to_string());
     assert_eq!(user["email"], EMAIL);
+    assert_eq!(user["email_verified"], true, "the operator added this user");
     assert_eq!(user["name"], "Ada");
     assert_eq!(user["roles"], json!(["editor"]));
     for time in ["created_at", "last_login_at"] {

@@ -28,6 +28,7 @@ fn user(number: u128, email: &str) -> UserRecord {
     UserRecord {
         id: id(number),
         email: email.into(),
+        email_verified_at: None,
         name: None,
         roles: vec![],
         password_hash: None,
@@ -184,6 +185,7 @@ async fn a_user_is_kept_as_it_was_given_and_an_address_belongs_to_one() {
         };
         let bare = user(1, "bare@example.com");
         let full = UserRecord {
+            email_verified_at: Some(at(4)),
             name: Some("Ada Lovelace, Gräfin 🦀".into()),
             roles: vec!["admin".into(), "editor".into()],
             password_hash: Some("$2b$04$hash".into()),
@@ -196,6 +198,7 @@ async fn a_user_is_kept_as_it_was_given_and_an_address_belongs_to_one() {
             assert_eq!(write(store, async |tx| tx.insert_user(record).await).await, 1);
         }
         let stored = UserRecord {
+            email_verified_at: Some(kept(4)),
             disabled_at: Some(kept(1)),
             created_at: kept(-2),
             last_login_at: Some(kept(3)),

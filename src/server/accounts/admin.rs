@@ -21,6 +21,8 @@ pub struct UserAdmin {
 pub struct NewUser {
     /// Trimmed and in lower case.
     pub email: String,
+    /// Somebody vouches for the address: the operator, or whoever reads its mail.
+    pub email_is_verified: bool,
     /// The name to show.
     pub name: Option<String>,
     /// Sorted, each once.
@@ -35,6 +37,7 @@ impl NewUser {
         UserRecord {
             id: Uuid::now_v7(),
             email: self.email,
+            email_verified_at: self.email_is_verified.then_some(now),
             name: self.name,
             roles: self.roles,
             password_hash: self.password_hash,

@@ -88,7 +88,7 @@ impl Accounts {
         self.limiter.count_registration(client.counted_address(), self.clock.now()).await?;
         self.check_uncommon("password", password, &email).await?;
         let hash = self.hasher.hash(password).await?;
-        let user = NewUser { email, name, roles: vec![], password_hash: Some(hash) };
+        let user = NewUser { email, name, password_hash: Some(hash), ..NewUser::default() };
         let user = user.into_record(self.clock.now());
         let event = Event::new(EventKind::UserAdded, user.created_at).user(user.id).by(client);
         self.store

@@ -12,6 +12,8 @@ pub struct UserRecord {
     pub id: Uuid,
     /// Trimmed and in lower case.
     pub email: String,
+    /// The time at which somebody proved to read the mail of that address, if so.
+    pub email_verified_at: Option<DateTime<Utc>>,
     /// The name to show.
     pub name: Option<String>,
     /// Sorted.
@@ -39,6 +41,7 @@ impl From<UserRecord> for User {
         Self {
             id: record.id.to_string(),
             email: record.email,
+            email_verified: record.email_verified_at.is_some(),
             name: record.name,
             roles: record.roles,
             created_at: Some(record.created_at),

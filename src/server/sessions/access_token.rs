@@ -55,6 +55,7 @@ impl AccessTokens {
         let grant = Grant {
             subject: user.id.to_string(),
             email: Some(user.email.clone()),
+            email_verified: Some(user.email_verified_at.is_some()),
             roles: user.roles.clone(),
             session: Some(session.to_string()),
         };

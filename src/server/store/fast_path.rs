@@ -38,7 +38,7 @@ pub struct FirstUse<'a> {
 }
 
 type FirstUseColumns =
-    (Uuid, String, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>, i64);
+    (Uuid, String, Option<i64>, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>, i64);
 
 /// Without a limit no counter has this key.
 const NO_COUNTER: i64 = -1;
@@ -83,8 +83,8 @@ impl Store {
                            insert into events (at, kind, user_id, session_id, address, request_id) \
                            select $4, $16, user_id, $1, $7, $17 from advanced \
                          ) \
-                         select users.id, email, name, roles, password_hash, disabled_at, users.created_at, last_login_at, \
-                           advanced.created_at from advanced join users on users.id = advanced.user_id",
+                         select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, users.created_at, \
+                           last_login_at, advanced.created_at from advanced join users on users.id = advanced.user_id",
                     )
                     .bind(first.session)
                     .bind(&first.digest[..])
@@ -107,10 +107,10 @@ impl Store {
                     .await
             })
             .await?;
-        let Some((id, email, name, roles, hash, disabled_at, created_at, last_login_at, began)) = row else {
+        let Some((id, email, verified, name, roles, hash, disabled, created, last_login, began)) = row else {
             return Ok(None);
         };
-        let columns: UserColumns = (id, email, name, roles, hash, disabled_at, created_at, last_login_at);
+        let columns: UserColumns = (id, email, verified, name, roles, hash, disabled, created, last_login);
         let user = user_record(columns)?;
         let event = Event::new(EventKind::Refreshed, at);
         event.user(user.id).session(first.session).by(first.client).log();
@@ -138,7 +138,8 @@ impl Store {
                         "with signed_in as ( \
                            update users set last_login_at = $3 \
                            where id = $2 and password_hash = $4 and disabled_at is null \
-                           returning id, email, name, roles, password_hash, disabled_at, created_at, last_login_at \
+                           returning id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, \
+                             last_login_at \
                          ), began as ( \
                            insert into sessions (id, user_id, created_at, refreshed_at, last_seen_at, token_until, \
                              refresh_digest, by_cookie, user_agent, address) \

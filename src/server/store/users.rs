@@ -8,19 +8,21 @@ use super::error::StoreError;
 use crate::server::model::UserRecord;
 
 pub(super) type UserColumns =
-    (Uuid, String, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>);
+    (Uuid, String, Option<i64>, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>);
 
 macro_rules! select_user {
     ($rest:literal) => {
         concat!(
-            "select id, email, name, roles, password_hash, disabled_at, created_at, last_login_at from users ",
+            "select id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, last_login_at \
+             from users ",
             $rest
         )
     };
 }
 
-const INSERT: &str = "insert into users (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) \
-                      values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (email) do nothing";
+const INSERT: &str = "insert into users \
+     (id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, last_login_at) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (email) do nothing";
 
 impl Connection {
     /// Returns the user with this id.
@@ -56,6 +58,7 @@ impl Transaction {
         self.query(INSERT)
             .bind(user.id)
             .bind(&user.email)
+            .bind(user.email_verified_at.map(|at| at.timestamp_millis()))
             .bind(&user.name)
             .bind(user.roles.join(" "))
             .bind(&user.password_hash)
@@ -103,10 +106,12 @@ impl Transaction {
 }
 
 pub(super) fn user_record(columns: UserColumns) -> Result<UserRecord, StoreError> {
-    let (id, email, name, roles, password_hash, disabled_at, created_at, last_login_at) = columns;
+    let (id, email, verified_at, name, roles, password_hash, disabled_at, created_at, last_login_at) =
+        columns;
     Ok(UserRecord {
         id,
         email,
+        email_verified_at: verified_at.map(time).transpose()?,
         name,
         roles: roles.split_whitespace().map(str::to_owned).collect(),
         password_hash,

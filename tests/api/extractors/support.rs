@@ -53,6 +53,7 @@ impl TestIssuer {
         self.sign(&Grant {
             subject: "ada".into(),
             email: Some("ada@example.com".into()),
+            email_verified: Some(true),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             session: Some(session_begun(self.clock.now())),
         })

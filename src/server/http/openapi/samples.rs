@@ -16,6 +16,7 @@ pub(crate) fn a_user() -> Value {
     json!({
         "id": "01a20856-390a-7613-b291-9f86fb9e0787",
         "email": EMAIL,
+        "email_verified": true,
         "name": "Ada Lovelace",
         "roles": ["editor"],
         "created_at": TIME,

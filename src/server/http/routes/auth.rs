@@ -64,6 +64,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .takes::<RegisterRequest>(json!({"email": EMAIL, "password": PASSWORD, "name": "Ada Lovelace"}))
             .gives::<User>(201, "The user that was made", {
                 let mut user = a_user();
+                user["email_verified"] = json!(false);
                 user["roles"] = json!([]);
                 user["last_login_at"] = json!(null);
                 user

@@ -29,8 +29,10 @@ use super::retry::TIMEOUT;
 use super::xid_sequence::xid_sequence;
 use crate::server::config;
 
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql")),
+    (2, "accounts by mail", include_str!("../../../../migrations/postgres/0002_accounts_by_mail.sql")),
+];
 
 /// The oldest PostgreSQL that is supported, as `server_version_num` writes it.
 const OLDEST_SERVER: u32 = 150_000;

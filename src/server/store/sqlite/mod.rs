@@ -16,8 +16,10 @@ use super::connection::{Connection, Inner, Transaction};
 use super::error::{CommitError, StoreError};
 use super::retry::TIMEOUT;
 
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql")),
+    (2, "accounts by mail", include_str!("../../../../migrations/sqlite/0002_accounts_by_mail.sql")),
+];
 
 /// Marks a database file as ours (`PRAGMA application_id`): "Hall" in ASCII.
 const APPLICATION_ID: i64 = 0x4861_6c6c;
