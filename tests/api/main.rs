@@ -27,6 +27,7 @@ mod pages;
 mod postgres;
 mod process;
 mod prompt;
+mod round_trips;
 mod secrets;
 mod session;
 mod session_end;

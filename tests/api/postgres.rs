@@ -21,6 +21,7 @@ const OTHERS: &[&str] = &[
     "key_commands::",
     "postgres::",
     "prompt::",
+    "round_trips::",
     "secrets::",
     "settings::",
     "store::",

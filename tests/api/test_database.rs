@@ -121,7 +121,21 @@ impl TestDatabase {
         Self { settings, inner: Arc::new(inner) }
     }
 
-    /// The settings that lead to this PostgreSQL database through a proxy on the local port.
+    /// The same PostgreSQL database, through a proxy on the local port.
+    pub fn through(&self, port: u16) -> Self {
+        let options: PgConnectOptions = self.settings.url.to_string().parse().unwrap();
+        let url = url_of(options.get_database().unwrap_or("postgres"), Some(port));
+        let mut settings = self.settings.clone();
+        settings.url = format!("{url}?sslmode=disable").parse().unwrap();
+        Self { settings, inner: Arc::clone(&self.inner) }
+    }
+
+    /// The host and port of the server that the tests use.
+    pub fn postgres_address() -> (String, u16) {
+        let options: PgConnectOptions = POSTGRES_URL.parse().unwrap();
+        (options.get_host().to_owned(), options.get_port())
+    }
+
     /// Connects to this PostgreSQL database.
     pub async fn postgres_connection(&self) -> PgConnection {
         self.options().connect().await.unwrap()

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Duration, Utc};
 
-use crate::server::model::AttemptCounter;
+use crate::server::model::{AttemptCounter, CounterKey};
+use crate::server::store::FreeCount;
 
 pub(super) const DAY: Duration = Duration::hours(24);
 
@@ -50,6 +51,17 @@ impl Limit {
         next.last_at = now;
         *counter = next;
         Ok(())
+    }
+
+    /// Returns the region in which [`count`](Self::count) delays no attempt at `now`.
+    pub(super) fn free_count(&self, key: CounterKey, now: DateTime<Utc>) -> FreeCount {
+        FreeCount {
+            key,
+            free: self.free,
+            most: self.most,
+            forgotten: now - self.forgotten_after,
+            window_over: now - self.window,
+        }
     }
 
     fn delay(&self, failures: u32) -> Duration {

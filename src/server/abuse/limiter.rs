@@ -25,7 +25,7 @@ use crate::server::config;
 use crate::server::error::Error;
 use crate::server::keys::vault::Vault;
 use crate::server::model::{AttemptCounter, CounterKey, KnownAddress};
-use crate::server::store::{Store, StoreError, Transaction};
+use crate::server::store::{Counted, Store, StoreError, Transaction};
 
 /// The bits of an HMAC that identify a counter among those of its kind.
 const BITS: u32 = 18;
@@ -117,17 +117,9 @@ impl RateLimiter {
         let in_flight =
             [self.enter(account, self.settings.account_in_flight)?, self.enter(from, self.share)?];
         let known = self.counter(Kind::Known, &[email.as_bytes(), &network]);
-        let counted = self
-            .store
-            .write(async |tx| {
-                let limits = if tx.is_known_address(&pair, now).await? {
-                    vec![(known, self.known_limit())]
-                } else {
-                    vec![(account, self.account_limit()), (from, self.address_limit())]
-                };
-                count(tx, &limits, now).await
-            })
-            .await??;
+        let if_known = [(known, self.known_limit())];
+        let otherwise = [(account, self.account_limit()), (from, self.address_limit())];
+        let counted = self.count(&pair, &if_known, &otherwise, now).await?;
         Ok(Attempt { counted, address: pair, _in_flight: in_flight })
     }
 
@@ -147,11 +139,39 @@ impl RateLimiter {
     /// [`Error::TooManyAttempts`] when the client must wait, [`Error::Unavailable`].
     pub(crate) async fn count_registration(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
         if self.settings.on {
-            let key = self.counter(Kind::Registration, &[&network(address)]);
+            let network = network(address);
+            let key = self.counter(Kind::Registration, &[&network]);
             let limits = [(key, self.hourly_limit(self.settings.registrations_per_hour))];
-            self.store.write(async |tx| count(tx, &limits, now).await).await??;
+            // No account: it is known nowhere.
+            let pair = KnownAddress(self.mac(Kind::Registration, &[&network]));
+            self.count(&pair, &[], &limits, now).await?;
         }
         Ok(())
+    }
+
+    /// Counts an attempt by the limits `if_known` where `pair` is a known address, by `otherwise` where not. Returns the
+    /// counters.
+    async fn count(
+        &self,
+        pair: &KnownAddress,
+        if_known: &[(CounterKey, Limit)],
+        otherwise: &[(CounterKey, Limit)],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<CounterKey>, Error> {
+        let free = |limits: &[(CounterKey, Limit)]| -> Vec<_> {
+            limits.iter().map(|(key, limit)| limit.free_count(*key, now)).collect()
+        };
+        let partly = match self.store.try_count(pair, &free(if_known), &free(otherwise), now).await? {
+            Counted::All(counters) => return Ok(counters),
+            Counted::Some(counters) => counters,
+        };
+        self.store
+            .write(async |tx| {
+                tx.uncount(&partly).await?;
+                let is_known = !if_known.is_empty() && tx.is_known_address(pair, now).await?;
+                count(tx, if is_known { if_known } else { otherwise }, now).await
+            })
+            .await?
     }
 
     /// Reads the counters of a refresh by a token of `session` from `address`, in the transaction that decides about

@@ -57,7 +57,9 @@ impl Sessions {
                 return Ok(tokens);
             }
         }
-        store.write(async |tx| tx.record(failed.clone()).await).await?;
+        if !store.try_record(&failed).await? {
+            store.write(async |tx| tx.record(failed.clone()).await).await?;
+        }
         Err(Error::CredentialsInvalid)
     }
 

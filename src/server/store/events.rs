@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::connection::{Connection, Dialect, Trace, Transaction, time};
+use super::connection::{Connection, Dialect, Query, Trace, Transaction, time};
 use super::error::StoreError;
 use super::xid_sequence::xid_sequence;
 use crate::server::model::{Event, EventFilter, EventKind, RecordedEvent};
@@ -58,6 +58,28 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Records an event, outside a transaction.
+    pub(super) async fn insert_event(&mut self, event: &Event) -> Result<(), StoreError> {
+        self.query(insert_event!()).bind_event(event).execute().await.map(|_| ())
+    }
+}
+
+impl Query<'_> {
+    fn bind_event(self, event: &Event) -> Self {
+        self.bind(event.at.timestamp_millis())
+            .bind(event.kind.name())
+            .bind(event.user)
+            .bind(event.session)
+            .bind(event.address.map(|address| address.to_string()))
+            .bind(&event.request)
+            .bind(
+                (!event.details.is_empty())
+                    .then(|| serde_json::Value::from(event.details.clone()).to_string()),
+            )
+    }
+}
+
 impl Transaction {
     /// Records an event, which is written to the log too once the transaction is committed.
     pub async fn record(&mut self, event: Event) -> Result<(), StoreError> {
@@ -67,16 +89,7 @@ impl Transaction {
                 insert_event!(),
                 insert_event!(" returning id, pg_current_xact_id()::text, ", xid_sequence!()),
             )
-            .bind(event.at.timestamp_millis())
-            .bind(event.kind.name())
-            .bind(event.user)
-            .bind(event.session)
-            .bind(event.address.map(|address| address.to_string()))
-            .bind(&event.request)
-            .bind(
-                (!event.details.is_empty())
-                    .then(|| serde_json::Value::from(event.details.clone()).to_string()),
-            );
+            .bind_event(&event);
         match dialect {
             Dialect::Sqlite => {
                 query.execute().await?;

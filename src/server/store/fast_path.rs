@@ -1,12 +1,12 @@
-//! The two transactions that a busy server runs most, as one statement each in PostgreSQL: a refresh and the beginning of a
-//! session. Run statement by statement they take ten round trips. They do what the rules in `sessions/` do in the usual case;
-//! in every other case they change nothing, and the rule decides.
+//! The transactions that a busy server runs most, as one statement each in PostgreSQL: a refresh, the parts of a sign-in,
+//! and the record of one that failed. Run statement by statement a sign-in takes twenty round trips. They do what the rules in
+//! `sessions/` and `abuse/` do in the usual case; in every other case the rule decides.
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::Store;
-use super::connection::{Connection, Dialect, time};
+use super::connection::{Connection, time};
 use super::error::{Fault, StoreError};
 use super::retry::with_timeout;
 use super::users::{UserColumns, user_record};
@@ -39,6 +39,30 @@ pub struct FirstUse<'a> {
 
 type FirstUseColumns =
     (Uuid, String, Option<i64>, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>, i64);
+
+/// A counter of attempts, and the region in which its limit delays none.
+#[derive(Debug, Clone, Copy)]
+pub struct FreeCount {
+    /// The counter.
+    pub key: CounterKey,
+    /// There is no delay before this many failures.
+    pub free: u32,
+    /// The most attempts in a window.
+    pub most: u32,
+    /// Failures are forgotten if the last attempt was not after this.
+    pub forgotten: DateTime<Utc>,
+    /// A window that did not begin after this is over.
+    pub window_over: DateTime<Utc>,
+}
+
+/// The counters in which an attempt was counted without a delay.
+#[derive(Debug)]
+pub enum Counted {
+    /// All of them.
+    All(Vec<CounterKey>),
+    /// Some, or none. The rule must decide, and take these back.
+    Some(Vec<CounterKey>),
+}
 
 /// Without a limit no counter has this key.
 const NO_COUNTER: i64 = -1;
@@ -117,6 +141,85 @@ impl Store {
         Ok(Some((user, time(began)?)))
     }
 
+    /// Counts an attempt at `at` in one round trip, if no counter delays it: in the counters `if_known` where somebody has
+    /// signed in from `pair` before, in `otherwise` where not. A counter is never raised above its limit, however many
+    /// servers count at once. Each row is locked only while this statement runs.
+    ///
+    /// Where the connection was lost, the attempt may be counted nevertheless.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn try_count(
+        &self,
+        pair: &KnownAddress,
+        if_known: &[FreeCount],
+        otherwise: &[FreeCount],
+        at: DateTime<Utc>,
+    ) -> Result<Counted, StoreError> {
+        let all = || if_known.iter().chain(otherwise);
+        let known = if_known.iter().map(|_| "true").chain(otherwise.iter().map(|_| "false"));
+        let rows: Option<Vec<(i64, bool)>> = self
+            .run_alone(async |connection| {
+                let counted = connection
+                    .query(
+                        "with asked as materialized ( \
+                           select slot, free, most, forgotten, over from unnest($3::text::boolean[], $4::text::bigint[], \
+                             $5::text::bigint[], $6::text::bigint[], $7::text::bigint[], $8::text::bigint[]) \
+                             as asked (if_known, slot, free, most, forgotten, over) \
+                           where if_known = exists (select 1 from known_addresses where pair = $1 and until > $2) \
+                         ), counted as ( \
+                           insert into attempts as stored (slot, failures, last_at, window_began, in_window) \
+                           select slot, 1, $2, $2, 1 from asked where not exists ( \
+                             select 1 from asked join attempts using (slot) where (last_at > forgotten and failures >= free) \
+                               or (window_began > over and in_window >= most)) \
+                           order by slot \
+                           on conflict (slot) do update set last_at = $2, \
+                             failures = case when stored.last_at > (select forgotten from asked where slot = excluded.slot) \
+                               then stored.failures + 1 else 1 end, \
+                             window_began = case when stored.window_began > (select over from asked where slot = excluded.slot) \
+                               then least(stored.window_began, $2) else $2 end, \
+                             in_window = case when stored.window_began > (select over from asked where slot = excluded.slot) \
+                               then stored.in_window + 1 else 1 end \
+                           where exists (select 1 from asked where slot = excluded.slot \
+                             and (stored.last_at <= forgotten or stored.failures < free) \
+                             and (stored.window_began <= over or stored.in_window < most)) \
+                           returning slot \
+                         ) \
+                         select slot, exists (select 1 from counted where counted.slot = asked.slot) from asked",
+                    )
+                    .bind(&pair.0[..])
+                    .bind(at.timestamp_millis())
+                    .bind(array(known.clone()))
+                    .bind(array(all().map(|count| count.key.0)))
+                    .bind(array(all().map(|count| count.free)))
+                    .bind(array(all().map(|count| count.most)))
+                    .bind(array(all().map(|count| count.forgotten.timestamp_millis())))
+                    .bind(array(all().map(|count| count.window_over.timestamp_millis())))
+                    .fetch_all()
+                    .await?;
+                Ok(Some(counted))
+            })
+            .await?;
+        let Some(rows) = rows else { return Ok(Counted::Some(vec![])) };
+        let counted: Vec<_> =
+            rows.iter().filter(|(_, is_counted)| *is_counted).map(|(slot, _)| CounterKey(*slot)).collect();
+        Ok(if counted.len() == rows.len() { Counted::All(counted) } else { Counted::Some(counted) })
+    }
+
+    /// Records an event in one round trip. Returns whether it did; not on SQLite, and where the connection was lost it may
+    /// have been recorded nevertheless.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn try_record(&self, event: &Event) -> Result<bool, StoreError> {
+        let recorded =
+            self.run_alone(async |connection| connection.insert_event(event).await.map(Some)).await?;
+        if recorded.is_some() {
+            event.log();
+        }
+        Ok(recorded.is_some())
+    }
+
     /// Begins a session of a user who is enabled and whose stored hash is `hash`, in one round trip: the session, the time
     /// of the sign-in, the change and the event; takes the attempt back from `counted` and remembers the address. Returns
     /// the user; `None` where the rule must decide, and nothing was changed.
@@ -151,7 +254,8 @@ impl Store {
                            select $3, $10, id, $1, $9, $11 from signed_in \
                          ), uncounted as ( \
                            update attempts set failures = greatest(failures - 1, 0), in_window = greatest(in_window - 1, 0) \
-                           where slot in ($12, $13) and exists (select 1 from signed_in) \
+                           where slot in (select slot from attempts where slot in ($12, $13) order by slot for update) \
+                             and exists (select 1 from signed_in) \
                          ), remembered as ( \
                            insert into known_addresses (pair, until) select $14, $15 from signed_in \
                            on conflict (pair) do update set until = excluded.until \
@@ -190,11 +294,11 @@ impl Store {
         &self,
         mut work: impl AsyncFnMut(&mut Connection) -> Result<Option<T>, StoreError>,
     ) -> Result<Option<T>, StoreError> {
+        if self.is_sqlite() {
+            return Ok(None);
+        }
         with_timeout(async {
             let Ok(mut connection) = self.acquire().await else { return Ok(None) };
-            if connection.dialect() == Dialect::Sqlite {
-                return Ok(None);
-            }
             match work(&mut connection).await {
                 Err(_) if connection.fault != Fault::None => {
                     self.release(connection);
@@ -205,4 +309,10 @@ impl Store {
         })
         .await
     }
+}
+
+/// Writes an array as PostgreSQL reads it.
+fn array(values: impl Iterator<Item = impl std::fmt::Display>) -> String {
+    let values: Vec<_> = values.map(|value| value.to_string()).collect();
+    format!("{{{}}}", values.join(","))
 }

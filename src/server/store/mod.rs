@@ -11,7 +11,7 @@
 //! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |
 //! | `changes` | `position`, `changes_since`; `note_change` |
 //! | `retention` | `Store::delete_expired` |
-//! | `fast_path` | `Store::try_first_use`, `Store::try_begin_session`: two transactions as one statement each, in PostgreSQL |
+//! | `fast_path` | `Store::try_first_use`, `Store::try_count`, `Store::try_begin_session`, `Store::try_record`: transactions as one statement each, in PostgreSQL |
 //!
 //! `sqlite/` and `postgres/` own what differs: connecting, migrating, beginning and committing. The deadline and the
 //! repetition of an operation are in `retry`. There are no rules here.
@@ -41,7 +41,7 @@ pub use changes::Position;
 pub use connection::Connection;
 pub use connection::Transaction;
 pub use error::StoreError;
-pub use fast_path::FirstUse;
+pub use fast_path::{Counted, FirstUse, FreeCount};
 pub use retry::TIMEOUT;
 
 use super::config::{self, DatabaseUrl};
@@ -212,6 +212,14 @@ impl Store {
             }
         })
         .await
+    }
+
+    fn is_sqlite(&self) -> bool {
+        #[cfg(feature = "sqlite")]
+        if matches!(self.database, Database::Sqlite(_)) {
+            return true;
+        }
+        false
     }
 
     async fn acquire(&self) -> Result<Connection, (StoreError, Fault)> {
