@@ -209,6 +209,7 @@
 pub mod clock;
 pub mod guard;
 mod http;
+mod log_limit;
 pub mod token;
 
 #[cfg(feature = "server")]

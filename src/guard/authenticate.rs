@@ -19,10 +19,13 @@ use super::guard::{Authenticator, Guard};
 use super::refusal::Refusal;
 use super::refused::Refused;
 use super::source::{CachedUser, Unavailable};
+use crate::log_limit::LogLimit;
 use crate::token::{Claims, TokenError};
 
 /// The longest wait of a request for the key that its token names.
 const MAX_REFRESH_WAIT: Duration = Duration::from_secs(2);
+
+static REFUSED: LogLimit = LogLimit::new("request refused");
 
 /// The treatment of a token that names a key which is not in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +141,7 @@ impl Authenticator {
     /// The app's own response is completed: success becomes 401, and a missing challenge is added.
     pub(super) fn refuse(&self, refusal: Refusal, request: &HttpRequest) -> Refused {
         match refusal {
-            Refusal::Unavailable | Refusal::NotConfigured => log::error!("request refused: {refusal}"),
+            Refusal::Unavailable | Refusal::NotConfigured => REFUSED.log(log::Level::Error, &refusal),
             _ => log::debug!("request refused: {}: {refusal}", refusal.code()),
         }
         let status = answer::status(refusal);

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use super::cookie;
 use crate::guard::{Guard, Refusal};
 use crate::http::{Failure, UNAUTHORIZED_MESSAGE};
+use crate::log_limit::LogLimit;
 use crate::server::error::Error;
 use crate::server::store::StoreError;
 
@@ -123,6 +124,9 @@ fn rule(error: &Error) -> Failure {
     }
 }
 
+static UNAVAILABLE: LogLimit = LogLimit::new("a request was not served");
+static OVERLOADED: LogLimit = LogLimit::new("a request was turned away");
+
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         self.failure().status()
@@ -130,8 +134,10 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         match self {
-            Self::Rule(Error::Unavailable(_) | Error::Internal(_)) => log::error!("{self}"),
-            Self::Rule(Error::Overloaded) => log::warn!("{self}"),
+            // Every request may fail so.
+            Self::Rule(Error::Unavailable(_)) => UNAVAILABLE.log(log::Level::Error, self),
+            Self::Rule(Error::Overloaded) => OVERLOADED.log(log::Level::Warn, self),
+            Self::Rule(Error::Internal(_)) => log::error!("{self}"),
             _ => log::debug!("request refused: {self}"),
         }
         self.failure().response()

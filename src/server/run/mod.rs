@@ -9,6 +9,7 @@ use actix_web::{App, HttpServer};
 use super::AuthServer;
 use super::http::routes::metrics;
 use super::state::SYNC_EVERY;
+use crate::log_limit::log_left_out;
 
 /// How long requests in flight may take to finish after the server was stopped.
 const SHUTDOWN_SECS: u64 = 30;
@@ -125,6 +126,7 @@ async fn follow(server: AuthServer) {
     loop {
         // Without a notification the time runs out, which is the usual case.
         let _ = tokio::time::timeout(SYNC_EVERY, server.store().notified()).await;
+        log_left_out();
         match server.sync_changes().await {
             Ok(()) if is_disconnected => {
                 log::info!("the database answers again");

@@ -4,9 +4,12 @@
 use chrono::{DateTime, Utc};
 
 use super::{Parts, Refresh, RefreshToken, Sessions, Tokens};
+use crate::log_limit::LogLimit;
 use crate::server::error::Error;
 use crate::server::model::{CLOCK_STEP, Client, Event, EventKind, Lifetimes, Rotation, Session, UserRecord};
 use crate::server::store::{FirstUse, StoreError, Transaction};
+
+static LAST_KEY: LogLimit = LogLimit::new("a refreshed session's token is signed by the last known key");
 
 /// A refresh token as the client sent it.
 #[derive(Debug)]
@@ -108,7 +111,7 @@ impl Sessions {
                 // Synced so that the token is not signed by a key that was revoked meanwhile. The old refresh token has
                 // been used, so a failure here must not lose the new one.
                 if let Err(error) = state.sync_changes().await {
-                    log::warn!("a refreshed session's token is signed by the last known key: {error}");
+                    LAST_KEY.log(log::Level::Warn, &error);
                 }
                 Ok(Tokens {
                     access_token: access_tokens.issue(&user, token.session(), expires_at, now)?,

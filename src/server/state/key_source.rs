@@ -7,11 +7,15 @@ use tokio::time::Instant;
 
 use super::State;
 use crate::guard::{KeyRefresh, KeySource, Refusal, Unavailable};
+use crate::log_limit::LogLimit;
 use crate::server::keys::SigningKeys;
 use crate::token::Keyring;
 
 /// The shortest time between two syncs for unknown keys. Anybody can send a token that names an unknown key.
 const SYNC_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
+
+static UNREAD: LogLimit =
+    LogLimit::new("a token names an unknown key, and the database cannot be read for it");
 
 /// How long a sync may take: less than the middleware waits, so that the answer depends on its outcome.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_millis(1_500);
@@ -61,7 +65,7 @@ impl ServerKeys {
         let began = Instant::now();
         syncs.last = Some(began);
         let outcome = self.state.sync_changes().await.map_err(|error| {
-            log::warn!("a token names an unknown key, and the database cannot be read for it: {error}");
+            UNREAD.log(log::Level::Warn, &error);
             Unavailable
         });
         syncs.ended = Some((began, outcome));

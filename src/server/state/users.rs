@@ -6,12 +6,15 @@ use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use crate::guard::{CachedUser, Unavailable, User, UserSource};
+use crate::log_limit::LogLimit;
 use crate::server::model::UserRecord;
 use crate::server::store::{Store, StoreError};
 use crate::token::Claims;
 
 /// The most users in memory; the least used are dropped first.
 const MAX_USERS: usize = 100_000;
+
+static UNREAD: LogLimit = LogLimit::new("a user cannot be read");
 
 /// A cached lookup: the user, or `None` if they are gone or disabled.
 type Cached = Option<Arc<User>>;
@@ -61,7 +64,7 @@ impl UserSource for Arc<UserCache> {
             return Ok(None);
         };
         self.users.get_or_insert_async(&id, self.read(id)).await.map_err(|error| {
-            log::error!("user {id} cannot be read: {error}");
+            UNREAD.log(log::Level::Error, &error);
             Unavailable
         })
     }
