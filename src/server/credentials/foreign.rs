@@ -90,7 +90,25 @@ impl Foreign {
     /// A password with a NUL byte never matches: bcrypt stops at it, and HMAC pads a short key with NULs, so that such
     /// a byte would not count.
     pub(super) fn verify(&self, password: &str) -> bool {
-        self.matches(password) && !password.contains('\0')
+        self.matches(password) && Self::may_match(password)
+    }
+
+    /// Tells whether a hash of another program can be that of `password`: see [`verify`](Self::verify).
+    pub(super) fn may_match(password: &str) -> bool {
+        !password.contains('\0')
+    }
+
+    /// Returns what bcrypt is to hash for `password`, and bcrypt's own string; `None` for another function.
+    pub(super) fn bcrypt(&self, password: &str) -> Option<(Zeroizing<String>, &str)> {
+        match self {
+            Self::Bcrypt { hash, prehashed: true } => {
+                let digest = sha2::Sha256::digest(password.as_bytes());
+                Some((Zeroizing::new(digest.iter().map(|byte| format!("{byte:02x}")).collect()), hash))
+            }
+            // bcrypt ignores all beyond 72 bytes, here as in the program that made the hash: see `reads_all`.
+            Self::Bcrypt { hash, prehashed: false } => Some((Zeroizing::new(password.to_owned()), hash)),
+            Self::Argon2id { .. } | Self::Scrypt { .. } | Self::Pbkdf2 { .. } => None,
+        }
     }
 
     /// Tells whether every byte of `password` counts in this hash.
@@ -106,16 +124,9 @@ impl Foreign {
 
     fn matches(&self, password: &str) -> bool {
         match self {
-            Self::Bcrypt { hash, prehashed: true } => {
-                let digest = sha2::Sha256::digest(password.as_bytes());
-                let hex: Zeroizing<String> =
-                    Zeroizing::new(digest.iter().map(|byte| format!("{byte:02x}")).collect());
-                bcrypt::verify(&*hex, hash).unwrap_or(false)
-            }
-            Self::Bcrypt { hash, prehashed: false } => {
-                // bcrypt ignores all beyond 72 bytes, here as in the program that made the hash: see `reads_all`.
-                bcrypt::verify(password, hash).unwrap_or(false)
-            }
+            Self::Bcrypt { .. } => self
+                .bcrypt(password)
+                .is_some_and(|(text, hash)| bcrypt::verify(&*text, hash).unwrap_or(false)),
             Self::Argon2id { memory_kib, passes, lanes, salt, hash } => {
                 let mut out = Zeroizing::new(vec![0; hash.len()]);
                 argon2::Params::new(*memory_kib, *passes, *lanes, Some(hash.len())).is_ok_and(|params| {

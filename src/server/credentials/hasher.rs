@@ -1,6 +1,7 @@
 //! The hashing service: threads of its own that take passwords from a bounded queue. They run at the lowest priority,
 //! so that many sign-ins do not slow requests that carry a token. Where requests leave these threads almost no time, as
-//! many others at nearly normal priority take jobs too, so that sign-ins do not starve.
+//! many others at nearly normal priority take jobs too, so that sign-ins do not starve. Each thread computes up to four
+//! bcrypt hashes at a time; see `lanes`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,27 +10,22 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::batch::{Batch, Outcome, Task};
 use super::error::HashError;
-use super::password::{cost_of, hash, verify};
-use super::rules::strength;
+use super::password::{cost_of, hash};
 use super::{Password, Strength};
-
-enum Task {
-    Hash(Password),
-    Verify(Password, String),
-    Estimate { password: Password, email: String, min_chars: usize },
-}
-
-enum Outcome {
-    Hash(String),
-    Verify(bool),
-    Estimate(Strength),
-}
 
 struct Job {
     task: Task,
     queued_at: Instant,
-    answer: oneshot::Sender<Result<Outcome, HashError>>,
+    answer: Answer,
+}
+
+type Answer = oneshot::Sender<Result<Outcome, HashError>>;
+
+/// Sends an outcome to the client, who may have gone away.
+fn send(answer: Answer, outcome: Result<Outcome, HashError>) {
+    let _ = answer.send(outcome);
 }
 
 /// The service. Clones share its threads, which end with the last of them.
@@ -205,11 +201,15 @@ impl Queue {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(rustix::thread::gettid().as_raw_nonzero().get());
-        while self.wait_for_work() {
-            // Another thread may have taken it.
-            if let Some(job) = self.take() {
-                self.compute(job);
+        let mut batch = Batch::new(self.cost);
+        while !batch.is_empty() || self.wait_for_work() {
+            // One at a time, so that idle threads share what waits. It may be gone.
+            if batch.has_room()
+                && let Some(job) = self.take()
+            {
+                batch.add(job.task, job.answer, send);
             }
+            batch.advance(send);
         }
     }
 
@@ -222,31 +222,30 @@ impl Queue {
             thread::sleep(WATCH);
             let ran = self.patient_time().saturating_sub(before);
             let threads = self.patient.lock().unwrap_or_else(PoisonError::into_inner).len();
-            if is_starved(ran, began.elapsed(), threads)
+            if !is_starved(ran, began.elapsed(), threads) {
+                continue;
+            }
+            let mut batch = Batch::new(self.cost);
+            while batch.has_room()
                 && let Some(job) = self.take()
             {
-                self.compute(job);
+                batch.add(job.task, job.answer, send);
+            }
+            while !batch.is_empty() {
+                batch.advance(send);
             }
         }
     }
 
-    fn compute(&self, job: Job) {
-        if job.answer.is_closed() {
-            return;
-        }
-        let outcome = match &job.task {
-            Task::Hash(password) => hash(password, self.cost).map(Outcome::Hash),
-            Task::Verify(password, stored) => verify(password, stored).map(Outcome::Verify),
-            Task::Estimate { password, email, min_chars } => {
-                Ok(Outcome::Estimate(strength(password, email, *min_chars)))
-            }
-        };
-        // Fails where the client went away.
-        let _ = job.answer.send(outcome);
-    }
-
+    /// Takes the next job whose client is still there.
     fn take(&self) -> Option<Job> {
-        self.lock().jobs.pop_front()
+        let mut state = self.lock();
+        loop {
+            let job = state.jobs.pop_front()?;
+            if !job.answer.is_closed() {
+                return Some(job);
+            }
+        }
     }
 
     /// Waits for a job. Returns `false` once the service has stopped.

@@ -5,11 +5,15 @@
 //! | `rules` | what a new password must be; its strength |
 //! | `password` | a password and its stored hash |
 //! | `foreign` | hashes of other programs |
+//! | `lanes` | bcrypt over four passwords at once |
+//! | `batch` | what one thread computes at a time |
 //! | `hasher` | the threads that hash, and their queue |
 
+mod batch;
 mod error;
 mod foreign;
 mod hasher;
+mod lanes;
 mod password;
 mod rules;
 

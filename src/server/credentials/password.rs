@@ -6,9 +6,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::{hmac, rand};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{NO_PAD, STANDARD_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
@@ -24,6 +26,15 @@ pub(crate) const MAX_CHARS: usize = 256;
 const DOMAIN: &[u8] = b"hallpass password v1";
 
 const PREFIX: &str = "$hallpass$1";
+
+/// The lowest cost that bcrypt has.
+const MIN_COST: u32 = 4;
+
+/// The characters of the digest, at the end of bcrypt's own string.
+const DIGEST_CHARS: usize = 31;
+
+/// The base64 of bcrypt, with an alphabet of its own.
+pub(super) const BASE_64: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::BCRYPT, NO_PAD);
 
 /// A bcrypt hash of a higher cost is not computed: at 31 one takes days.
 const MAX_COST: u32 = 18;
@@ -92,22 +103,81 @@ fn digest(password: &Password) -> Zeroizing<String> {
     Zeroizing::new(STANDARD_NO_PAD.encode(tag.as_ref()))
 }
 
-/// Computes the string to store for `password`.
+/// One computation of bcrypt, for [`Lanes`](super::lanes::Lanes): to make a hash or to compare with one.
+pub(super) struct Bcrypt {
+    /// The bytes that bcrypt hashes.
+    pub(super) text: Zeroizing<String>,
+    pub(super) salt: [u8; 16],
+    pub(super) cost: u32,
+    /// The digest to compare with, as stored; `None` where no digest would match.
+    expected: Option<String>,
+}
+
+impl Bcrypt {
+    /// Begins a hash to store for `password`.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`] when the system provides no random numbers.
+    pub(super) fn hash(password: &Password, cost: u32) -> Result<Self, HashError> {
+        let mut salt = [0; 16];
+        let failed = |_| HashError::Failed("the system provides no random numbers".into());
+        rand::fill(&mut salt).map_err(failed)?;
+        Ok(Self { text: digest(password), salt, cost, expected: None })
+    }
+
+    /// Begins to compare `password` with `stored`; `None` where `stored` is of another function.
+    ///
+    /// # Errors
+    /// [`HashError::UnknownHash`].
+    pub(super) fn verify(password: &Password, stored: &str) -> Result<Option<Self>, HashError> {
+        let foreign;
+        let (text, hash, can_match) = match stored.strip_prefix(PREFIX) {
+            Some(ours) => (digest(password), ours, true),
+            None => {
+                foreign = Foreign::parse(stored).map_err(|_| HashError::UnknownHash)?;
+                match foreign.bcrypt(password.expose()) {
+                    Some((text, hash)) => (text, hash, Foreign::may_match(password.expose())),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let parts: bcrypt::HashParts = hash.parse().map_err(|_| HashError::UnknownHash)?;
+        if !(MIN_COST..=MAX_COST).contains(&parts.get_cost()) {
+            return Err(HashError::UnknownHash);
+        }
+        let expected = can_match.then(|| hash[hash.len() - DIGEST_CHARS..].to_owned());
+        Ok(Some(Self { text, salt: parts.get_salt_raw(), cost: parts.get_cost(), expected }))
+    }
+
+    /// Returns the string to store, once the digest is computed.
+    pub(super) fn stored(&self, digest: [u8; 23]) -> String {
+        let (salt, digest) = (BASE_64.encode(self.salt), BASE_64.encode(digest));
+        format!("{PREFIX}$2b${:02}${salt}{digest}", self.cost)
+    }
+
+    /// Tells whether the computed digest is the stored one.
+    pub(super) fn is_match(&self, digest: [u8; 23]) -> bool {
+        let digest = BASE_64.encode(digest);
+        self.expected
+            .as_ref()
+            .is_some_and(|expected| verify_slices_are_equal(digest.as_bytes(), expected.as_bytes()).is_ok())
+    }
+}
+
+/// Computes the string to store for `password`, alone.
 pub(super) fn hash(password: &Password, cost: u32) -> Result<String, HashError> {
     bcrypt::hash(&**digest(password), cost)
         .map(|hash| format!("{PREFIX}{hash}"))
         .map_err(|error| HashError::Failed(error.to_string()))
 }
 
-/// Tells whether `stored` is the hash of `password`.
-pub(super) fn verify(password: &Password, stored: &str) -> Result<bool, HashError> {
-    match stored.strip_prefix(PREFIX) {
-        Some(_) if cost_of(stored).is_none_or(|cost| cost > MAX_COST) => Err(HashError::UnknownHash),
-        Some(ours) => bcrypt::verify(&**digest(password), ours).map_err(|_| HashError::UnknownHash),
-        None => Foreign::parse(stored)
-            .map(|foreign| foreign.verify(password.expose()))
-            .map_err(|_| HashError::UnknownHash),
-    }
+/// Tells whether `stored`, of another program and function, is the hash of `password`.
+///
+/// # Errors
+/// [`HashError::UnknownHash`].
+pub(super) fn verify_foreign(password: &Password, stored: &str) -> Result<bool, HashError> {
+    let foreign = Foreign::parse(stored).map_err(|_| HashError::UnknownHash)?;
+    Ok(foreign.verify(password.expose()))
 }
 
 /// Checks that `stored` is a hash that this binary accepts: ours, or of a known kind of another program, and of an
@@ -117,7 +187,7 @@ pub(super) fn verify(password: &Password, stored: &str) -> Result<bool, HashErro
 /// The reason.
 pub(crate) fn check_stored(stored: &str) -> Result<(), &'static str> {
     match cost_of(stored) {
-        Some(4..=MAX_COST) => Ok(()),
+        Some(MIN_COST..=MAX_COST) => Ok(()),
         Some(_) => Err("asks for more work than is accepted"),
         None => Foreign::parse(stored).map(|_| ()),
     }
@@ -138,7 +208,18 @@ pub(super) fn cost_of(stored: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lanes::Lanes;
     use super::*;
+
+    fn verify(password: &Password, stored: &str) -> Result<bool, HashError> {
+        let Some(bcrypt) = Bcrypt::verify(password, stored)? else { return verify_foreign(password, stored) };
+        let (mut lanes, mut is_match) = (Lanes::new(), None);
+        lanes.add(bcrypt.text.as_bytes(), bcrypt.salt, bcrypt.cost, ());
+        while is_match.is_none() {
+            lanes.advance(|(), digest| is_match = Some(bcrypt.is_match(digest)));
+        }
+        Ok(is_match.unwrap())
+    }
 
     #[test]
     fn every_byte_of_a_password_counts() {
