@@ -1,4 +1,4 @@
-//! What every command shares: its common flags, the settings, and the database that they name.
+//! The flags, the settings and the database of every command.
 
 use std::path::PathBuf;
 
@@ -44,6 +44,19 @@ pub(super) fn load(common: &Common, bind: Option<&str>) -> Result<Loaded, Config
 }
 
 impl Common {
+    /// Refuses these flags, for a command that would ignore them.
+    ///
+    /// # Errors
+    /// [`CommandError`] that names the flag.
+    pub(super) fn refuse_flags(&self, command: &str) -> Result<(), CommandError> {
+        let flag = match (&self.config, &self.database_url) {
+            (Some(_), _) => "--config",
+            (None, Some(_)) => "--database-url",
+            (None, None) => return Ok(()),
+        };
+        Err(CommandError::usage(format!("hallpass {command} would ignore {flag}; leave it out")))
+    }
+
     pub(super) fn settings(&self, bind: Option<&str>) -> Result<Settings, CommandError> {
         Ok(load(self, bind)?.into_settings())
     }

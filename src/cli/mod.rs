@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `serve`, `demo`, `user`, `import`, `key`, `token`, `events`, `openapi`, `config` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
-//! | `unlock` | the passphrase, given or typed, and the vault that it opens |
+//! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
 //! | `output`, `log` | standard output and standard error; the log |
 //! | `signals`, `harden`, `wiping` | signals; core dumps; the overwriting of freed memory |
@@ -54,7 +54,7 @@ struct Cli {
 enum Command {
     /// Start the server; it asks for the passphrase
     Serve(serve::ServeArgs),
-    /// Start a temporary server on the loopback address, with a demo user
+    /// Start a temporary server on the loopback address, with a demo user and the default settings
     Demo,
     /// Add, list and change users
     #[command(subcommand)]
@@ -73,7 +73,8 @@ enum Command {
     Config,
 }
 
-/// Runs the command that the process was started with. `take_descriptor` takes over a descriptor that it was started with.
+/// Runs the command that the process was started with. `take_descriptor` takes over a descriptor that it was started
+/// with.
 pub fn main(take_descriptor: secret::TakeDescriptor) -> ExitCode {
     harden::harden();
     // Comes first: a descriptor's number could otherwise name something that we have opened ourselves.
@@ -104,12 +105,12 @@ fn run(cli: Cli) -> Result<(), CommandError> {
             "flags of serve are accepted without a command, or after serve; see hallpass serve --help",
         )),
         Some(Command::Serve(args)) => serve::run(&common, &args),
-        Some(Command::Demo) => demo::run(),
+        Some(Command::Demo) => demo::run(&common),
         Some(Command::User(command)) => user::run(&common, command),
         Some(Command::Key(command)) => key::run(&common, command),
         Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),
-        Some(Command::Openapi(args)) => openapi::run(&args),
+        Some(Command::Openapi(args)) => openapi::run(&common, &args),
         Some(Command::Config) => config::run(&common),
     }
 }

@@ -4,6 +4,7 @@ mod document;
 mod markdown;
 mod postman;
 
+use super::common::Common;
 use super::error::CommandError;
 use super::output::print_line;
 use crate::server::http::openapi;
@@ -19,7 +20,8 @@ pub(super) struct OpenapiArgs {
     markdown: bool,
 }
 
-pub(super) fn run(args: &OpenapiArgs) -> Result<(), CommandError> {
+pub(super) fn run(common: &Common, args: &OpenapiArgs) -> Result<(), CommandError> {
+    common.refuse_flags("openapi")?;
     let text = if args.postman {
         format!("{:#}", postman::collection(&document::document()))
     } else if args.markdown {

@@ -57,7 +57,7 @@ fn a_weak_new_passphrase_is_refused_with_the_reason() {
 }
 
 #[test]
-fn two_servers_that_start_at_once_on_a_new_database_share_one_installation() {
+fn two_servers_that_start_together_on_a_new_database_share_one_installation() {
     let place = Workplace::new();
     let command = || place.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]);
     let (one, other) = (command(), command());
@@ -187,7 +187,7 @@ fn a_database_of_a_newer_schema_is_refused_by_name() {
 }
 
 #[test]
-fn the_database_is_readable_by_its_owner_alone() {
+fn the_database_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let place = Workplace::new();
@@ -200,7 +200,7 @@ fn the_database_is_readable_by_its_owner_alone() {
     }
 }
 
-/// Creates a SQLite database as another program would: a table with a row, and a journal of this kind.
+/// Creates a SQLite database like another program: a table with a row, and a journal of this kind.
 fn create_foreign(path: &Path, journal: &str) {
     actix_rt::System::new().block_on(async {
         use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
@@ -212,7 +212,7 @@ fn create_foreign(path: &Path, journal: &str) {
     });
 }
 
-/// The files of a folder, by name, with what is in them.
+/// Returns the files of a folder, by name, with their contents.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
@@ -254,7 +254,7 @@ fn the_database_that_an_apps_dot_env_names_is_not_opened() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused_and_unchanged() {
+fn a_file_that_is_not_a_database_is_refused_and_unchanged() {
     let place = Workplace::new();
     let text = "these are my notes, not a database\n".repeat(100);
     std::fs::write(place.path("hallpass.db"), &text).unwrap();
@@ -276,13 +276,13 @@ fn the_log_is_text_or_json_and_names_the_request() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
-    let told: Vec<_> = lines
+    let reported: Vec<_> = lines
         .iter()
         .filter(|line| line["message"].as_str().unwrap().starts_with("request refused"))
         .collect();
-    assert_eq!(told.len(), 1, "{log}");
-    assert!(told[0]["message"].as_str().unwrap().contains("token_invalid"), "{log}");
-    assert!(told[0]["request_id"].as_str().is_some_and(|id| id.len() == 36), "{log}");
+    assert_eq!(reported.len(), 1, "{log}");
+    assert!(reported[0]["message"].as_str().unwrap().contains("token_invalid"), "{log}");
+    assert!(reported[0]["request_id"].as_str().is_some_and(|id| id.len() == 36), "{log}");
     let signed_in =
         lines.iter().find(|line| line["message"].as_str().unwrap().contains("signed_in")).unwrap();
     assert!(signed_in["request_id"].is_string(), "{log}");
@@ -298,12 +298,12 @@ fn the_demo_prints_what_to_try_and_leaves_nothing_behind() {
     command.env("TMPDIR", &temporary);
     let mut server = Server::start(command, "");
     assert!(server.address.starts_with("127.0.0.1:"), "{}", server.address);
-    let mut told = String::new();
-    while told.matches("curl ").count() < 3 {
-        assert_ne!(server.out.read_line(&mut told).unwrap(), 0, "{told}");
+    let mut printed = String::new();
+    while printed.matches("curl ").count() < 3 {
+        assert_ne!(server.out.read_line(&mut printed).unwrap(), 0, "{printed}");
     }
     assert!(dir_len(&temporary) > 0, "the database is in the temporary folder");
-    let script = told.lines().filter(|line| line.contains("curl ")).collect::<Vec<_>>().join("\n");
+    let script = printed.lines().filter(|line| line.contains("curl ")).collect::<Vec<_>>().join("\n");
     let pasted = Command::new("sh").arg("-c").arg(&script).output().unwrap();
     let seen = String::from_utf8(pasted.stdout).unwrap();
     assert!(
@@ -331,6 +331,17 @@ fn a_demo_that_cannot_show_its_password_fails() {
         let finished = finish_or_kill(command);
         finished.expect_error(1, "nobody would know the demo user's password");
         assert_eq!(dir_len(&temporary), 0, "{output}");
+    }
+}
+
+#[test]
+fn a_flag_that_the_command_would_ignore_is_refused() {
+    let place = Workplace::new();
+    for flag in ["--config", "--database-url"] {
+        for command in ["demo", "openapi"] {
+            let finished = finish_or_kill(place.command([command, flag, "sqlite://x.db"]));
+            finished.expect_error(2, &format!("hallpass {command} would ignore {flag}; leave it out"));
+        }
     }
 }
 
