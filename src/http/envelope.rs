@@ -28,8 +28,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Middleware for a whole app: JSON failures, request ids, `X-Content-Type-Options: nosniff`.
 ///
-/// Wrap it around everything but CORS. A failure that is JSON already is sent unchanged; a 401 without a challenge gets
-/// [`challenge`](Self::challenge).
+/// Wrap it around everything, CORS included: in actix-web, the last `wrap` is the outermost. A failure that is JSON
+/// already is sent unchanged; a 401 without a challenge gets [`challenge`](Self::challenge).
 ///
 /// # Example: an app whose 404 is JSON
 /// ```

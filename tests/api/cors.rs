@@ -1,4 +1,4 @@
-//! Pages of other origins.
+//! CORS: requests from pages of other origins.
 
 use actix_web::http::Method;
 
@@ -11,7 +11,7 @@ async fn app() -> TestApp {
 }
 
 #[actix_rt::test]
-async fn a_configured_origin_may_ask_with_credentials_and_read_failures() {
+async fn a_configured_origin_may_send_credentials_and_read_failures() {
     let app = app().await;
     for path in ["/user/", "/nowhere", "/auth/login"] {
         let reply = app.get(path).header("origin", PAGE).send().await;
@@ -40,11 +40,12 @@ async fn a_preflight_is_answered_without_a_token() {
         assert!(reply.status.is_success(), "{path}: {}", reply.text());
         assert_eq!(reply.header("access-control-allow-origin"), Some(PAGE), "{path}");
         assert!(reply.header("x-request-id").is_some(), "{path}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{path}");
     }
 }
 
 #[actix_rt::test]
-async fn any_other_origin_gets_no_leave() {
+async fn any_other_origin_gets_no_permission() {
     let plain = TestApp::new().await;
     let app = app().await;
     for (app, origin) in
@@ -59,7 +60,7 @@ async fn any_other_origin_gets_no_leave() {
 }
 
 #[actix_rt::test]
-async fn a_star_is_any_origin_and_never_with_credentials() {
+async fn a_star_allows_any_origin_without_credentials() {
     let app = TestApp::with(|settings| settings.server.cors_origins = vec!["*".into()]).await;
     let reply = app.get("/user/").header("origin", "https://any.example").send().await;
     assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
