@@ -63,11 +63,27 @@ impl Caller {
     }
 
     /// Returns the claims of the verified token.
+    ///
+    /// # Example
+    /// ```
+    /// fn session(caller: &hallpass::Caller) -> Option<&str> {
+    ///     caller.claims().sid.as_deref()
+    /// }
+    /// ```
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
     /// Returns the user, or `None` if no guard with the user type `U` has loaded one.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::{Caller, User};
+    ///
+    /// fn is_admin(caller: &Caller) -> bool {
+    ///     caller.user::<User>().is_some_and(|user| user.roles.contains(&"admin".to_owned()))
+    /// }
+    /// ```
     pub fn user<U: Send + Sync + 'static>(&self) -> Option<Arc<U>> {
         Arc::clone(self.user.as_ref()?).downcast().ok()
     }

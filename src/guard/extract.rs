@@ -24,7 +24,7 @@ use crate::token::Claims;
 ///
 /// # Not `Option<AuthUser>`
 /// actix turns *every* failure of an extractor into `None`: a forged, expired or revoked token would silently become an
-/// anonymous guest. Where guests are welcome, take [`MaybeAuthUser`], which refuses a bad token, or
+/// anonymous guest. For guests, take [`MaybeAuthUser`], which refuses a bad token, or
 /// `Result<AuthUser, Refused>`, which tells the handler the reason.
 ///
 /// # Example
@@ -142,6 +142,13 @@ pub struct MaybeAuthUser<U = User>(Option<AuthUser<U>>);
 
 impl<U> MaybeAuthUser<U> {
     /// Returns the user, or `None` for an anonymous caller.
+    ///
+    /// # Example
+    /// ```
+    /// async fn greet(visitor: hallpass::MaybeAuthUser) -> String {
+    ///     visitor.user().map_or("Hello, guest!".to_owned(), |user| format!("Hello, {}!", user.email))
+    /// }
+    /// ```
     pub fn user(&self) -> Option<&AuthUser<U>> {
         self.0.as_ref()
     }

@@ -41,6 +41,19 @@ impl Refused {
     }
 
     /// Returns the reason.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::{AuthUser, Refusal, Refused};
+    ///
+    /// async fn state(user: Result<AuthUser, Refused>) -> &'static str {
+    ///     match user.map_err(|refused| refused.reason()) {
+    ///         Ok(_) => "signed in",
+    ///         Err(Refusal::TokenExpired) => "expired",
+    ///         Err(_) => "signed out",
+    ///     }
+    /// }
+    /// ```
     pub fn reason(&self) -> Refusal {
         self.refusal
     }

@@ -1,7 +1,7 @@
 //! The JSON body of every failure: `{"code", "message", "error"}`, and `fields` for a 422.
 //!
-//! Owns the format and the messages. What failed is decided elsewhere: by
-//! [`guard::Refusal`](crate::guard::Refusal) for tokens, by `server::error` for the rest.
+//! This file owns the format and the messages. The reasons are in [`guard::Refusal`](crate::guard::Refusal) for tokens,
+//! and in `server::error` for everything else.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -36,11 +36,7 @@ pub type Fields = BTreeMap<&'static str, Vec<String>>;
 /// );
 /// ```
 #[derive(Debug, Clone, Serialize)]
-#[cfg_attr(
-    feature = "openapi",
-    derive(utoipa::ToSchema),
-    schema(description = "A failure, as every route tells it.")
-)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(description = "The body of every failure."))]
 pub struct Failure {
     /// The HTTP status.
     #[serde(serialize_with = "as_number")]
@@ -60,11 +56,20 @@ pub struct Failure {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The message of every 401; the oldest clients compare it literally.
+/// The message of every 401. Some old clients compare it literally.
 pub(crate) const UNAUTHORIZED_MESSAGE: &str = "401 Unauthorized Access";
 
 impl Failure {
-    /// A failure with the status `code`, the stable name `error` for programs, and one sentence for a person.
+    /// Returns a failure with the status `code`, the stable name `error` for programs, and one sentence for a person.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::http::StatusCode;
+    /// use hallpass::Failure;
+    ///
+    /// let failure = Failure::new(StatusCode::CONFLICT, "name_taken", "another note has this name");
+    /// assert_eq!(failure.response().status(), 409);
+    /// ```
     pub fn new(
         code: StatusCode,
         error: impl Into<Cow<'static, str>>,
@@ -96,9 +101,11 @@ impl Failure {
             StatusCode::NOT_FOUND => ("not_found", "there is nothing at this address"),
             StatusCode::METHOD_NOT_ALLOWED => (
                 "method_not_allowed",
-                "this address does not support this method; the Allow header lists those it does",
+                "this address does not support this method; the Allow header lists those that it supports",
             ),
-            StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the body is larger than this server takes"),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                ("body_too_large", "the body is larger than this server accepts")
+            }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ("unsupported_media_type", "the body must be sent as Content-Type: application/json")
             }
@@ -109,7 +116,9 @@ impl Failure {
                 ("unavailable", "the service cannot answer now; try again soon")
             }
             other if other.is_client_error() => ("request_invalid", "the request cannot be served"),
-            _ => ("internal", "the server failed; the log knows the request by its X-Request-Id"),
+            _ => {
+                ("internal", "the server failed; its log has the cause under the X-Request-Id of this answer")
+            }
         };
         Self::new(code, error, message)
     }
@@ -164,11 +173,25 @@ impl Failure {
     }
 
     /// Returns the HTTP status.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::http::StatusCode;
+    ///
+    /// assert_eq!(hallpass::Failure::of_status(StatusCode::GONE).status(), StatusCode::GONE);
+    /// ```
     pub fn status(&self) -> StatusCode {
         self.code
     }
 
     /// Returns the stable name for programs.
+    ///
+    /// # Example
+    /// ```
+    /// use actix_web::http::StatusCode;
+    ///
+    /// assert_eq!(hallpass::Failure::of_status(StatusCode::NOT_FOUND).error(), "not_found");
+    /// ```
     pub fn error(&self) -> &str {
         &self.error
     }

@@ -1,5 +1,5 @@
-//! The HTTP code that the guard and the server share: the JSON body of a failure, the request id, and the middleware that
-//! adds both. It imports neither guard nor server.
+//! The HTTP code that the guard and the server share: the JSON body of a failure, the request id, and the middleware
+//! that adds both. It imports neither guard nor server.
 
 mod envelope;
 mod failure;

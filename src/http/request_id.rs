@@ -31,6 +31,13 @@ pub struct RequestId(Rc<str>);
 
 impl RequestId {
     /// Returns the id as text.
+    ///
+    /// # Example
+    /// ```
+    /// fn log_line(id: &hallpass::RequestId) -> String {
+    ///     format!("request {}", id.as_str())
+    /// }
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

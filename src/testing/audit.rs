@@ -92,6 +92,12 @@ enum TargetKind<'a> {
 
 impl Audit {
     /// An audit of the routes that actix-web's introspection reports, with an empty allow-list.
+    ///
+    /// # Example
+    /// ```
+    /// let audit = hallpass::testing::Audit::new().allow(["GET /about"]);
+    /// # let _ = audit;
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }

@@ -57,6 +57,12 @@ impl Mint {
     ///
     /// # Panics
     /// If the system has no random numbers.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// assert!(!mint.token_for("ada").to_string().is_empty());
+    /// ```
     #[expect(clippy::new_without_default, reason = "each has a different key")]
     pub fn new() -> Self {
         Self::with_key(fresh_key(Algorithm::EdDsa))
@@ -119,6 +125,13 @@ impl Mint {
     }
 
     /// Sets the `iss` of the tokens. Defaults to `https://issuer.test`.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new().with_issuer("https://id.example");
+    /// let guard = mint.guard(); // it expects the same issuer
+    /// # let _ = guard;
+    /// ```
     #[must_use]
     pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = issuer.into();
@@ -126,6 +139,13 @@ impl Mint {
     }
 
     /// Sets the `aud` of the tokens. Defaults to `https://app.test`.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new().with_audience("https://api.example");
+    /// let guard = mint.guard(); // it expects the same audience
+    /// # let _ = guard;
+    /// ```
     #[must_use]
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
@@ -168,6 +188,14 @@ impl Mint {
     }
 
     /// Returns the clock, which [`builder`](Self::builder) also gives to the guard.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let before = mint.clock().now();
+    /// mint.clock().advance(chrono::Duration::minutes(61));
+    /// assert_eq!((mint.clock().now() - before).num_minutes(), 61);
+    /// ```
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -186,6 +214,14 @@ impl Mint {
     }
 
     /// Returns the public keys as a JWK set (RFC 7517 §5), for an app that reads them from a file. It is empty for HS256.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::testing::Mint;
+    ///
+    /// assert!(Mint::new().jwks().contains("Ed25519"));
+    /// assert_eq!(Mint::shared_secret(&[7; 32]).jwks(), r#"{"keys":[]}"#);
+    /// ```
     pub fn jwks(&self) -> String {
         let set = Keyring::from(Arc::clone(&self.key)).jwks();
         serde_json::to_string(&set).expect("a key set is a plain structure")
@@ -226,6 +262,13 @@ impl Mint {
     ///
     /// # Panics
     /// If the mint's issuer or audience is empty.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let app = actix_web::App::new().app_data(mint.guard());
+    /// # let _ = app;
+    /// ```
     #[track_caller]
     pub fn guard(&self) -> Guard {
         match self.builder().build() {
@@ -237,6 +280,13 @@ impl Mint {
     /// Starts a token for the user with the id `subject`, valid for an hour from now, of a session that begins now.
     ///
     /// The methods of [`Token`] change this.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let (ada, seven) = (mint.token_for("ada"), mint.token_for(7));
+    /// # let _ = (ada.to_string(), seven.to_string());
+    /// ```
     pub fn token_for(&self, subject: impl fmt::Display) -> Token {
         Token {
             mint: self.clone(),
@@ -303,11 +353,25 @@ pub struct Token {
 
 impl Token {
     /// Sets the user's e-mail address. Defaults to none.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let token = mint.token_for("ada").email("ada@example.com");
+    /// # token.to_string();
+    /// ```
     pub fn email(self, email: &str) -> Self {
         self.claim("email", email)
     }
 
     /// Sets the user's roles. Defaults to none.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let token = mint.token_for("ada").roles(["admin", "editor"]);
+    /// # token.to_string();
+    /// ```
     pub fn roles<R: Into<String>>(self, roles: impl IntoIterator<Item = R>) -> Self {
         let roles: Vec<String> = roles.into_iter().map(Into::into).collect();
         self.claim("roles", roles)
@@ -328,6 +392,13 @@ impl Token {
 
     /// Sets how long before now the user signed in, the claim `auth_time` (OpenID Connect Core 1.0 §2). Defaults to the
     /// time of issue.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let stale = mint.token_for("ada").signed_in_ago(chrono::Duration::minutes(11));
+    /// # stale.to_string();
+    /// ```
     pub fn signed_in_ago(mut self, ago: Duration) -> Self {
         self.signed_in_ago = Some(ago);
         self
@@ -369,24 +440,52 @@ impl Token {
     }
 
     /// Makes the token one that expired an hour ago. A guard refuses it as `token_expired`.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let refused = mint.token_for("ada").expired().bearer();
+    /// # let _ = refused;
+    /// ```
     pub fn expired(mut self) -> Self {
         self.time = Time::Past;
         self
     }
 
     /// Makes the token one that is valid only in an hour. A guard refuses it as `token_invalid`.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let refused = mint.token_for("ada").not_yet_valid().bearer();
+    /// # let _ = refused;
+    /// ```
     pub fn not_yet_valid(mut self) -> Self {
         self.time = Time::Future;
         self
     }
 
     /// Signs the token with another key, under the `kid` of the mint's key. A guard refuses it as `token_invalid`.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let refused = mint.token_for("ada").forged().bearer();
+    /// # let _ = refused;
+    /// ```
     pub fn forged(mut self) -> Self {
         self.fault = Some(Fault::Forged);
         self
     }
 
     /// Makes the token one of another issuer, signed with that issuer's key. A guard refuses it as `token_invalid`.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let refused = mint.token_for("ada").foreign().bearer();
+    /// # let _ = refused;
+    /// ```
     pub fn foreign(mut self) -> Self {
         self.fault = Some(Fault::Foreign);
         self
@@ -395,6 +494,13 @@ impl Token {
     /// Returns the header `Authorization: Bearer …` (RFC 6750 §2.1), for `TestRequest::insert_header`.
     ///
     /// For a guard with another header, write `.insert_header(("x-api-key", token.to_string()))`.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let request = actix_web::test::TestRequest::get().insert_header(mint.token_for("ada").bearer());
+    /// # let _ = request;
+    /// ```
     pub fn bearer(self) -> (HeaderName, String) {
         (AUTHORIZATION, format!("Bearer {self}"))
     }
@@ -452,126 +558,4 @@ impl fmt::Display for Token {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::token::{Claims, Expected, TokenError, verify};
-
-    const SECRET: &[u8] = b"thirty-two bytes, or rather more of them";
-
-    /// Verifies as a guard does that has the maximum leeway, five minutes.
-    fn verified(mint: &Mint, token: Token) -> Result<Claims, TokenError> {
-        let expected = Expected::new(&*mint.issuer, &*mint.audience)
-            .with_type(mint.typ)
-            .with_leeway(Duration::seconds(300));
-        verify(&token.to_string(), &mint.keys().keys().unwrap(), &expected, mint.clock().now())
-    }
-
-    #[test]
-    fn under_every_algorithm_a_token_is_valid_unless_a_fault_was_asked_for() {
-        type Wrong = fn(Token) -> Token;
-        let es256 = Mint::with_key(fresh_key(Algorithm::Es256));
-        let cases: [(&str, Wrong, Option<TokenError>); 5] = [
-            ("good", |token| token, None),
-            ("expired", Token::expired, Some(TokenError::Expired)),
-            ("not yet valid", Token::not_yet_valid, Some(TokenError::NotYetValid)),
-            ("forged", Token::forged, Some(TokenError::SignatureWrong)),
-            ("foreign", Token::foreign, Some(TokenError::KeyUnknown)),
-        ];
-        for mint in [Mint::new(), es256, Mint::shared_secret(SECRET)] {
-            for (name, wrong, expected) in cases {
-                let found = verified(&mint, wrong(mint.token_for("ada"))).err();
-                assert_eq!(found, expected, "{name}, {}", mint.key.algorithm());
-            }
-        }
-    }
-
-    #[test]
-    fn a_foreign_token_is_refused_by_a_guard_without_key_ids_and_by_one_that_has_its_key() {
-        let mint = Mint::shared_secret(SECRET);
-        let token = mint.token_for("ada").foreign().to_string();
-        let keys = Keyring::from(crate::token::VerifyingKey::hs256(SECRET).unwrap());
-        let expected = Expected::new(ISSUER, AUDIENCE);
-        let unnamed = verify(&token, &keys, &expected, mint.clock().now());
-        assert_eq!(unnamed, Err(TokenError::SignatureWrong));
-
-        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-        let payload: Value = serde_json::from_slice(&payload).unwrap();
-        assert_eq!(payload["iss"], "https://another-issuer.test");
-        let elsewhere = Mint { issuer: "https://another-issuer.test".to_owned(), ..mint.clone() };
-        assert_eq!(verified(&mint, elsewhere.token_for("ada")), Err(TokenError::IssuerWrong));
-    }
-
-    #[test]
-    fn a_token_has_the_claims_that_were_set() {
-        let mint = Mint::new().with_issuer("https://id.example").with_audience("https://api.example");
-        let now = mint.clock().now();
-        let token = mint
-            .token_for(7)
-            .email("ada@example.com")
-            .roles(["admin", "editor"])
-            .session("s1")
-            .signed_in_ago(Duration::minutes(11))
-            .lifetime(Duration::minutes(5))
-            .claim("tenant", 3);
-        let claims = verified(&mint, token).unwrap();
-        assert_eq!((claims.iss.as_str(), claims.sub.as_str()), ("https://id.example", "7"));
-        assert_eq!(claims.aud, "https://api.example".into());
-        assert_eq!(claims.email.as_deref(), Some("ada@example.com"));
-        assert_eq!((claims.roles.len(), claims.has_role("admin")), (2, true));
-        assert_eq!(claims.sid.as_deref(), Some("s1"));
-        assert_eq!(claims.issued_at(), Some(now));
-        assert_eq!(claims.expires_at(), now + Duration::minutes(5));
-        let custom: Value = claims.custom().unwrap();
-        assert_eq!(custom["tenant"], 3);
-        assert_eq!(custom["auth_time"], (now - Duration::minutes(11)).timestamp());
-    }
-
-    #[test]
-    fn a_claim_replaces_the_mints_own() {
-        let mint = Mint::new();
-        let wrong =
-            |name, value: &str| verified(&mint, mint.token_for("ada").claim(name, value)).unwrap_err();
-        assert_eq!(wrong("aud", "https://elsewhere.example"), TokenError::AudienceWrong);
-        assert_eq!(wrong("exp", "tomorrow"), TokenError::ClaimInvalid("exp"));
-    }
-
-    #[test]
-    fn a_token_ages_with_the_mints_clock() {
-        let mint = Mint::new();
-        let token = mint.token_for("ada");
-        let early = token.to_string();
-        mint.clock().advance(Duration::hours(2));
-        let keys = mint.keys().keys().unwrap();
-        let expected = Expected::new(ISSUER, AUDIENCE);
-        assert_eq!(verify(&early, &keys, &expected, mint.clock().now()), Err(TokenError::Expired));
-        assert!(verified(&mint, token).is_ok(), "signed when it is written");
-    }
-
-    #[test]
-    fn two_mints_do_not_trust_each_other() {
-        let (one, other) = (Mint::new(), Mint::new());
-        let token = other.token_for("ada").to_string();
-        let expected = Expected::new(ISSUER, AUDIENCE);
-        let result = verify(&token, &one.keys().keys().unwrap(), &expected, one.clock().now());
-        assert_eq!(result, Err(TokenError::KeyUnknown));
-    }
-
-    #[test]
-    fn a_token_has_the_type_that_the_guard_expects() {
-        for typ in [TokenType::AtJwt, TokenType::Jwt, TokenType::Any] {
-            let mint = Mint::new().with_token_type(typ);
-            assert!(verified(&mint, mint.token_for("ada")).is_ok(), "{typ:?}");
-        }
-        let mint = Mint::new().with_token_type(TokenType::Jwt);
-        let token = mint.token_for("ada").to_string();
-        let expected = Expected::new(ISSUER, AUDIENCE);
-        let result = verify(&token, &mint.keys().keys().unwrap(), &expected, mint.clock().now());
-        assert_eq!(result, Err(TokenError::TypeRefused));
-    }
-
-    #[test]
-    #[should_panic(expected = "a shared secret of 5 bytes is too short")]
-    fn a_secret_that_no_guard_accepts_panics_with_the_reason() {
-        let _ = Mint::shared_secret(b"short");
-    }
-}
+mod tests;
