@@ -1,21 +1,24 @@
-//! Stateless token authentication for actix-web: a handler that takes an [`AuthUser`] is login-protected.
+//! Stateless token authentication for actix-web: a handler that takes an [`AuthUser`] runs only for requests with a
+//! valid token.
 //!
-//! The crate is two things. The **guard** checks tokens in any actix-web app; this page is its tutorial. The
-//! **server** issues them (feature `server`, on by default): `cargo install hallpass`, `hallpass serve`, and see the
-//! README. The guard alone, without database, command line and password hashing, is
+//! The crate has two parts. The **guard** checks tokens in any actix-web app; this page is its tutorial. The **server**
+//! issues the tokens (feature `server`, on by default); the README shows how to start it. The crate is not on
+//! crates.io: depend on it by path, as here, or by git. Without its default features it is the guard alone, without
+//! database, command line and password hashing:
 //!
 //! ```toml
 //! [dependencies]
 //! actix-web = "4"
-//! hallpass = { version = "0.1", default-features = false }
+//! hallpass = { path = "../hallpass", default-features = false }
+//! # or: hallpass = { git = "URL-OF-THE-REPOSITORY", default-features = false }
 //!
 //! [dev-dependencies]
-//! hallpass = { version = "0.1", default-features = false, features = ["testing"] }
+//! hallpass = { path = "../hallpass", default-features = false, features = ["testing"] }
 //! ```
 //!
 //! # An app with three kinds of routes
 //!
-//! One [`Guard`], built at start. What each handler asks of its caller stands in its signature:
+//! The app builds one [`Guard`] at start. The signature of each handler says who may call it:
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer, web};
@@ -26,17 +29,17 @@
 //!     const NAME: &'static str = "admin";
 //! }
 //!
-//! /// Anybody may come; a bad token is refused all the same.
-//! async fn welcome(visitor: MaybeAuthUser) -> String {
-//!     visitor.user().map_or("Hello, stranger!".into(), |user| format!("Hello, {}!", user.email))
+//! /// For everybody; but a bad token is refused.
+//! async fn home(visitor: MaybeAuthUser) -> String {
+//!     visitor.user().map_or("Hello, guest!".into(), |user| format!("Hello, {}!", user.email))
 //! }
 //!
-//! /// Users alone.
+//! /// For users.
 //! async fn notes(user: AuthUser) -> String {
 //!     format!("the notes of {}", user.email)
 //! }
 //!
-//! /// Users with the role `admin` alone.
+//! /// For users with the role `admin`.
 //! async fn shut_down(admin: Require<Role<Admin>>) -> String {
 //!     format!("as you wish, {}", admin.email)
 //! }
@@ -46,7 +49,7 @@
 //!     |config| {
 //!         config
 //!             .configure(install)
-//!             .route("/", web::get().to(welcome))
+//!             .route("/", web::get().to(home))
 //!             .route("/notes", web::get().to(notes))
 //!             .route("/shut-down", web::post().to(shut_down));
 //!     }
@@ -60,24 +63,25 @@
 //! }
 //! ```
 //!
-//! # Its test
+//! # Testing the app
 //!
-//! `hallpass::testing::Mint` issues tokens for any user, and gives the guard that accepts them. No server, no network:
+//! `hallpass::testing::Mint` issues tokens for any user, and builds a guard that accepts them. The test needs no server
+//! and no network:
 //!
 //! ```
 //! # use actix_web::{App, test, web};
 //! # use hallpass::{AuthUser, Guard, MaybeAuthUser, Require, Role, RoleName};
 //! # struct Admin;
 //! # impl RoleName for Admin { const NAME: &'static str = "admin"; }
-//! # async fn welcome(visitor: MaybeAuthUser) -> String {
-//! #     visitor.user().map_or("Hello, stranger!".into(), |user| format!("Hello, {}!", user.email))
+//! # async fn home(visitor: MaybeAuthUser) -> String {
+//! #     visitor.user().map_or("Hello, guest!".into(), |user| format!("Hello, {}!", user.email))
 //! # }
 //! # async fn notes(user: AuthUser) -> String { format!("the notes of {}", user.email) }
 //! # async fn shut_down(admin: Require<Role<Admin>>) -> String { format!("as you wish, {}", admin.email) }
 //! # fn routes(guard: &Guard) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
 //! #     let install = guard.install();
 //! #     |config| {
-//! #         config.configure(install).route("/", web::get().to(welcome)).route("/notes", web::get().to(notes))
+//! #         config.configure(install).route("/", web::get().to(home)).route("/notes", web::get().to(notes))
 //! #             .route("/shut-down", web::post().to(shut_down));
 //! #     }
 //! # }
@@ -85,7 +89,7 @@
 //!
 //! # /*
 //! #[actix_web::test]
-//! async fn strangers_are_refused_and_users_see_their_notes() {
+//! async fn users_see_their_notes_and_nobody_else_does() {
 //! # */
 //! # actix_rt::System::new().block_on(async {
 //!     let mint = Mint::new();
@@ -102,14 +106,15 @@
 //! # */
 //! ```
 //!
-//! It also makes tokens that must be refused, has a clock to move instead of sleeping, and an audit that asks
-//! every route of an app as a stranger and names each that answers: see the module `testing`.
+//! A mint also issues tokens that must be refused, and has a clock that tests move instead of sleeping. An audit sends
+//! requests without a token to every route of an app, and names each route that does not refuse them. See the module
+//! `testing`.
 //!
 //! # Deny by default
 //!
-//! As an extractor, the verdict comes first when [`AuthUser`] is a handler's first parameter. Under the
-//! middleware it comes before any extractor is built, whatever handlers take and in whatever order, and a handler that
-//! forgot to ask is guarded too:
+//! If [`AuthUser`] is the first parameter of a handler, the token is checked before the body is parsed. Under the
+//! middleware it is checked before any extractor is built, in any order of parameters. A handler that takes no user is
+//! guarded too:
 //!
 //! ```
 //! use actix_web::{App, test, web};
@@ -119,7 +124,7 @@
 //! # let guard = Mint::new().guard();
 //! let app = App::new()
 //!     .wrap(guard.protect().allow("/about"))
-//!     .route("/about", web::get().to(|| async { "anybody may read this" }))
+//!     .route("/about", web::get().to(|| async { "everybody may read this" }))
 //!     .route("/notes", web::post().to(|_: web::Json<Vec<String>>| async { "saved" }));
 //!
 //! let app = test::init_service(app).await;
@@ -129,28 +134,29 @@
 //! ```
 //!
 //! Without the middleware, [`Authed<Json<T>>`](Authed) does the same for one parameter. Never take an
-//! `Option<AuthUser>`: actix makes a forged token a guest with it; [`AuthUser`] says more.
+//! `Option<AuthUser>`: it turns a forged token into an anonymous guest; see [`AuthUser`].
 //!
-//! # Where keys come from
+//! # Keys
 //!
-//! | the issuer | the builder's line |
+//! | the issuer | the builder's method |
 //! |---|---|
 //! | shares a secret of at least 32 bytes (HS256) | [`shared_secret`](GuardBuilder::shared_secret) |
-//! | gave its public key (Ed25519, P-256) | [`public_key_pem`](GuardBuilder::public_key_pem), [`public_key_jwk`](GuardBuilder::public_key_jwk) |
-//! | gave its key set as a file | [`jwks`](GuardBuilder::jwks) |
+//! | gave you its public key (Ed25519, P-256) | [`public_key_pem`](GuardBuilder::public_key_pem), [`public_key_jwk`](GuardBuilder::public_key_jwk) |
+//! | gave you its key set as a file | [`jwks`](GuardBuilder::jwks) |
 //! | publishes its key set at a URL | `jwks_url` (feature `jwks-url`) |
-//! | is something else | [`keys`](GuardBuilder::keys), for your own [`KeySource`] |
+//! | gives its keys in another way | [`keys`](GuardBuilder::keys), with your own [`KeySource`] |
 //!
-//! Issuer and audience are always asked for: what is missing is told when the guard is built, with the line that cures it. The
-//! algorithm is the key's, never the token's (RFC 8725 §3.1). `exp` is taken at its word unless
-//! [`leeway`](GuardBuilder::leeway) is set; `nbf` and `iat` tolerate 60 s of clock difference.
+//! Issuer and audience are required. If a setting is missing, building the guard fails, and the error names the line to
+//! add. The algorithm comes from the key, never from the token (RFC 8725 §3.1). A token is refused from its `exp` on,
+//! unless [`leeway`](GuardBuilder::leeway) is set; `nbf` and `iat` tolerate 60 s of clock difference.
 //!
-//! Whoever verifies by keys alone does not learn of a logout, a changed password or a disabled user before the token's
-//! `exp`: keep tokens short-lived where that matters, or check in [`verify_token`](GuardBuilder::verify_token).
+//! A guard that has only keys does not learn of a logout, a changed password or a disabled user before the token's
+//! `exp`. If that is too late, shorten the lifetime of tokens, or check further in
+//! [`verify_token`](GuardBuilder::verify_token).
 //!
-//! # Users of your own
+//! # Your own users
 //!
-//! Without more, the user is what the token's claims tell. A [`UserSource`] reads yours, and handlers take
+//! By default, the user is made from the token's claims. A [`UserSource`] reads your own, and handlers take
 //! `AuthUser<Member>`:
 //!
 //! ```
@@ -158,13 +164,13 @@
 //! use hallpass::{AuthUser, Claims, Unavailable, UserSource};
 //!
 //! struct Member { nickname: String }
-//! struct Members; // with a pool of connections, say
+//! struct Members; // with a connection pool, for example
 //!
 //! impl UserSource for Members {
 //!     type User = Member;
 //!
 //!     async fn find(&self, claims: &Claims) -> Result<Option<Arc<Member>>, Unavailable> {
-//!         // `None` refuses the token as revoked; `Unavailable` is a 503, and no 401.
+//!         // `None` refuses the token as revoked. `Unavailable` gives a 503, not a 401.
 //!         Ok(Some(Arc::new(Member { nickname: format!("member {}", claims.sub) })))
 //!     }
 //! }
@@ -185,25 +191,25 @@
 //!
 //! # Answers
 //!
-//! A refusal is JSON, `{"code": 401, "message": "401 Unauthorized Access", "error": "token_expired"}`, with the challenge of
-//! RFC 6750. [`on_unauthorized`](GuardBuilder::on_unauthorized) answers in your own words. Wrapped in [`Envelope`], *every*
-//! failure of the app has that shape, the framework's own included, and every answer an `X-Request-Id`. Middleware
-//! and the access log find out who asked from [`Caller`].
+//! A refusal is JSON, `{"code": 401, "message": "401 Unauthorized Access", "error": "token_expired"}`, with the
+//! challenge of RFC 6750. To send your own answer, set [`on_unauthorized`](GuardBuilder::on_unauthorized). Under
+//! [`Envelope`], *every* failure of the app has that shape, the framework's own included, and every answer has an
+//! `X-Request-Id`. Middleware and access logs find the user of a request in [`Caller`].
 //!
 //! # Features
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `server`, `sqlite` (default) | the login server and its command line, on the embedded database |
+//! | `server`, `sqlite`, `postgres` (default) | the login server and its command line, and the databases it can use |
 //! | `jwks-url` | keys fetched from a URL |
-//! | `openapi` | the lock of a guarded handler in your own utoipa document |
-//! | `testing` | tokens, a clock and the audit for your tests; under `[dev-dependencies]` alone |
-//! | `testing-introspection` | the audit reads your routes from actix-web itself, which is experimental there |
+//! | `openapi` | the guard's security scheme and refusals in your own utoipa document |
+//! | `testing` | tokens, a clock and the audit for your tests; under `[dev-dependencies]` only |
+//! | `testing-introspection` | the audit reads your routes from actix-web, where this is experimental |
 //!
-//! `examples/` has small apps for each of these ideas, with the curl lines that show them.
+//! `examples/` has a small app for each of these, with curl lines to try it.
 #![forbid(unsafe_code)]
 // Beyond the lints of Cargo.toml, which hold for tests, examples and benchmarks too. A panic needs its reason in
-// `expect`, and commands print through `cli::out`, which survives a closed output.
+// `expect`, and commands print through `cli::output`, which survives a closed output.
 #![warn(unreachable_pub, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod clock;
@@ -229,12 +235,12 @@ pub use guard::{FetchedKeys, JwksUrl};
 pub use http::{Envelope, Failure, Fields, RequestId};
 pub use token::Claims;
 
-/// The README's Rust is compiled as a test.
+/// Compiles the README's Rust as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// So is that of the guide to testing.
+/// Runs the programs of the guide to testing.
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../docs/testing.md")]
 struct TestingGuide;
