@@ -1,27 +1,27 @@
 /**
- * Hallpass in the browser: signs people in, and sends their token with each request.
+ * The browser client of Hallpass: signs users in, and sends their token with each request.
  *
  *     import { createHallpass } from '/client/hallpass.js';
  *     const { signIn, fetch } = createHallpass();
  *     await signIn({ email, password });
  *     const answer = await fetch('/user/');
  *
- * The access token lives in this page's memory. The refresh token lives in a cookie that no script reads, or in
- * memory too. Neither is ever in localStorage or in a URL.
+ * The access token is in this page's memory. The refresh token is in a cookie that scripts cannot read, or in memory
+ * too. Neither is ever in localStorage or in a URL.
  */
 
-/** How long before its end a token is renewed, ms; of a short-lived one, a tenth of its life. */
+/** How long before its expiry a token is renewed, ms. With a short lifetime, a tenth of the lifetime. */
 const MARGIN_MS = 10_000;
-/** The longest `Retry-After` that is waited for, s. A longer one is told to the caller. */
+/** The longest `Retry-After` that the client waits for, s. A longer one is passed to the caller. */
 const PATIENCE_S = 30;
-/** How long the server may take, ms. */
+/** The timeout of a request, ms. */
 const TIMEOUT_MS = 30_000;
-/** The same for a refresh: an answer that was lost is asked for again within `session.reuse_grace_s`. */
+/** The timeout of a refresh. It is shorter, so that a lost answer is requested again within `session.reuse_grace_s`. */
 const REFRESH_TIMEOUT_MS = 6_000;
-/** For how long a refresh is put off at most, ms. */
-const PUT_OFF_MS = 300_000;
+/** The longest time for which a refresh is postponed, ms. */
+const POSTPONE_MS = 300_000;
 
-/** The server said no. */
+/** A refusal of the server. */
 export class HallpassError extends Error {
   name = 'HallpassError';
 
@@ -31,7 +31,7 @@ export class HallpassError extends Error {
   }
 }
 
-/** Resolves after so many seconds, or when the request is given up. */
+/** Resolves after `seconds`, or when the request is aborted. */
 const wait = (seconds, signal) =>
   new Promise((resolve) => {
     if (signal?.aborted) return resolve();
@@ -39,41 +39,41 @@ const wait = (seconds, signal) =>
     signal?.addEventListener('abort', resolve);
   });
 
-/** What `promise` brings, unless the request is given up first. */
-function unlessGivenUp(promise, signal) {
-  const givenUp = new Promise((resolve, reject) => {
+/** Resolves like `promise`, but rejects as soon as the request is aborted. */
+function unlessAborted(promise, signal) {
+  const aborted = new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     signal?.addEventListener('abort', () => reject(signal.reason));
   });
-  return Promise.race([promise, givenUp]);
+  return Promise.race([promise, aborted]);
 }
 
-/** The claims of a token, which was not verified: that is the server's business. */
+/** Returns the claims of a token. It is not verified here; the server does that. */
 function read(token) {
   const payload = atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'));
   return JSON.parse(new TextDecoder().decode(Uint8Array.from(payload, (byte) => byte.charCodeAt(0))));
 }
 
-/** The seconds that the answer asks to wait, or null (RFC 9110 §10.2.3). */
+/** Returns the `Retry-After` of an answer in seconds, or null (RFC 9110 §10.2.3). */
 function retryAfter({ headers }) {
   const value = headers.get('Retry-After');
   if (value === null) return null;
-  // A date is the server's, by whose clock the answer is dated too.
+  // A date is by the server's clock, and so is the `Date` of the answer.
   const now = () => Date.parse(headers.get('Date')) || Date.now();
   const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - now()) / 1000;
   return Number.isNaN(seconds) ? null : Math.max(0, seconds);
 }
 
-/** What the answer brings. */
+/** Returns the data of an answer. A refusal is thrown. */
 async function data(answer) {
   const body = (await answer.json().catch(() => null)) ?? {};
   if (answer.status === 204 || (answer.ok && 'data' in body)) return body.data;
-  const { error = '', message = `the server answered ${answer.status}, and not as Hallpass does`, fields = {} } = body;
+  const { error = '', message = `the server answered ${answer.status}, but not like Hallpass`, fields = {} } = body;
   throw new HallpassError({ status: answer.status, error, message, fields, retryAfter: retryAfter(answer) });
 }
 
-/** Sends; where the answer asks for a short wait, waits and sends once more. */
-async function patiently(send, signal) {
+/** Sends. If the answer has a short `Retry-After`, waits and sends again. */
+async function withRetry(send, signal) {
   const answer = await send();
   const seconds = [429, 503].includes(answer.status) ? retryAfter(answer) : null;
   if (seconds === null || seconds > PATIENCE_S) return answer;
@@ -84,7 +84,7 @@ async function patiently(send, signal) {
 export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   const server = new URL(url, location.href);
   if (!server.pathname.endsWith('/')) server.pathname += '/';
-  // Browsers keep a `Secure` cookie over HTTPS, and on the loopback.
+  // Browsers accept a `Secure` cookie over HTTPS, and on the loopback.
   const isLoopback = /^(127\.0\.0\.1|\[::1\]|(.+\.)?localhost)$/.test(server.hostname);
   const byCookie = cookie ?? (server.protocol === 'https:' || isLoopback);
   const trusted = new Set([server.href, location.href, ...origins].map((it) => new URL(it).origin));
@@ -93,16 +93,16 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   // { token, claims, skew, user, refresh }: `skew` is how far the server's clock is ahead of this one, ms.
   let session = null;
   let refreshing = null;
-  // A refresh that the server put off, and until when.
-  let putOff = null;
-  // How often a session ended; so a refresh that was under way then brings none back.
+  // The refusal of a postponed refresh, and the time until which it is postponed.
+  let postponed = null;
+  // The number of sessions that have ended. A refresh that was in progress at an end must not bring the session back.
   let ends = 0;
-  // What a sign-out was to end, until the server has heard of it.
-  let owed = null;
+  // The session that a sign-out ends, until the server has confirmed it.
+  let unconfirmed = null;
   const listeners = new Set();
   const channel = globalThis.BroadcastChannel && new BroadcastChannel(name);
 
-  // Whether there may be a session in the cookie; so a stranger's page asks nothing. No token is in it.
+  // Remembers that there may be a session in the cookie, so that a page without one sends no request. It has no token.
   const hint = {
     get() {
       try {
@@ -116,67 +116,67 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
         if (isThere) localStorage.setItem(name, 'signed in');
         else localStorage.removeItem(name);
       } catch {
-        // Without storage each page finds out by asking.
+        // Without storage, each page asks the server.
       }
     },
   };
 
-  function become(next) {
+  function setSession(next) {
     const before = JSON.stringify(session?.user);
     session = next;
     if (byCookie) hint.set(next !== null);
     const user = next?.user ?? null;
     if (JSON.stringify(next?.user) === before) return;
-    // A listener that throws spoils nothing but itself.
+    // In its own task, so that a listener that throws does not disturb anything else.
     for (const listener of listeners) queueMicrotask(() => listener(user));
   }
 
-  /** The other tabs, which have the same cookie, know what this one knows. */
+  /** Sets the session here and in the other tabs, which have the same cookie. */
   function share(next) {
-    become(next);
+    setSession(next);
     if (byCookie) channel?.postMessage(next);
   }
 
-  /** Takes the tokens of an answer. */
+  /** Stores the tokens of an answer. */
   function adopt({ token, refresh_token: refresh, user }) {
     const claims = read(token);
     share({ token, claims, skew: claims.iat * 1000 - Date.now(), user, refresh });
-    putOff = null;
+    postponed = null;
     return user;
   }
 
-  function end(reachesOthers) {
+  function end(everyTab) {
     ends += 1;
-    become(null);
-    if (reachesOthers) channel?.postMessage(null);
+    setSession(null);
+    if (everyTab) channel?.postMessage(null);
   }
 
   if (channel) {
-    channel.onmessage = ({ data: told }) => {
-      if (told === null) ends += 1;
-      if (byCookie) become(told);
-      // Without the cookie each tab has a session of its own, which only it can end.
-      else if (session && told === null) leave(false, false).catch(() => {});
+    channel.onmessage = ({ data: next }) => {
+      if (next === null) ends += 1;
+      if (byCookie) setSession(next);
+      // Without the cookie each tab has its own session, which only that tab can end.
+      else if (session && next === null) leave(false, false).catch(() => {});
     };
   }
 
-  // Whoever goes back may get this page as it was left, which has not heard what others said since.
+  // The browser may show this page from its back/forward cache. It has missed the messages of other tabs then.
   globalThis.addEventListener?.('pageshow', ({ persisted }) => {
     if (persisted && byCookie && session) refresh(session.token).catch(() => {});
   });
 
   let queue = Promise.resolve();
 
-  /** One at a time, over all tabs: whatever brings a new refresh token. */
+  /** Runs tasks that change the refresh token one at a time, across all tabs. */
   function exclusively(task) {
     if (byCookie && globalThis.navigator?.locks) return navigator.locks.request(name, task);
-    // One at a time in this tab. Two tabs that refresh at once get the same successor from the server.
+    // One at a time in this tab only. Two tabs that refresh at the same time get the same next token from the server.
     const turn = queue.then(task);
     queue = turn.catch(() => {});
     return turn;
   }
 
-  /** A request to Hallpass itself, with the cookie. */
+  /** Sends a request to Hallpass itself, with the cookie. */
   function call(path, { method = 'POST', body, token, timeout = TIMEOUT_MS } = {}) {
     const headers = {};
     if (byCookie) headers['X-Hallpass'] = '1';
@@ -193,20 +193,20 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   }
 
   async function renew(stale) {
-    // Another tab was first, with the same cookie; or the session has ended meanwhile.
+    // Another tab has refreshed with the same cookie, or the session has ended meanwhile.
     if (session && session.token !== stale) return;
-    if (byCookie ? !session && !hint.get() : !session?.refresh) return become(null);
-    if (putOff?.until > performance.now()) throw putOff.error;
+    if (byCookie ? !session && !hint.get() : !session?.refresh) return setSession(null);
+    if (postponed?.until > performance.now()) throw postponed.error;
     const before = ends;
     try {
       const body = byCookie ? undefined : { refresh_token: session.refresh };
       const send = () => call('auth/refresh', { body, timeout: REFRESH_TIMEOUT_MS });
-      const tokens = await data(await patiently(() => send().catch(send)));
+      const tokens = await data(await withRetry(() => send().catch(send)));
       if (ends === before) adopt(tokens);
     } catch (error) {
-      // Any other failure says nothing about the session, which goes on.
+      // Any other failure says nothing about the session, so it continues.
       if (error.status === 401 && error.error) return ends === before ? end(byCookie) : undefined;
-      if (error.retryAfter) putOff = { error, until: performance.now() + Math.min(error.retryAfter * 1000, PUT_OFF_MS) };
+      if (error.retryAfter) postponed = { error, until: performance.now() + Math.min(error.retryAfter * 1000, POSTPONE_MS) };
       throw error;
     }
   }
@@ -233,7 +233,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return session?.token ?? null;
   }
 
-  /** Whether the answer is 401 because of the token (RFC 6750 §3.1). One to a HEAD has no body. */
+  /** Returns true if the answer is a 401 because of the token (RFC 6750 §3.1). The answer to a HEAD has no body. */
   async function refusesToken(answer) {
     if (answer.status !== 401) return false;
     const body = await answer.clone().json().catch(() => null);
@@ -241,18 +241,18 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return /^token_(expired|invalid|revoked)$/.test(body.error);
   }
 
-  /** Sends with the token; where the server refuses that, once more with another of the same user. */
+  /** Sends with the token. If the server refuses the token, gets a new one for the same user and sends again. */
   async function authorized(send, signal) {
     const asked = session?.claims.sub;
-    const first = await unlessGivenUp(token(), signal);
+    const first = await unlessAborted(token(), signal);
     const user = session?.claims.sub;
-    // Another tab may have signed somebody else in, whose request this is not.
+    // Another tab may have signed in another user meanwhile. The request must not be sent as that user.
     if (asked && user && user !== asked) {
-      throw new HallpassError({ status: 401, error: 'token_revoked', message: 'somebody else has signed in meanwhile', fields: {} });
+      throw new HallpassError({ status: 401, error: 'token_revoked', message: 'another user has signed in meanwhile', fields: {} });
     }
     const answer = await send(first);
     if (!first || !(await refusesToken(answer))) return answer;
-    await unlessGivenUp(refresh(first), signal);
+    await unlessAborted(refresh(first), signal);
     return session?.claims.sub === user ? send(session.token) : answer;
   }
 
@@ -260,7 +260,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     const request = new Request(input instanceof Request ? input : new URL(input, server), init);
     const { origin } = new URL(request.url);
     if (!trusted.has(origin)) {
-      throw new TypeError(`${origin} would see the token; if it may, name it in the option "origins"`);
+      throw new TypeError(`the token would be sent to ${origin}; to allow that, add it to the option "origins"`);
     }
     const isSafe = ['GET', 'HEAD'].includes(request.method);
     return authorized((token) => {
@@ -269,7 +269,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
         if (token) copy.headers.set('Authorization', `Bearer ${token}`);
         return globalThis.fetch(copy);
       };
-      return isSafe ? patiently(send, request.signal) : send();
+      return isSafe ? withRetry(send, request.signal) : send();
     }, request.signal);
   }
 
@@ -292,34 +292,34 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return signIn({ email, password });
   }
 
-  /** Tells the server that the session of `left` is to end, or every one of its user. */
+  /** Ends the session `left` at the server, or every session of its user. */
   async function tell(left, everywhere) {
     const body = left?.refresh && { refresh_token: left.refresh };
     if (!everywhere) {
       return data(await call('auth/logout', { body, token: left?.token })).catch((error) => {
-        // A session that has ended already is as signed out as can be.
+        // If the session has ended already, nothing is left to do.
         if (error.status !== 401 || !error.error) throw error;
       });
     }
     let answer = left && (await call('auth/logout-all', { token: left.token }));
     if (!answer || answer.status === 401) {
-      // Only a good token ends the other sessions.
+      // Only a valid access token can end the other sessions.
       const { token } = await data(await call('auth/refresh', { body }));
       answer = await call('auth/logout-all', { token });
     }
     return data(answer);
   }
 
-  /** Forgets the session at once; then tells the server, and says so if that was not reached. */
+  /** Forgets the session immediately, then ends it at the server. Rejects if the server could not be reached. */
   function leave(everywhere, everyTab) {
-    const left = (owed = session ?? owed);
+    const left = (unconfirmed = session ?? unconfirmed);
     end(everyTab);
     return exclusively(async () => {
       try {
         await tell(left, everywhere);
-        if (owed === left) owed = null;
+        if (unconfirmed === left) unconfirmed = null;
       } finally {
-        // A sign-in that was under way has brought another session meanwhile.
+        // A sign-in that was in progress has begun another session meanwhile.
         if (session) end(everyTab);
       }
     });
@@ -327,7 +327,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
 
   const signOut = ({ everywhere = false } = {}) => leave(everywhere, true);
 
-  /** Changes something of the user's own, one at a time; `done` gets what a success brings. */
+  /** Sends a change of the account, one at a time. `done` gets the data of a success. */
   async function change(path, options, done) {
     const send = (token) =>
       exclusively(async () => {

@@ -18,7 +18,7 @@ const failure = (page, call) =>
     (call) => new Function('client', `return ${call}`)(window.client).then(() => null, ({ name, message, status, error, fields, retryAfter }) => ({ name, message, status, error, fields, retryAfter })),
     call,
   );
-/** What the server says of a token. */
+/** Returns the server's `error` for a token. */
 const verdict = async (url, token) => (await (await fetch(`${url}/user/`, { headers: { Authorization: `Bearer ${token}` } })).json()).error;
 
 test('the client is one module without imports, under 5 KB compressed', () => {
@@ -27,7 +27,7 @@ test('the client is one module without imports, under 5 KB compressed', () => {
   assert.doesNotMatch(source.toString(), /^\s*(import|export .* from)\b/m);
 });
 
-test('a stranger is nobody, and costs no request', async (t) => {
+test('a visitor without a session sends no refresh', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const refreshes = watch(context, '/auth/refresh');
@@ -38,7 +38,7 @@ test('a stranger is nobody, and costs no request', async (t) => {
   assert.equal(refreshes.length, 0);
 });
 
-test('who signs in is known in this tab, in the next one and after a reload, until the sign-out', async (t) => {
+test('a signed-in user is known in every tab and after a reload, until the sign-out', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const one = await openClient(context, `${server.url}/blank`);
@@ -109,7 +109,7 @@ test('a token that the server finds expired is renewed, and the request sent onc
   assert.equal(renames.length, 2);
 });
 
-test('a token that is about to end is renewed before it is sent', async (t) => {
+test('a token that is about to expire is renewed before it is sent', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await openClient(context, `${server.url}/blank`);
@@ -140,7 +140,7 @@ test('a clock that is a day off changes nothing', async (t) => {
   }
 });
 
-test('a short Retry-After is waited for, a long one is told', async (t) => {
+test('the client waits for a short Retry-After and passes on a long one', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await openClient(context, `${server.url}/blank`);
@@ -172,7 +172,7 @@ test('a short Retry-After is waited for, a long one is told', async (t) => {
   assert.equal(refused.retryAfter, 40);
 });
 
-test('a refresh that was put off is not asked for again before its time, and ends no session', async (t) => {
+test('a refresh with a Retry-After is not repeated before that time, and ends no session', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   await signIn(await openClient(context, `${server.url}/blank`));
@@ -190,7 +190,7 @@ test('a refresh that was put off is not asked for again before its time, and end
   assert.equal(await status(page), 200);
 });
 
-test('the network may go and come, and the server too', async (t) => {
+test('the client recovers when the network or the server was away', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await openClient(context, `${server.url}/blank`);
@@ -208,7 +208,7 @@ test('the network may go and come, and the server too', async (t) => {
   assert.equal(await userOf(await openClient(context, `${server.url}/blank`)), EMAIL, 'and so does the session');
 });
 
-test('a sign-out without a network forgets at once, and says that the server was not told', async (t) => {
+test('a sign-out without a network forgets the session and rejects', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await openClient(context, `${server.url}/blank`);
@@ -250,7 +250,7 @@ test('signing out everywhere ends the other sessions also where the token has ju
   assert.equal((await failure(page, 'client.signOut({ everywhere: true })')).status, 401, 'who is nobody ends nothing, and is told so');
 });
 
-test('a sign-out that the server has not heard of is forgotten here, and told when it is asked for again', async (t) => {
+test('a sign-out that did not reach the server is sent when it is called again', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   for (const [cookie, everywhere] of [[false, false], [false, true], [true, true]]) {
@@ -267,7 +267,7 @@ test('a sign-out that the server has not heard of is forgotten here, and told wh
   }
 });
 
-test('a request of one user is not sent as another who signs in before it is', async (t) => {
+test('a request of one user is not sent as another who signs in before it', async (t) => {
   const server = await startServer(t);
   server.cli(['user', 'add', 'bob@example.com', '--password-stdin'], PASSWORD);
   const context = await openBrowser(t);
@@ -294,7 +294,7 @@ test('a request of one user is not sent as another who signs in before it is', a
   assert.equal(renames.length, 0);
 });
 
-test('an answer to a refresh that was lost is asked for again', async (t) => {
+test('a refresh whose answer was lost is sent again', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await openClient(context, `${server.url}/blank`);
@@ -312,7 +312,7 @@ test('an answer to a refresh that was lost is asked for again', async (t) => {
   assert.doesNotMatch(server.cli(['events']), /refresh_reused/);
 });
 
-test('only the server ends a session: no cleared storage, and no 401 of somebody in between', async (t) => {
+test('only the server ends a session, not a cleared storage or a 401 of a proxy', async (t) => {
   const server = await startServer(t);
   const page = await openClient(await openBrowser(t), `${server.url}/blank`);
   await signIn(page);
@@ -326,7 +326,7 @@ test('only the server ends a session: no cleared storage, and no 401 of somebody
   assert.equal(await status(page), 200);
 });
 
-test('a HEAD, which brings no body, is renewed as a GET is', async (t) => {
+test('a HEAD, whose answer has no body, is renewed like a GET', async (t) => {
   const server = await startServer(t);
   const page = await openClient(await openBrowser(t), `${server.url}/blank`);
   await signIn(page);
@@ -334,18 +334,18 @@ test('a HEAD, which brings no body, is renewed as a GET is', async (t) => {
   assert.equal(await page.evaluate(async () => (await window.client.fetch('/user/', { method: 'HEAD' })).status), 200);
 });
 
-test('what does not answer as Hallpass does is a clear error', async (t) => {
+test('a server that does not answer like Hallpass causes a clear error', async (t) => {
   const server = await startServer(t);
   const page = await openClient(await openBrowser(t), `${server.url}/blank`);
   const attempt = `client.signIn({ email: '${EMAIL}', password: '${PASSWORD}' })`;
   for (const answer of [{ status: 200, contentType: 'text/html', body: '<h1>An app' }, { status: 502, json: null }]) {
     await page.route('**/auth/login', (route) => route.fulfill(answer), { times: 1 });
     const { name, message } = await failure(page, attempt);
-    assert.deepEqual([name, message], ['HallpassError', `the server answered ${answer.status}, and not as Hallpass does`]);
+    assert.deepEqual([name, message], ['HallpassError', `the server answered ${answer.status}, but not like Hallpass`]);
   }
 });
 
-test('a request that is given up while its token is renewed is over at once', async (t) => {
+test('a request that is aborted while its token is renewed rejects immediately', async (t) => {
   const server = await startServer(t);
   const page = await openClient(await openBrowser(t), `${server.url}/blank`);
   await signIn(page);
@@ -367,7 +367,7 @@ test('a request that is given up while its token is renewed is over at once', as
   await until(async () => (await status(page)) === 200);
 });
 
-test('a page that comes back as it was left learns who is signed in by now', async (t) => {
+test('a page from the back/forward cache learns who is signed in now', async (t) => {
   const server = await startServer(t);
   server.cli(['user', 'add', 'bob@example.com', '--password-stdin'], PASSWORD);
   const context = await openBrowser(t);
@@ -398,7 +398,7 @@ test('a new password keeps this session and ends the others', async (t) => {
   assert.equal(await userOf(await openClient(here, `${server.url}/blank`)), EMAIL, 'the cookie is the new one');
 });
 
-test('an account is made and deleted', async (t) => {
+test('an account is created and deleted', async (t) => {
   const server = await startServer(t);
   const page = await openClient(await openBrowser(t), `${server.url}/blank`);
   const account = `{ email: 'bob@example.com', password: '${PASSWORD}', name: 'Bob' }`;
@@ -432,7 +432,7 @@ test('a request of one user is never repeated as another', async (t) => {
   assert.equal(renames.length, 1);
 });
 
-test('a request that is given up while it waits is over at once', async (t) => {
+test('a request that is aborted while it waits rejects immediately', async (t) => {
   const server = await startServer(t);
   const page = await openClient(await openBrowser(t), `${server.url}/blank`);
   await signIn(page);
@@ -447,7 +447,7 @@ test('a request that is given up while it waits is over at once', async (t) => {
   assert.equal(await refused, 'AbortError');
 });
 
-test('the token is sent nowhere but where it belongs', async (t) => {
+test('the token is sent only to the allowed origins', async (t) => {
   const server = await startServer(t);
   const elsewhere = `http://127.0.0.1:${await startApp(t, {})}`;
   const page = await openClient(await openBrowser(t), `${server.url}/blank`);
@@ -497,7 +497,7 @@ test('an app on another site keeps the refresh token in its memory', async (t) =
   assert.equal(await userOf(await open()), null, 'a reload begins anew');
 });
 
-test('an app of no configured origin learns nothing', async (t) => {
+test('an app on an origin that is not configured learns nothing', async (t) => {
   const server = await startServer(t);
   const port = await startApp(t, {});
   const page = await (await openBrowser(t, {}, /blocked by CORS policy/)).newPage();
@@ -508,7 +508,7 @@ test('an app of no configured origin learns nothing', async (t) => {
   }
 });
 
-test('a page of another origin gets nowhere with the cookie', async (t) => {
+test('a page of another origin cannot use the cookie', async (t) => {
   const server = await startServer(t);
   // The cookie is of `localhost`. Other ports there are the same site, and `127.0.0.1` is another.
   const refresh = `http://localhost:${server.port}/auth/refresh`;

@@ -35,7 +35,7 @@ async function signedIn(context, server) {
   return page;
 }
 
-test('the whole life of an account', async (t) => {
+test('an account from registration to deletion', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await openConsole(context, server);
@@ -102,7 +102,7 @@ test('the whole life of an account', async (t) => {
   assert.doesNotMatch(server.cli(['user', 'list']), /bob@example\.com/);
 });
 
-test('a page that comes late is not shown in place of the one that was asked for after it', async (t) => {
+test('a slow page does not replace a page that was requested later', async (t) => {
   const server = await startServer(t);
   const page = await signedIn(await openBrowser(t), server);
   let release;
@@ -121,7 +121,7 @@ test('a page that comes late is not shown in place of the one that was asked for
   await heading(page, 'Your token');
 });
 
-test('a page that comes after the sign-out is not shown', async (t) => {
+test('a page that loads after the sign-out is not shown', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await signedIn(context, server);
@@ -145,7 +145,7 @@ test('a page that comes after the sign-out is not shown', async (t) => {
   assert.equal(await page.locator('.trouble').count(), 0);
 });
 
-test('a session that has ended is told by the sign-in on every page, and no address names none', async (t) => {
+test('every page shows the sign-in when the session has ended, and every URL shows a page', async (t) => {
   const server = await startServer(t);
   const page = await signedIn(await openBrowser(t), server);
   for (const odd of ['constructor', 'toString', '__proto__']) {
@@ -164,7 +164,7 @@ test('a session that has ended is told by the sign-in on every page, and no addr
   assert.equal(await page.locator('.trouble').count(), 0);
 });
 
-test('the keyboard goes on where it was', async (t) => {
+test('the keyboard focus continues where it was', async (t) => {
   const server = await startServer(t);
   const page = await signedIn(await openBrowser(t), server);
   await signedIn(await openBrowser(t), server);
@@ -180,7 +180,7 @@ test('the keyboard goes on where it was', async (t) => {
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Sign out');
 });
 
-test('a session elsewhere is seen, and ended', async (t) => {
+test('a session on another device is listed and ended', async (t) => {
   const server = await startServer(t);
   const [desk, phone] = [await openBrowser(t), await openBrowser(t, { userAgent: 'Mozilla/5.0 (iPhone) Version/26.0 Safari/605' })];
   const pages = [await signedIn(desk, server), await signedIn(phone, server)];
@@ -204,7 +204,7 @@ test('a session elsewhere is seen, and ended', async (t) => {
   await heading(pages[0], 'Sign in');
 });
 
-test('the token panel counts down by the clock of the server', async (t) => {
+test('the token page counts down by the clock of the server', async (t) => {
   const server = await startServer(t);
   const page = await openConsole(await openBrowser(t), server);
   await page.clock.install({ time: new Date(Date.now() + 5 * 3_600_000) });
@@ -225,7 +225,7 @@ test('the token panel counts down by the clock of the server', async (t) => {
   assert.match(await left(), /^(60 min 00|59 min 5\d) s$/, 'a request has brought another');
 });
 
-test('what happens in one tab is seen in the other', async (t) => {
+test('a change in one tab is shown in the other', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const two = await openConsole(context, server);
@@ -260,7 +260,7 @@ test('a console stays open while its token expires', async (t) => {
   for (const name of ['Sessions', 'Password', 'Profile']) await goTo(page, name);
 });
 
-test('the server may be restarted, and the network cut, under an open page', async (t) => {
+test('an open page survives a restart of the server and a cut network', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await signedIn(context, server);
@@ -289,7 +289,7 @@ test('the server may be restarted, and the network cut, under an open page', asy
   await said(page, 'Your password was changed.');
 });
 
-test('a button that must wait says for how long', async (t) => {
+test('a disabled button shows how long to wait', async (t) => {
   const server = await startServer(t, { HALLPASS_THROTTLE__ACCOUNT_FREE: '1' });
   const page = await (await openBrowser(t)).newPage();
   await page.clock.install();
@@ -332,7 +332,7 @@ test('the console works by keyboard alone', async (t) => {
   assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
 });
 
-test('nothing moves for those who asked for that', async (t) => {
+test('there are no animations with reduced motion', async (t) => {
   const server = await startServer(t);
   const durations = async (reducedMotion) => {
     const page = await openConsole(await openBrowser(t, { reducedMotion }), server);
@@ -351,7 +351,7 @@ const LOOKS = [
 ];
 
 for (const [look, options] of LOOKS) {
-  test(`every page is accessible, fits and is pictured: ${look}`, async (t) => {
+  test(`every page is accessible and fits: ${look}`, async (t) => {
     const server = await startServer(t);
     server.cli(['user', 'add', 'grace@example.com', '--name', 'Grace Hopper', '--role', 'admin', '--role', 'editor', '--password-stdin'], PASSWORD);
     const page = await openConsole(await openBrowser(t, options), server);
@@ -402,7 +402,7 @@ for (const [look, options] of LOOKS) {
   });
 }
 
-test('the console may run what is its own, and nothing else', async (t) => {
+test('the console runs its own scripts only', async (t) => {
   const server = await startServer(t);
   const page = await openConsole(await openBrowser(t, {}, /Content Security Policy|Trusted/), server);
   await heading(page, 'Sign in');

@@ -6,7 +6,7 @@ import { EMAIL, PASSWORD, closeBrowser, openBrowser, startServer } from './harne
 
 after(closeBrowser);
 
-test('the page signs in and out, tries requests out, and keeps nothing', async (t) => {
+test('the page signs in and out, sends requests, and stores nothing', async (t) => {
   const { url } = await startServer(t);
   const context = await openBrowser(t);
   const page = await context.newPage();

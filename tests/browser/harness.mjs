@@ -1,4 +1,4 @@
-// What the browser tests stand on: a server of their own, a browser whose complaints count, an app elsewhere.
+// The parts of the browser tests: a server for each test, a browser whose errors fail the test, an app on another origin.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -24,7 +24,7 @@ export async function closeBrowser() {
   await browser?.close();
 }
 
-/** A server with one user on a database of its own. */
+/** Starts a server with one user on a new database. */
 export async function startServer(t, settings = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'hallpass-'));
   const env = { PATH: process.env.PATH, HALLPASS_PASSWORD__BCRYPT_COST: '4', ...settings };
@@ -57,7 +57,7 @@ export async function startServer(t, settings = {}) {
   return { port, url: `http://127.0.0.1:${port}`, cli, stop, start: () => start(`127.0.0.1:${port}`) };
 }
 
-/** What a page of ours may never do, over all pages of the test: complain, break its policy, keep a token. */
+/** Fails if any page of the test logs an error, breaks its Content-Security-Policy, or stores a token. */
 export async function openBrowser(t, options = {}, expected = null) {
   browser ??= await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -67,7 +67,7 @@ export async function openBrowser(t, options = {}, expected = null) {
   context.setDefaultTimeout(20_000);
   const complaints = [];
   context.on('console', (message) => {
-    // An answer that is no success, or a network that is cut, is told so too; the tests ask for those.
+    // Chromium also logs failed answers and a cut network, which the tests cause on purpose.
     const isAsked = message.text().startsWith('Failed to load resource:') || expected?.test(message.text());
     if (['error', 'warning'].includes(message.type()) && !isAsked) {
       complaints.push(`${message.text()} at ${message.location().url}`);
@@ -89,7 +89,7 @@ export async function openBrowser(t, options = {}, expected = null) {
   return context;
 }
 
-/** A static app of somebody else's; `files` by path. */
+/** Serves a static app on another origin; `files` by path. */
 export async function startApp(t, files) {
   const types = { js: 'text/javascript', css: 'text/css' };
   const server = createServer((request, response) => {
@@ -104,7 +104,7 @@ export async function startApp(t, files) {
   return server.address().port;
 }
 
-/** A page with nothing but a client on it, as `client`. */
+/** Opens an empty page with a client, as `client`. */
 export async function openClient(context, address, options = {}, client = '/client/hallpass.js') {
   const page = await context.newPage();
   if (new URL(address).pathname === '/blank') {
@@ -123,12 +123,12 @@ export async function openClient(context, address, options = {}, client = '/clie
   return page;
 }
 
-/** Asks until it is so. The test's own time limit ends it. */
+/** Repeats a check until it is true, within the test's time limit. */
 export async function until(condition) {
   while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
-/** The requests to a path from now on, over all pages of the context. */
+/** Counts the requests to a path from now on, in all pages of the context. */
 export function watch(context, path) {
   const seen = [];
   context.on('request', (request) => {

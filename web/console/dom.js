@@ -1,6 +1,6 @@
-// What every page is built with: elements, forms, times. Text goes in as text and is never parsed.
+// The building blocks of the pages: elements, forms, times. Text is inserted as text and never parsed as HTML.
 
-/** An element. An attribute `onclick` and its like is a listener; true is an empty attribute; false and null are none. */
+/** Creates an element. Attributes such as `onclick` are listeners; true is an empty attribute; false and null are left out. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,7 +12,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Tells those who do not see the page change, and shows everybody for a while. */
+/** Shows a message for a while, and announces it to screen readers. */
 export function say(text) {
   const said = document.getElementById('said');
   said.textContent = text;
@@ -24,13 +24,13 @@ export function say(text) {
 
 let expectedUntil = 0;
 
-/** Does what signs the person out and is told about by whoever calls it: that it happened then needs no other word. */
+/** Runs an action that signs the user out. The caller shows its own message, so the usual one is not shown. */
 export async function leaving(action) {
   expectedUntil = Infinity;
   try {
     return await action();
   } finally {
-    // The page that follows may be a moment behind.
+    // The next page may be shown a moment later.
     expectedUntil = performance.now() + 1000;
   }
 }
@@ -39,13 +39,13 @@ leaving.isExpected = () => performance.now() < expectedUntil;
 const DATE_AND_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
 
-/** A moment, as the person's own language writes it. */
+/** Shows a time in the user's language. */
 export function time(moment) {
   const date = new Date(moment);
   return h('time', { datetime: date.toISOString() }, DATE_AND_TIME.format(date));
 }
 
-/** How long ago, by the server's clock; in full when hovered. */
+/** Shows how long ago a time was, by the server's clock. Hovering shows the full time. */
 export function ago(moment, now) {
   const date = new Date(moment);
   const seconds = Math.round((date - now) / 1000);
@@ -66,16 +66,16 @@ const SENTENCES = {
   token_missing: 'You are signed out.',
 };
 
-/** What went wrong, for a person. */
+/** Returns a sentence about an error, for the user. */
 export function explain(error) {
-  // What is no answer of the server's comes from the network.
+  // An error without a status comes from the network.
   if (error.status === undefined) return 'The server cannot be reached. Check your connection and try again.';
   return SENTENCES[error.error] ?? `That did not work: ${error.message}.`;
 }
 
 let lastId = 0;
 
-/** A labelled input. `extra` is shown under it and told with it. */
+/** Creates a labelled input. `extra` is shown under it. */
 export function field({ label, hint, extra, ...attributes }) {
   const id = `field-${++lastId}`;
   const problem = h('p', { class: 'problem', id: `${id}-problem` });
@@ -99,7 +99,7 @@ export function field({ label, hint, extra, ...attributes }) {
     row,
     input,
     name: attributes.name,
-    /** Shows what is wrong with it; nothing where `reasons` is undefined. */
+    /** Shows the reasons why the value is not accepted; clears them if `reasons` is undefined. */
     blame(reasons) {
       problem.textContent = reasons ? reasons.map((reason) => `${label} ${reason}.`).join(' ') : '';
       if (reasons) input.setAttribute('aria-invalid', 'true');
@@ -108,7 +108,7 @@ export function field({ label, hint, extra, ...attributes }) {
   };
 }
 
-/** A form. `send` gets the values by name; what it rejects with is shown where it belongs. */
+/** Creates a form. `send` gets the values by name. If it rejects, the error is shown at its field or above the form. */
 export function form({ fields, submit, danger = false, label }, send) {
   const alert = h('p', { class: 'alert', role: 'alert', hidden: true });
   const button = h('button', { class: danger ? 'danger' : 'primary' }, submit);
@@ -118,7 +118,7 @@ export function form({ fields, submit, danger = false, label }, send) {
     alert.hidden = text === '';
   }
 
-  /** Counts down what the server asked to wait. */
+  /** Disables the button for as long as the server asked to wait, and counts down. */
   function hold(seconds) {
     const until = performance.now() + seconds * 1000;
     const tick = () => {
@@ -143,7 +143,7 @@ export function form({ fields, submit, danger = false, label }, send) {
       if (isMissing) first ??= it.input;
     }
     if (first) return first.focus();
-    // A button that is disabled loses the focus.
+    // A disabled button loses the focus.
     const hadFocus = document.activeElement === button;
     button.disabled = true;
     element.setAttribute('aria-busy', 'true');
@@ -167,13 +167,13 @@ export function form({ fields, submit, danger = false, label }, send) {
   return element;
 }
 
-/** A part of a page. */
+/** Creates a section of a page. */
 export function card(title, ...children) {
   const id = `card-${++lastId}`;
   return h('section', { class: 'card', 'aria-labelledby': id }, h('h2', { id }, title), ...children);
 }
 
-/** The heading of a page. */
+/** Creates the heading of a page. */
 export function heading(title, text) {
   return h('div', { class: 'heading' }, h('h1', { tabindex: '-1' }, title), text && h('p', {}, text));
 }

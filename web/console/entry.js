@@ -1,4 +1,4 @@
-// The pages for strangers: sign in, create an account.
+// The pages of visitors who are not signed in: sign in, create an account.
 
 import { field, form, h, heading } from './dom.js';
 import { meter } from './strength.js';

@@ -1,4 +1,4 @@
-// The console: which page is shown, and to whom. Each page is a function of the client that gives an element.
+// The console: decides which page to show. Each page is a function that takes the client and returns an element.
 
 import { createHallpass } from '/client/hallpass.js';
 import { explain, h, heading, leaving, say } from './dom.js';
@@ -10,7 +10,7 @@ import { token } from './token.js';
 
 const hallpass = createHallpass();
 
-/** For whoever is signed in, in the order of the navigation. An admin's pages will stand beside them. */
+/** The pages of signed-in users, in the order of the navigation. */
 const PAGES = {
   profile: { title: 'Profile', page: profile },
   password: { title: 'Password', page: password },
@@ -18,7 +18,7 @@ const PAGES = {
   token: { title: 'Token', page: token },
 };
 
-/** For strangers. */
+/** The pages of visitors who are not signed in. */
 const ENTRIES = {
   'sign-in': { title: 'Sign in', page: signIn },
   register: { title: 'Create an account', page: register },
@@ -27,7 +27,7 @@ const ENTRIES = {
 const bar = document.getElementById('bar');
 const main = document.getElementById('main');
 let shownTo;
-// What is being shown: of two that overlap, the later one counts, however long the first takes.
+// The current rendering. If two overlap, the later one is shown, however long the first takes.
 let rendering;
 
 const asked = () => location.hash.replace(/^#\/?/, '');
@@ -54,7 +54,7 @@ async function leave() {
   }
 }
 
-/** Shows the page that the address asks for; `isNew` where the person went there. */
+/** Shows the page that the URL names. `isNew`: the user navigated to it. */
 async function render(isNew) {
   const mine = (rendering = {});
   let user;
@@ -76,7 +76,7 @@ async function render(isNew) {
   try {
     content = await page(hallpass, user);
   } catch (error) {
-    // A session that has ended shows the sign-in by itself.
+    // The end of the session shows the sign-in page anyway.
     if (error.status === 401) return;
     content = cannot(error);
   }
@@ -88,7 +88,7 @@ function put(title, content, isNew) {
   main.className = shownTo ? 'inside' : 'outside';
   main.replaceChildren(content);
   main.removeAttribute('aria-busy');
-  // Whoever goes by keyboard or by ear begins at the top of what is new.
+  // Users of a keyboard or a screen reader start at the top of the new page.
   if (isNew) (content.querySelector('[autofocus]') ?? content.querySelector('h1'))?.focus();
 }
 
@@ -100,6 +100,6 @@ function cannot(error) {
 document.getElementById('skip').addEventListener('click', () => main.focus());
 addEventListener('hashchange', () => render(true));
 addEventListener('online', () => main.querySelector('.trouble') && render(true));
-// A new name changes the bar alone: what is being typed on the page stays.
+// If only the user's data changed, only the bar is updated, so text that is being typed stays.
 hallpass.onChange((user) => ((user?.id ?? null) === shownTo ? showBar(user) : render(false)));
 render(false);

@@ -1,4 +1,4 @@
-// Another password.
+// Change the password.
 
 import { card, field, form, h, heading, say } from './dom.js';
 import { meter } from './strength.js';
@@ -8,7 +8,7 @@ export function password(hallpass, user) {
   const current = field({ label: 'Current password', name: 'current_password', type: 'password', autocomplete: 'current-password' });
   const next = field({ label: 'New password', name: 'new_password', type: 'password', autocomplete: 'new-password', extra: strength.element });
   strength.watch(next.input);
-  // So that a password manager knows whose password this is.
+  // Tells password managers whose password this is.
   const who = h('input', { type: 'email', autocomplete: 'username', value: user.email, hidden: true, tabindex: '-1', 'aria-hidden': 'true' });
   const change = form({ fields: [current, next], submit: 'Change password', label: 'Change your password' }, async (values) => {
     await hallpass.changePassword(values);

@@ -1,11 +1,11 @@
-// Who one is, another name, and the end of the account.
+// Show the user, change the name, delete the account.
 
 import { ask } from './ask.js';
 import { card, field, form, h, heading, leaving, say, time } from './dom.js';
 
 export async function profile(hallpass) {
   const user = await hallpass.user({ fresh: true });
-  // The session has just ended: the sign-in is on its way.
+  // The session has just ended; the sign-in page follows.
   if (!user) return h('div');
   const rows = [
     ['E-mail', user.email],

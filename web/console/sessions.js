@@ -1,4 +1,4 @@
-// Where one is signed in, and how to end that.
+// List the sessions, and end them.
 
 import { ask } from './ask.js';
 import { ago, card, explain, h, heading, leaving, say, time } from './dom.js';
@@ -28,11 +28,11 @@ function row(hallpass, { id, user_agent: agent, ip, created_at: created, last_se
 
   async function leave() {
     if (current) return leaving(() => hallpass.signOut());
-    // One that is gone already is as ended as can be.
+    // A 404 means that the session has ended already.
     await ask(hallpass, 'DELETE', `/user/sessions/${id}`).catch((error) => {
       if (error.status !== 404) throw error;
     });
-    // Who goes by keyboard goes on where the list does.
+    // Keyboard users continue at the next entry of the list.
     const next = (element.nextElementSibling ?? element.previousElementSibling)?.querySelector('button');
     element.remove();
     next?.focus();
@@ -53,7 +53,7 @@ async function attempt(action, done) {
 const BROWSERS = [['Edge', /Edg\//], ['Opera', /OPR\//], ['Firefox', /Firefox\//], ['Chrome', /Chrome\//], ['Safari', /Safari\//], ['curl', /^curl\//], ['Postman', /Postman/]];
 const SYSTEMS = [['iPhone', /iPhone/], ['iPad', /iPad/], ['Android', /Android/], ['Windows', /Windows/], ['macOS', /Mac OS X/], ['Linux', /Linux/]];
 
-/** A device in the words people use; what a program calls itself where there are none. */
+/** Returns a readable name of a device, or else the beginning of its User-Agent. */
 function nameOf(agent) {
   if (!agent) return 'Unknown device';
   const known = (table) => table.find(([, pattern]) => pattern.test(agent))?.[0];

@@ -1,13 +1,13 @@
-// How good the password that is being typed would be. The server judges, by the rules that it will apply.
+// Shows the strength of a password while it is typed. The server estimates it, by the rules that it applies later.
 
 import { ask } from './ask.js';
 import { h } from './dom.js';
 
 const WORDS = ['very weak', 'weak', 'fair', 'good', 'strong'];
-/** How long typing must pause before the server is asked, ms. */
+/** The pause in typing after which the server is asked, ms. */
 const PAUSE_MS = 250;
 
-/** A meter for a password; `email` gives the address that it is for. */
+/** Creates the meter. `email` returns the address of the account. */
 export function meter(hallpass, email) {
   const bar = h('div', { class: 'strength-bar', 'aria-hidden': 'true' }, WORDS.slice(1).map(() => h('span')));
   const text = h('p', { class: 'hint', role: 'status' }, 'Several unrelated words make a strong password.');
@@ -19,7 +19,7 @@ export function meter(hallpass, email) {
     const mine = (latest = Symbol('the latest request'));
     try {
       const { score, reason, advice } = await ask(hallpass, 'POST', '/auth/password-strength', { password, email: email() });
-      // An answer to what was typed before says nothing any more.
+      // An answer to an earlier text is ignored.
       if (mine === latest) show(reason ? Math.min(score, 1) : score, reason ? `It ${reason}.` : advice.join(' '));
     } catch {
       if (mine === latest) show(null, '');

@@ -1,4 +1,4 @@
-// The access token: what it says, and how long it lives.
+// Show the access token: its claims and the time left.
 
 import { card, h, heading, say, time } from './dom.js';
 
@@ -61,7 +61,7 @@ export async function token(hallpass) {
     const seconds = Math.max(0, Math.round(claims.exp - hallpass.now() / 1000));
     left.textContent = seconds > 0 ? `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s` : 'Expired. The next request gets a new one.';
     life.value = seconds / (claims.exp - claims.iat);
-    // Another page has taken its place, or came first. The first tick is before it is shown.
+    // Stops when another page is shown. At the first tick this page is not shown yet.
     if (ticks++ > 0 && !element.isConnected) clearInterval(timer);
   }
 

@@ -1,5 +1,5 @@
-// The page that shows the OpenAPI document. The token of a sign-in lives in this page's memory and nowhere else:
-// closing or reloading the page forgets it.
+// The page that shows the OpenAPI document. The token of a sign-in is only in this page's memory, so closing or
+// reloading the page forgets it.
 'use strict';
 
 const SCHEME = 'hallpass';
@@ -11,7 +11,7 @@ const ui = SwaggerUIBundle({
   layout: 'BaseLayout',
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
-  // Nothing is kept in the browser's storage, taken from the page's address, or sent to anybody else.
+  // Nothing is stored in the browser, read from the page's URL, or sent to another server.
   persistAuthorization: false,
   queryConfigEnabled: false,
   deepLinking: false,
