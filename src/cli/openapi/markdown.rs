@@ -10,8 +10,8 @@ use super::document::{entries, examples, list, operations};
 /// Returns the page.
 pub(super) fn page(document: &Value) -> String {
     let mut page = String::from(
-        "# The API\n\nMade from the OpenAPI document: `hallpass openapi --markdown >docs/api.md`. A running server shows it at \
-         `/docs`, and gives it to programs at `/openapi.json`.\n\n",
+        "# The API\n\nGenerated from the OpenAPI document with `hallpass openapi --markdown >docs/api.md`. A running server has the \
+         document at `/openapi.json`, and shows it at `/docs`.\n\n",
     );
     page.push_str(text(&document["info"]["description"]));
     page.push('\n');
@@ -22,7 +22,7 @@ pub(super) fn page(document: &Value) -> String {
             describe(&mut page, path, method, operation);
         }
     }
-    page.push_str("\n## Failures\n\n| status | `error` | `message`, or one like it |\n|---|---|---|\n");
+    page.push_str("\n## Failures\n\n| status | `error` | example of `message` |\n|---|---|---|\n");
     let failures: BTreeMap<_, _> = operations
         .iter()
         .flat_map(|(.., operation)| entries(&operation["responses"]))
@@ -35,7 +35,7 @@ pub(super) fn page(document: &Value) -> String {
     for ((status, slug), message) in failures {
         let _ = writeln!(page, "| {status} | `{slug}` | {message} |");
     }
-    page.push_str("\n## Shapes\n");
+    page.push_str("\n## Schemas\n");
     for (name, schema) in entries(&document["components"]["schemas"]) {
         let _ = write!(page, "\n### {name}\n\n");
         if let Some(text) = schema["description"].as_str() {
@@ -64,7 +64,7 @@ fn describe(page: &mut String, path: &str, method: &str, operation: &Value) {
             let ways: Vec<_> = several
                 .iter()
                 .map(|scheme| match scheme {
-                    None => "the body alone".to_owned(),
+                    None => "the body".to_owned(),
                     Some("hallpass") => "a token".to_owned(),
                     Some(other) => format!("the {other}"),
                 })

@@ -1,7 +1,7 @@
-//! The OpenAPI document as a Postman collection (v2.1): every request by itself, and a run of checks.
+//! The OpenAPI document as a Postman collection (v2.1): each request once, and a run of checks.
 //!
-//! Requests, bodies, texts, saved examples and the expected answers come from the document. This file has only the order
-//! of the checks, and the requests that are wrong on purpose.
+//! Requests, bodies, texts, examples and expected answers come from the document. This file has only the order of the
+//! checks, and the requests that are wrong on purpose.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ if (refresh_token && expires && Date.now() >= expires && !pm.request.url.getPath
   });
 }";
 
-/// Runs after each answer: checks what applies to all, and keeps the tokens of the answer.
+/// Runs after each answer: checks what every answer must have, and stores its tokens.
 const KEEP_TOKENS: &str = r"
 pm.test('has a request id', () => pm.response.to.have.header('X-Request-Id'));
 const kept = (pm.response.headers.get('Content-Type') || '').startsWith('application/json') ? pm.response.json() : {};
@@ -39,10 +39,10 @@ if (pm.response.code === 401) {
 }";
 
 const ABOUT: &str = "\
-Made from the server's OpenAPI document by `hallpass openapi --postman`.
+Generated from the server's OpenAPI document by `hallpass openapi --postman`.
 
 **Requests** has each request once: set `email` and `password` in the environment, send *Sign in*, then any other. \
-**Checks** is a run over the whole life of an account, which it registers and deletes itself. It also sends what must fail.";
+**Checks** tests an account from registration to deletion. It registers and deletes the account itself, and also sends requests that must fail.";
 
 /// The collection.
 pub(super) fn collection(document: &Value) -> Value {
@@ -91,7 +91,7 @@ fn requests(document: &Value) -> Vec<Value> {
     folders
 }
 
-/// Returns an example body with the secrets of the environment.
+/// Returns an example body with the values of the environment.
 fn own(path: &str, method: &str, example: &Value) -> String {
     let mut body = example.clone();
     for (field, variable) in [
@@ -178,7 +178,7 @@ struct Check {
     /// The media type, if it is not JSON.
     media_type: &'static str,
     headers: &'static [(&'static str, &'static str)],
-    /// The token, if it is not the one kept; `-` for none.
+    /// The token, if it is not the stored one; `-` for none.
     token: &'static str,
     /// A script to run before the request, and one after the answer.
     before: &'static str,
@@ -237,7 +237,7 @@ const CHECKS: &[(&str, &[Check])] = &[
             error: "credentials_invalid", body: r#"{"email": "{{check_email}}", "password": "wrong"}"#, ..NONE },
         Check { name: "Sign in on another device", method: "post", path: "/auth/login", status: 200, body: LOGIN, ..NONE },
         Check { name: "Sign in", method: "post", path: "/auth/login", status: 200, body: LOGIN,
-            after: "pm.test('the token is kept', () => pm.expect(pm.environment.get('token')).to.eql(pm.response.json().data.token));",
+            after: "pm.test('the token is stored', () => pm.expect(pm.environment.get('token')).to.eql(pm.response.json().data.token));",
             ..NONE },
     ]),
     ("With the token", &[
@@ -367,14 +367,14 @@ fn item(document: &Value, check: &Check) -> Value {
     json!({"name": check.name, "request": request, "response": [], "event": events})
 }
 
-/// Returns the test script of a check: what the answer must be, by the document.
+/// Returns the test script of a check. The expected answer comes from the document.
 fn tests(document: &Value, operation: &Value, check: &Check) -> String {
     let response = &operation["responses"][check.status.to_string()];
     let content = &response["content"]["application/json"];
     if !check.error.is_empty() {
         let (status, error) = (check.status, check.error);
         let message = match &content["examples"][error]["value"]["message"] {
-            // Its message names the fault and its place, which differ.
+            // Its message names the mistake and its place, which differ.
             Value::String(message) if error != "json_malformed" => format!("to.eql({})", json!(message)),
             _ => "to.be.a('string').that.is.not.empty".to_owned(),
         };

@@ -57,7 +57,7 @@ pub(crate) struct Strength {
     /// From 0, which is guessed within moments, to 4, which is hard to guess.
     #[schema(minimum = 0, maximum = 4)]
     score: u8,
-    /// The reason why it would be refused, in the words of a 422; null where it would be accepted.
+    /// The reason why it would be refused, in the words of a 422; null if it would be accepted.
     #[schema(required = true)]
     pub(crate) reason: Option<String>,
     /// Advice to make it better.

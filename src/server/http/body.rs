@@ -1,5 +1,5 @@
 //! The JSON body of a request, with the contract's failures: 415 for another media type, 413 for a body that is too
-//! large, 400 for one that is not the expected object. A missing field is left to the handler (422).
+//! large, 400 for one that is not the expected object. The handler answers a missing field (422).
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use zeroize::Zeroizing;
 use super::ApiError;
 use crate::server::config;
 
-/// How long a body may take to arrive, since it occupies its worker.
+/// The longest time in which a body must arrive, because an unfinished request keeps a connection busy.
 const ARRIVAL: Duration = Duration::from_secs(15);
 
-/// The body as a `T`. Its bytes are wiped once it is read, since passwords come this way.
+/// The body as a `T`. Its bytes are wiped once they are read, because they may contain a password.
 #[derive(Debug)]
 pub(crate) struct Body<T>(pub T);
 
-/// The body as a `T`; the default `T` where there is no body.
+/// The body as a `T`; the default `T` if there is no body.
 #[derive(Debug)]
 pub(crate) struct OptionalBody<T>(pub T);
 
@@ -96,8 +96,8 @@ async fn read(mut payload: Payload, expected: usize, limit: usize) -> Result<Zer
     Ok(bytes)
 }
 
-/// Reads a field that is there, for `#[serde(default, deserialize_with = "given")]`. A missing field is `None`; `null`
-/// is an error, since no schema of ours allows it.
+/// Reads a field that is present, for `#[serde(default, deserialize_with = "given")]`. A missing field is `None`.
+/// `null` is an error, because no schema of this API allows it.
 pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -105,9 +105,9 @@ pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    // All of it at once: serde skips unknown fields without decoding their strings.
+    // The whole body is checked first, because serde skips unknown fields without decoding their strings.
     let text = std::str::from_utf8(bytes).map_err(|_| ApiError::JsonMalformed("it is not UTF-8".into()))?;
-    // serde would take an array for a struct, field by field.
+    // serde would accept an array for a struct, field by field.
     match text.bytes().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(ApiError::JsonMalformed("it is empty; a JSON object is expected".into())),
         Some(b'{') => serde_json::from_str(text).map_err(|error| ApiError::JsonMalformed(reason(&error))),
@@ -115,7 +115,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     }
 }
 
-/// Returns the reason and the place, never the text.
+/// Returns the reason and its place in the body, never the text.
 fn reason(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
 
@@ -187,10 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_never_repeats_what_was_sent() {
+    fn an_error_never_repeats_what_was_sent() {
         let Err(ApiError::JsonMalformed(reason)) = parse::<Login>(b"{\"email\": true, \"x\": \"hunter2\"}")
         else {
-            panic!("a wrong type was taken");
+            panic!("a wrong type was accepted");
         };
         assert!(!reason.contains("hunter2") && !reason.contains("true"), "{reason}");
     }

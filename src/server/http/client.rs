@@ -97,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_header_is_not_believed() {
+    fn a_header_from_an_untrusted_peer_is_ignored() {
         assert_eq!(client_of("192.0.2.9", "X-Forwarded-For", &["198.51.100.1"]), "192.0.2.9");
     }
 
     #[test]
-    fn bytes_that_are_no_text_hide_nothing_that_stands_to_their_right() {
+    fn bytes_that_are_not_text_do_not_hide_the_addresses_to_their_right() {
         let name = "X-Forwarded-For";
         assert_eq!(client_of_bytes("10.0.0.1", name, &[b"\xff, 198.51.100.77"]), "198.51.100.77");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The parts of the server that handlers use.
+//! The parts of the server, for its handlers.
 
 use std::sync::Arc;
 

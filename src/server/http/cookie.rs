@@ -6,14 +6,18 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 
 use crate::server::sessions::Refresh;
 
-/// The name of the cookie. Browsers accept a cookie with this prefix only over HTTPS or on the loopback, with `Secure` and
-/// `Path=/` and without `Domain`, so that no sibling host can plant one.
+/// The name of the cookie. Browsers accept a cookie with this prefix only over HTTPS or on the loopback, with `Secure`
+/// and `Path=/` and without `Domain`, so no sibling host can set it.
 pub(crate) const NAME: &str = "__Host-hallpass";
 
-/// The header that a request with the cookie must carry: a page of another origin cannot set it without a preflight.
+/// The message of the refusal of a request with two refresh tokens.
+pub(super) const COOKIE_AND_BODY: &str =
+    "a refresh token came in the cookie and another in the body; send one";
+
+/// The header that a request with the cookie must have: a page of another origin cannot set it without a preflight.
 pub(crate) const X_HALLPASS: HeaderName = HeaderName::from_static("x-hallpass");
 
-/// Returns the `Set-Cookie` that brings `refresh` to the browser.
+/// Returns the `Set-Cookie` that stores `refresh` in the browser.
 pub(crate) fn carrying(refresh: &Refresh) -> HeaderValue {
     value(refresh.token.to_text().as_str(), refresh.expires_in.num_seconds())
 }

@@ -1,5 +1,4 @@
-//! The failures of the server's routes, as the contract's JSON: the error type of all handlers, and the only mapping
-//! from errors to answers.
+//! The failures of the server's routes: the error type of all handlers, and the only mapping from errors to answers.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
@@ -12,17 +11,17 @@ use crate::log_limit::LogLimit;
 use crate::server::error::Error;
 use crate::server::store::StoreError;
 
-/// The reason why a route did not do what it was asked.
+/// The reason why a route failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ApiError {
-    /// The body is not the JSON object that the route takes; the text says what is wrong with it.
+    /// The body is not the JSON object that the route expects. The text says what is wrong with it.
     #[error("malformed JSON: {0}")]
     JsonMalformed(String),
     /// The body is not sent as `application/json`.
     #[error("unsupported media type")]
     UnsupportedMediaType,
-    /// The body is over `server.max_body_bytes`.
+    /// The body is larger than `server.max_body_bytes`.
     #[error("body too large")]
     BodyTooLarge,
     /// The cookie came without the header `X-Hallpass`.
@@ -31,7 +30,7 @@ pub(crate) enum ApiError {
     /// The request contradicts itself; the text says how.
     #[error("request invalid: {0}")]
     RequestInvalid(&'static str),
-    /// The user of a token that was valid a moment ago is gone; with the challenge of a revoked token.
+    /// The user of a token that was valid a moment ago is gone. Answered like a revoked token, with its challenge.
     #[error("the user is gone")]
     UserGone(HeaderValue),
     /// A rule refused the request.
@@ -39,12 +38,12 @@ pub(crate) enum ApiError {
     Rule(#[from] Error),
 }
 
-/// The seconds after which a client may try again: a full queue is shorter then, since a hash takes a fraction of one.
+/// The seconds after which a client may try again. A hash takes a fraction of a second, so the queue is shorter then.
 const OVERLOADED_RETRY_SECS: u64 = 2;
 
 impl ApiError {
-    /// Maps errors for a caller whom `guard` has admitted: if the user is gone meanwhile, the answer is that of the
-    /// guard to a revoked token.
+    /// Maps errors for a caller whose token `guard` has accepted. If the user was deleted since, the answer is the
+    /// guard's to a revoked token.
     pub(super) fn behind(guard: &Guard) -> impl FnOnce(Error) -> Self + use<'_> {
         |error| match error {
             Error::UserGone => {
@@ -67,7 +66,7 @@ impl ApiError {
             Self::CsrfRejected => Failure::new(
                 StatusCode::FORBIDDEN,
                 "csrf_rejected",
-                "a request by cookie must carry the header X-Hallpass: 1",
+                "a request with the cookie must have the header X-Hallpass: 1",
             ),
             Self::RequestInvalid(reason) => Failure::new(StatusCode::BAD_REQUEST, "request_invalid", *reason),
             Self::UserGone(challenge) => {
@@ -103,12 +102,12 @@ fn rule(error: &Error) -> Failure {
         Error::RegistrationClosed => Failure::new(
             StatusCode::FORBIDDEN,
             "registration_closed",
-            "this server takes no registrations; ask its operator for an account",
+            "registration is closed on this server; ask its operator for an account",
         ),
         Error::EmailTaken => Failure::new(
             StatusCode::CONFLICT,
             "email_taken",
-            "the e-mail address belongs to an account already",
+            "an account with this e-mail address exists already",
         ),
         Error::TooManyAttempts { retry_after_secs } => {
             Failure::of_status(StatusCode::TOO_MANY_REQUESTS).with_retry_after(*retry_after_secs)

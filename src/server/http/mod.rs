@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `routes/` | one file a scope: its paths, its thin handlers and their description |
+//! | `routes/` | one file per scope: its paths, its handlers and their description |
 //! | `context` | the parts of the server that handlers use |
 //! | `endpoint` | a path and its methods |
 //! | `body`, `client`, `fields` | the request: its JSON body, its client, its fields checked |

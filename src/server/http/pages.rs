@@ -21,17 +21,17 @@ pub(super) struct File {
 }
 
 impl File {
-    /// A file of ours.
+    /// A file from `web/`.
     pub(crate) fn own(name: &str, text: &'static str) -> Self {
         Self { name: name.to_owned(), bytes: Cow::Borrowed(text.as_bytes()), is_gzipped: false }
     }
 
-    /// A file of a package.
+    /// A file from a dependency.
     pub(crate) fn packaged(name: &str, bytes: Cow<'static, [u8]>, is_gzipped: bool) -> Self {
         Self { name: name.to_owned(), bytes, is_gzipped }
     }
 
-    /// Returns the answer to `request`: 304 where the browser has the file already (RFC 9110 §13.1.2). `policy` is its
+    /// Returns the answer to `request`: 304 if the browser has the file already (RFC 9110 §13.1.2). `policy` is its
     /// Content-Security-Policy.
     pub(crate) fn answer(self, request: &HttpRequest, policy: &'static str) -> HttpResponse {
         let sum = digest(&SHA256, &self.bytes);

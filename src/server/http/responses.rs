@@ -1,4 +1,4 @@
-//! Answers of routes that succeed.
+//! The answers of routes that succeed.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -14,10 +14,10 @@ use crate::server::sessions::Tokens;
 
 /// Returns the id of the user of this request.
 pub(crate) fn user_id(user: &AuthUser) -> Result<Uuid, Error> {
-    Uuid::try_parse(&user.id).map_err(|_| Error::Internal("the id of a stored user is no UUID".into()))
+    Uuid::try_parse(&user.id).map_err(|_| Error::Internal("the id of a stored user is not a UUID".into()))
 }
 
-/// Answers `{"data": …}`. No cache may store it, since the data belong to one user.
+/// Answers `{"data": …}`. No cache may store it, because the data belong to one user.
 pub(crate) fn data(value: impl Serialize) -> HttpResponse {
     #[derive(Serialize)]
     struct Data<T> {
@@ -45,7 +45,7 @@ pub(crate) struct TokenResponse<'a> {
     token_type: &'static str,
     /// The lifetime of the access token, in seconds.
     expires_in: i64,
-    /// Can be used once. Absent where it is in the cookie.
+    /// Can be used once. Absent if it is in the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     refresh_token: Option<&'a str>,
@@ -74,7 +74,7 @@ pub(crate) fn tokens(message: &'static str, tokens: Tokens) -> HttpResponse {
     response
 }
 
-/// Answers 204, and clears the cookie where the session that ended was by cookie.
+/// Answers 204. Clears the cookie if the session that ended was by cookie.
 pub(crate) fn ended(by_cookie: bool) -> HttpResponse {
     let mut response = HttpResponse::NoContent().finish();
     if by_cookie {

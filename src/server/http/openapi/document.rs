@@ -17,13 +17,13 @@ Stateless token authentication: sign in, and send the token with every request.
 - JSON in, JSON out. Success is `{\"data\": …}`; failure is `{\"code\", \"message\", \"error\"}`, where `code` is the status, \
 `message` is for a person and `error` is the stable name for a program. A 422 adds `fields`. Times are RFC 3339 in UTC, \
 durations are seconds. Unknown fields of a request are ignored.
-- The token goes into `Authorization: Bearer <token>`, never into a URL. Every 401 has a `WWW-Authenticate` (RFC 6750).
-- Every answer has an `X-Request-Id`: the request's own, when it is 1 to 128 of `A-Z a-z 0-9 - _ .`.
+- Send the token in `Authorization: Bearer <token>`, never into a URL. Every 401 has a `WWW-Authenticate` header (RFC 6750).
+- Every answer has an `X-Request-Id`: the one in the request if it is 1 to 128 of `A-Z a-z 0-9 - _ .`.
 - A path works with and without a slash at its end. HEAD works where GET does. OPTIONS answers 204 with `Allow`, or is a CORS \
-preflight. Any other method is a 405 `method_not_allowed` with `Allow`, an unknown path a 404 `not_found`; under \
-`/user` a request without a valid token gets the 401 first.";
+preflight. Any other method gets 405 `method_not_allowed` with `Allow`, and an unknown path 404 `not_found`. Under \
+`/user`, a request without a valid token gets 401 first.";
 
-/// Returns the whole document, for an app that shows it beside its own.
+/// Returns the whole document, for an app that shows it together with its own.
 ///
 /// # Example
 /// ```
@@ -40,7 +40,7 @@ pub fn document() -> OpenApi {
             HttpBuilder::new()
                 .scheme(HttpAuthScheme::Bearer)
                 .bearer_format("JWT")
-                .description(Some("The `token` of a sign-in."))
+                .description(Some("The `token` that a sign-in returns."))
                 .build(),
         ),
     );
@@ -48,7 +48,7 @@ pub fn document() -> OpenApi {
         COOKIE_SCHEME,
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
             cookie::NAME,
-            "The refresh token of a session that began with `\"cookie\": true`; needs `X-Hallpass: 1` beside it.",
+            "The refresh token of a session that began with `\"cookie\": true`. Send the header `X-Hallpass: 1` too.",
         ))),
     );
     for operation in routes::operations() {

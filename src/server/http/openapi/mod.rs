@@ -1,6 +1,6 @@
-//! The OpenAPI 3.1 document: requests and answers of every route. Each file of routes describes its operations beside
-//! its handlers; the integration tests check every answer that they get against the document. OPTIONS, HEAD and the
-//! answers of every path (404, 405) are described once, in the description of the document.
+//! The OpenAPI 3.1 document: requests and answers of every route. Each file of routes describes its operations next
+//! to its handlers. The integration tests check every answer that they get against the document. OPTIONS, HEAD and the
+//! answers that every path has (404, 405) are in the description of the document only.
 
 mod document;
 mod operation;

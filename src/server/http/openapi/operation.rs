@@ -1,5 +1,5 @@
-//! One operation of the OpenAPI document. Schemas are derived from the types that are read and written, and each
-//! example of a failure is made by the code that answers it, so that they cannot differ from the server.
+//! One operation of the OpenAPI document. Schemas are derived from the types of requests and answers, and the examples
+//! of failures are made by the code that answers, so they cannot differ from the server.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,7 @@ use crate::guard::{Refusal, answer};
 use crate::http::Failure;
 use crate::server::error::{Error, FieldErrors};
 use crate::server::http::ApiError;
+use crate::server::http::cookie::COOKIE_AND_BODY;
 use crate::token::TokenError;
 
 /// The security scheme of the cookie that carries a refresh token.
@@ -29,13 +30,13 @@ pub(super) const COOKIE_SCHEME: &str = "cookie";
 
 /// The tags of the document, in reading order.
 pub(super) const TAGS: &[(&str, &str)] = &[
-    ("Sign-in", "Where accounts are made, and tokens issued, renewed and ended."),
-    ("Account", "What users see and change of themselves."),
-    ("Sessions", "Where a user is signed in."),
-    ("Service", "Keys, health, and this document."),
+    ("Sign-in", "Create an account, sign in, refresh tokens, sign out."),
+    ("Account", "Show, change and delete the user's own account."),
+    ("Sessions", "List and end the user's sessions."),
+    ("Service", "Public keys, health checks, and this document."),
 ];
 
-/// One operation, as a file of routes describes it.
+/// The description of one operation.
 pub(crate) struct Operation {
     method: HttpMethod,
     path: &'static str,
@@ -62,7 +63,7 @@ impl Operation {
             "POST" => HttpMethod::Post,
             "PATCH" => HttpMethod::Patch,
             "DELETE" => HttpMethod::Delete,
-            other => unreachable!("no route of ours takes {other}"),
+            other => unreachable!("no route has the method {other}"),
         };
         let mut builder = OperationBuilder::new().tag(tag).operation_id(Some(id)).summary(Some(summary));
         for name in path.split(['{', '}']).skip(1).step_by(2) {
@@ -107,17 +108,14 @@ impl Operation {
             .name("X-Hallpass")
             .parameter_in(ParameterIn::Header)
             .required(Required::False)
-            .description(Some("`1`, where the refresh token comes in the cookie"))
+            .description(Some("`1`; required if the refresh token is sent in the cookie"))
             .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()));
         self.builder = self
             .builder
             .security(SecurityRequirement::default())
             .security(requirement(COOKIE_SCHEME))
             .parameter(proof);
-        self.fails([
-            ApiError::RequestInvalid("a refresh token came in the cookie and another in the body; send one"),
-            ApiError::CsrfRejected,
-        ])
+        self.fails([ApiError::RequestInvalid(COOKIE_AND_BODY), ApiError::CsrfRejected])
     }
 
     /// Requires a body like this `example`.
@@ -143,7 +141,7 @@ impl Operation {
         ])
     }
 
-    /// Adds the refusal of a field of the body, for a reason such as this.
+    /// Adds the error for a field of the body that is not acceptable, with this example of a reason.
     pub(crate) fn checks(self, field: &'static str, reason: &str) -> Self {
         self.fails([Error::ValidationFailed(FieldErrors::from([(field, vec![reason.to_owned()])])).into()])
     }
@@ -212,7 +210,7 @@ impl Operation {
     pub(crate) fn fails(mut self, errors: impl IntoIterator<Item = ApiError>) -> Self {
         self.failures.extend(errors.into_iter().map(|error| {
             let failure = error.failure();
-            // The envelope adds it to every 401 that has none.
+            // The envelope adds the challenge to every 401 that has none.
             let is_challenged = failure.headers().iter().any(|(name, _)| name == WWW_AUTHENTICATE);
             if failure.status() == StatusCode::UNAUTHORIZED && !is_challenged {
                 return failure.with_header(WWW_AUTHENTICATE, answer::Challenge::bearer().plain());
@@ -222,12 +220,12 @@ impl Operation {
         self
     }
 
-    /// Adds the errors of everything that uses the database.
+    /// Adds the errors of a route that uses the database.
     pub(crate) fn asks_database(self) -> Self {
         self.fails([Error::Unavailable(String::new()).into(), Error::Internal(String::new()).into()])
     }
 
-    /// Adds the errors of everything that hashes a password.
+    /// Adds the errors of a route that hashes a password.
     pub(crate) fn hashes(self) -> Self {
         self.fails([Error::TooManyAttempts { retry_after_secs: 4 }.into(), Error::Overloaded.into()])
             .asks_database()
@@ -272,7 +270,7 @@ fn failed(failures: &[Failure]) -> ResponseBuilder {
             let (name, text) = match name.as_str() {
                 "www-authenticate" => ("WWW-Authenticate", "The challenge (RFC 6750 §3)"),
                 "retry-after" => ("Retry-After", "The seconds to wait"),
-                other => unreachable!("no failure of ours carries {other}"),
+                other => unreachable!("no failure has the header {other}"),
             };
             response = response.header(name, header(text, value));
         }

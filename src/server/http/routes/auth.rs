@@ -51,25 +51,25 @@ pub(crate) fn operations() -> Vec<Operation> {
     vec![
         post("/auth/login", "login", "Sign in")
             .text(
-                "One answer to every failure: an unknown address, a wrong password, a disabled user. With `\"cookie\": \
-                 true` the refresh token travels in an `HttpOnly` cookie and in no body. Failed tries are delayed by \
-                 account and address.",
+                "An unknown address, a wrong password and a disabled user get the same answer. With `\"cookie\": true`, the \
+                 refresh token is sent in an `HttpOnly` cookie and never in a body. After failed attempts, further ones are \
+                 delayed, by account and by IP address.",
             )
             .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
             .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(TWO_COOKIES)])
             .checks("password", "is required")
             .hashes(),
-        post("/auth/register", "register", "Make an account")
+        post("/auth/register", "register", "Create an account")
             .takes::<RegisterRequest>(json!({"email": EMAIL, "password": PASSWORD, "name": "Ada Lovelace"}))
-            .gives::<User>(201, "The user that was made", {
+            .gives::<User>(201, "The new user", {
                 let mut user = a_user();
                 user["email_verified"] = json!(false);
                 user["roles"] = json!([]);
                 user["last_login_at"] = json!(null);
                 user
             })
-            .header("Location", "Where the user is", "/user/")
+            .header("Location", "The address of the user", "/user/")
             .fails([Error::RegistrationClosed.into(), Error::EmailTaken.into()])
             .checks("email", "is not an e-mail address like ada@example.com, in plain ASCII")
             .hashes(),
@@ -83,10 +83,10 @@ pub(crate) fn operations() -> Vec<Operation> {
             )
             .checks("password", "is required")
             .hashes(),
-        post("/auth/refresh", "refresh", "Renew the tokens")
+        post("/auth/refresh", "refresh", "Refresh the tokens")
             .text(
-                "A refresh token can be used once. The same token again within ten seconds (`session.reuse_grace_s`) gets the \
-                 same successor; later reuse ends the session. With the cookie, send no body and `X-Hallpass: 1`.",
+                "A refresh token can be used once. Using it again within ten seconds (`session.reuse_grace_s`) returns the same \
+                 next token; later reuse ends the session. With the cookie, send no body and the header `X-Hallpass: 1`.",
             )
             .may_take::<RefreshRequest>(refresh_token())
             .with_cookie_too()
@@ -95,8 +95,8 @@ pub(crate) fn operations() -> Vec<Operation> {
             .asks_database(),
         post("/auth/logout", "logout", "Sign out")
             .text(
-                "Needs one of the tokens: the access token in `Authorization`, or the refresh token in the body or the cookie. \
-                 All tokens of the session are revoked.",
+                "Send the access token in `Authorization`, or the refresh token in the body or the cookie. All tokens of the \
+                 session are revoked.",
             )
             .may_take::<RefreshRequest>(refresh_token())
             .guarded()
@@ -107,12 +107,12 @@ pub(crate) fn operations() -> Vec<Operation> {
             .guarded()
             .gives_nothing("Every session of the user has ended"),
         Operation::new("Sign-in", Method::GET, "/auth/verify", "verify", "Verify a token, for a reverse proxy")
-            .text("For nginx's `auth_request`, Traefik's `ForwardAuth`, Caddy's `forward_auth`.")
+            .text("For nginx's `auth_request`, Traefik's `ForwardAuth` and Caddy's `forward_auth`.")
             .guarded()
             .gives_nothing("The token is valid")
             .header("X-Auth-User-Id", "The user's id", "01a20856-390a-7613-b291-9f86fb9e0787")
             .header("X-Auth-User-Email", "The user's address", EMAIL)
-            .header("X-Auth-User-Roles", "The user's roles, with commas between", "admin,editor"),
+            .header("X-Auth-User-Roles", "The user's roles, separated by commas", "admin,editor"),
     ]
 }
 
@@ -124,7 +124,7 @@ struct LoginRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
-    /// True puts the refresh token into a cookie that no script can read. Defaults to false.
+    /// If true, the refresh token is sent in a cookie that scripts cannot read. Defaults to false.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool, required = false)]
     cookie: Option<bool>,
@@ -141,7 +141,7 @@ async fn login(
     let password = checked.presented("password", request.password);
     checked.verdict()?;
     let by_cookie = request.cookie.unwrap_or(false);
-    // The new cookie takes the place of the one that the browser has, whose session nobody could use or end any more.
+    // The new cookie replaces the browser's old one. Nobody could use or end the old session after that.
     let replaced = if by_cookie { cookie_credential(&http)? } else { None };
     let signed_in = sessions.sign_in(&email, &password, &client, by_cookie).await?;
     if let Some(replaced) = replaced
@@ -154,11 +154,11 @@ async fn login(
 
 #[derive(Deserialize, ToSchema)]
 struct RegisterRequest {
-    /// A plausible address of printable ASCII; trimmed, and kept in lower case.
+    /// A plausible address of printable ASCII. It is trimmed and stored in lower case.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = true, max_length = 254)]
     email: Option<String>,
-    /// `password.min_length` to 256 characters, none of the common ones.
+    /// `password.min_length` to 256 characters; not a common password.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = true, format = Password, max_length = 256)]
     password: Option<Password>,
@@ -173,7 +173,7 @@ async fn register(
     client: Client,
     Body(request): Body<RegisterRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    // First: where registration is closed, advice on the password is of no use.
+    // Checked first: if registration is closed, advice on the password is useless.
     accounts.check_registration_is_open()?;
     let mut checked = Checked::default();
     let email = checked.email(request.email);
@@ -192,7 +192,7 @@ struct StrengthRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = true, format = Password)]
     password: Option<Password>,
-    /// The user's address, whose parts make a password easy to guess.
+    /// The user's address: a password that contains parts of it is easy to guess.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     email: Option<String>,
@@ -223,9 +223,7 @@ impl RefreshRequest {
     fn credential(self, request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
         match (self.refresh_token, cookie_credential(request)?) {
             (Some(text), None) => Ok(Some(RefreshCredential { text, by_cookie: false })),
-            (Some(_), Some(_)) => Err(ApiError::RequestInvalid(
-                "a refresh token came in the cookie and another in the body; send one",
-            )),
+            (Some(_), Some(_)) => Err(ApiError::RequestInvalid(cookie::COOKIE_AND_BODY)),
             // A page of another origin cannot set this header without a preflight, which fails unless
             // `server.cors_origins` lists the origin.
             (None, Some(_)) if request.headers().get(X_HALLPASS).is_none_or(|value| value != "1") => {
@@ -239,8 +237,8 @@ impl RefreshRequest {
 /// The message of the refusal of two cookies.
 const TWO_COOKIES: &str = "two cookies named __Host-hallpass came; send one";
 
-/// Returns the refresh token that came in the cookie, if there is one. Two cookies of the name are refused, since nobody can
-/// tell which of them is the browser's own.
+/// Returns the refresh token in the cookie, if there is one. Two cookies of the name are refused: there is no way to
+/// tell which of them this server has set.
 fn cookie_credential(request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
     let Ok(cookies) = request.cookies() else { return Ok(None) };
     let mut named = cookies.iter().filter(|cookie| cookie.name() == cookie::NAME);
@@ -261,7 +259,7 @@ async fn refresh(
     Ok(tokens("Refresh successfully", sessions.refresh(&credential, client).await?))
 }
 
-/// Signs out by the access token or the refresh token: the first may have expired.
+/// Signs out by the access token or the refresh token, since the access token may have expired.
 async fn logout(
     claims: Result<Claims, Refused>,
     request: HttpRequest,
@@ -271,7 +269,7 @@ async fn logout(
     OptionalBody(body): OptionalBody<RefreshRequest>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let claims = match claims {
-        // As the guard does for the other routes: the key may be new, and not read by this server yet.
+        // The key may be new, and this server has not read it yet. For the other routes the guard does the same.
         Err(refused) if refused.reason() == Refusal::TokenInvalid(TokenError::KeyUnknown) => {
             keys.sync().await.map_err(|Unavailable| {
                 ApiError::from(Error::Unavailable("the key of a token cannot be looked up".into()))
@@ -302,7 +300,7 @@ async fn logout_all(
     Ok(ended(sessions.sign_out_everywhere(user_id(&user)?, user.claims(), &client).await?))
 }
 
-/// Answers a reverse proxy that verifies each request first (`auth_request` of nginx and the like).
+/// Answers a reverse proxy that asks about each request, such as nginx with `auth_request`.
 async fn verify(user: AuthUser) -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
@@ -312,8 +310,8 @@ async fn verify(user: AuthUser) -> HttpResponse {
         .finish()
 }
 
-/// Returns `text` as the value of a header: all but visible ASCII is percent-encoded, so that no text of the database
-/// can end the line.
+/// Returns `text` as the value of a header. Everything but visible ASCII is percent-encoded, so no text from the
+/// database can end the line.
 fn plain(text: &str) -> HeaderValue {
     let mut value = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -331,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_of_the_database_becomes_one_line_of_visible_ascii() {
+    fn any_text_becomes_one_line_of_visible_ascii() {
         let table = [
             ("ada@example.com", "ada@example.com"),
             ("a b\r\nX-Auth-User-Roles: admin", "a%20b%0D%0AX-Auth-User-Roles:%20admin"),

@@ -1,4 +1,4 @@
-//! `/` and `/console`: the console, for people. `/client`: the browser client that the console uses, for any page.
+//! `/` and `/console`: the console. `/client`: the browser client, for the console and any other page.
 
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
@@ -9,12 +9,12 @@ use crate::server::http::ApiError;
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::pages::File;
 
-/// The Content-Security-Policy of the console: it loads from this server alone, and no text becomes a script.
+/// The Content-Security-Policy of the console: it loads from this server only, and no text can become a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The Content-Security-Policy of the client's files where a browser opens them as pages: it allows nothing.
+/// The Content-Security-Policy of the client's files, if a browser opens them as pages: it allows nothing.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 macro_rules! files {

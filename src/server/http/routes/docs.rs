@@ -16,12 +16,12 @@ use crate::server::http::endpoint::endpoint;
 use crate::server::http::openapi::Operation;
 use crate::server::http::pages::File;
 
-/// The Content-Security-Policy of `/docs`: it loads from this server alone. Swagger UI shows icons as `data:` images.
+/// The Content-Security-Policy of `/docs`: it loads from this server only. Swagger UI shows icons as `data:` images.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Registers the document and the page that shows it. `json` returns the document, which is made of all routes, these
-/// included.
+/// Registers the document and the page that shows it. `json` returns the document, which describes all routes,
+/// including these.
 pub(in crate::server::http) fn configure(config: &mut ServiceConfig, json: fn() -> &'static str) {
     config
         .service(endpoint("/openapi.json", [(Method::GET, web::to(move || document(json())))]))
@@ -41,7 +41,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         ),
         get("/docs", "docs", "This document as a page").gives_content(
             200,
-            "A page that needs nothing from elsewhere",
+            "An HTML page that loads nothing from other servers",
             "text/html; charset=utf-8",
             ContentBuilder::new().build(),
         ),
@@ -51,7 +51,7 @@ pub(crate) fn operations() -> Vec<Operation> {
 async fn document(json: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/json"))
-        // The document changes with the server's version alone, so a cache revalidates it.
+        // The document changes only with the server's version, so a cache revalidates it.
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
         .body(json)
 }
@@ -60,7 +60,7 @@ async fn page(request: HttpRequest) -> HttpResponse {
     File::own("index.html", include_str!("../../../../web/docs/index.html")).answer(&request, POLICY)
 }
 
-/// Answers with a file that the page loads; those of Swagger UI come from its package, compressed.
+/// Answers with a file that the page loads. The files of Swagger UI come compressed from its package.
 async fn file(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let file = match name.as_str() {
         "docs.js" => File::own(&name, include_str!("../../../../web/docs/docs.js")),

@@ -47,11 +47,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         )
         .gives::<Health>(200, "The process serves requests", ok()),
         Operation::new("Service", Method::GET, "/health/ready", "ready", "Check that the server is ready")
-            .gives::<Health>(
-                200,
-                "The process serves requests, its database answers, and there is a key to sign with",
-                ok(),
-            )
+            .gives::<Health>(200, "The database answers, and there is a key to sign with", ok())
             .asks_database(),
     ]
 }
@@ -61,7 +57,7 @@ async fn live() -> HttpResponse {
     data(OK)
 }
 
-/// Answers 503 where the database does not answer or there is no key to sign with.
+/// Answers 503 if the database does not answer, or if there is no key to sign with.
 async fn ready(
     store: web::Data<Store>,
     keys: web::Data<SigningKeys>,

@@ -1,4 +1,4 @@
-//! All paths, one file a scope.
+//! The routes, one file per scope.
 
 pub(crate) mod auth;
 pub(crate) mod console;

@@ -50,11 +50,11 @@ pub(crate) fn operations() -> Vec<Operation> {
         account(Method::GET, "/user/", "showUser", "Show the user").gives::<User>(200, "The user", a_user()),
         account(Method::PATCH, "/user/", "renameUser", "Change the name")
             .takes::<RenameRequest>(json!({"name": "Ada Lovelace"}))
-            .gives::<User>(200, "The user as changed", a_user())
+            .gives::<User>(200, "The changed user", a_user())
             .checks("name", "is required"),
         account(Method::DELETE, "/user/", "deleteUser", "Delete the account")
             .takes::<DeleteRequest>(json!({"password": PASSWORD}))
-            .gives_nothing("The user and every session are gone")
+            .gives_nothing("The user and every session are deleted")
             .checks("password", "is required")
             .fails([Error::PasswordWrong.into()])
             .hashes(),
@@ -75,7 +75,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         session(Method::GET, "/user/sessions", "listSessions", "List the sessions")
             .gives_list::<ListedSession>(
                 200,
-                "The sessions, the latest first",
+                "The sessions, latest first",
                 json!([{
                     "id": SESSION,
                     "created_at": TIME,

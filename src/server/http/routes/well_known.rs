@@ -41,20 +41,20 @@ pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation::new("Service", Method::GET, "/.well-known/jwks.json", "jwks", "The public keys")
             .text(
-                "A JWK set (RFC 7517) that verifies the tokens; no keys under HS256. A verifier that uses it alone accepts a \
-                 token until it expires, even after a sign-out.",
+                "A JWK set (RFC 7517) with the keys that verify tokens; it is empty with HS256. A verifier that uses only this set \
+                 accepts a token until it expires, even after a sign-out.",
             )
             .gives_content(200, "The keys", "application/jwk-set+json", content),
     ]
 }
 
-/// Answers with the public keys as a JWK set (RFC 7517 §5); none under HS256. They are those of the unsealed keys,
-/// never rows of the database.
+/// Answers with the public keys as a JWK set (RFC 7517 §5); none with HS256. They are computed from the unsealed keys
+/// and never read from the database.
 async fn jwks(keys: web::Data<SigningKeys>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/jwk-set+json"))
         // A new key is published at least 5 s before it signs, and every server has it within 2 s. So a verifier that
-        // asks again after this time has it when it signs.
+        // asks again after this time has the key before it signs.
         .insert_header((CACHE_CONTROL, "public, max-age=2"))
         .json(keys.jwks())
 }
