@@ -5,7 +5,8 @@ use std::io::{ErrorKind, Write as _};
 
 use super::error::CommandError;
 
-/// The exit status of a command whose reader has gone, as with `| head`: that of a process which SIGPIPE ends, 128 + 13.
+/// The exit status of a command whose reader has gone, as with `| head`: that of a process which SIGPIPE ends, 128 +
+/// 13.
 const SIGPIPE_STATUS: u8 = 141;
 
 /// Writes a line to standard output and flushes it.

@@ -1,8 +1,8 @@
 //! Prompts on the terminal itself, even if standard input or output is redirected.
 //!
 //! If standard input is a terminal, dialoguer reads a hidden line through the standard library's buffer, which lives as
-//! long as the process and is never wiped. So during a prompt, descriptor 0 is the null device. dialoguer then opens the
-//! terminal itself, with a buffer that is freed after the prompt, and the allocator wipes it (see
+//! long as the process and is never wiped. So during a prompt, descriptor 0 is the null device. dialoguer then opens
+//! the terminal itself, with a buffer that is freed after the prompt, and the allocator wipes it (see
 //! [`wiping`](super::wiping)).
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! The passphrase, given or typed, and the vault that it opens.
+//! The passphrase, given or typed, and the vault that it unseals.
 
 use secrecy::SecretString;
 
@@ -13,10 +13,10 @@ use crate::server::keys::vault::{Vault, VaultError, judge_new_passphrase};
 use crate::server::model::SealedInstallation;
 use crate::server::store::Store;
 
-/// How many wrong passphrases may be typed.
+/// The number of attempts to type the passphrase.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// A vault that was opened for a server.
+/// A vault that was unsealed for a server.
 pub(super) struct Unlocked {
     pub(super) vault: Vault,
     /// The terminal on which the passphrase was typed, if it was.
@@ -24,7 +24,7 @@ pub(super) struct Unlocked {
     pub(super) has_no_users: bool,
 }
 
-/// A vault that was opened for a change of the keys.
+/// A vault that was unsealed for a change of the keys.
 pub(super) struct Existing {
     pub(super) vault: Vault,
     pub(super) installation: SealedInstallation,
@@ -36,7 +36,7 @@ pub(super) struct Existing {
 enum PassphrasePrompt {
     /// A flag or the environment gave it.
     Given(SecretString),
-    /// It is typed.
+    /// The operator types it on this terminal.
     Typed(Terminal),
 }
 
@@ -79,20 +79,20 @@ impl PassphrasePrompt {
         }
     }
 
-    /// Opens the vault, with `passphrase` in the first attempt if it is known.
-    fn open_vault(
+    /// Unseals the vault, with `passphrase` in the first attempt if it is known.
+    fn unseal_vault(
         &self,
         installation: &SealedInstallation,
         passphrase: Option<SecretString>,
     ) -> Result<Vault, CommandError> {
-        let open = |passphrase: &SecretString| match Vault::open(installation, passphrase) {
+        let unseal = |passphrase: &SecretString| match Vault::unseal(installation, passphrase) {
             Ok(vault) => Ok(Some(vault)),
             Err(VaultError::WrongPassphrase) => Ok(None),
             Err(other) => Err(CommandError::running(other)),
         };
         let wrong = || CommandError::passphrase(VaultError::WrongPassphrase);
         let terminal = match self {
-            Self::Given(given) => return open(given)?.ok_or_else(wrong),
+            Self::Given(given) => return unseal(given)?.ok_or_else(wrong),
             Self::Typed(terminal) => terminal,
         };
         let mut known = passphrase;
@@ -101,7 +101,7 @@ impl PassphrasePrompt {
                 Some(known) => known,
                 None => terminal.ask_hidden("Passphrase").map_err(CommandError::usage)?,
             };
-            if let Some(vault) = open(&passphrase)? {
+            if let Some(vault) = unseal(&passphrase)? {
                 return Ok(vault);
             }
             if left > 0 {
@@ -115,7 +115,7 @@ impl PassphrasePrompt {
     }
 }
 
-/// Opens the vault of a database. Creates the installation if the database is new.
+/// Unseals the vault of a database. Creates the installation if the database is new.
 ///
 /// # Errors
 /// [`CommandError`] if there is no passphrase, or if it is weak or wrong; if the database cannot be used.
@@ -126,14 +126,14 @@ pub(super) async fn unlock(
 ) -> Result<Unlocked, CommandError> {
     let prompt = PassphrasePrompt::new(source)?;
     let vault = match read_installation(store).await? {
-        Some(installation) => prompt.open_vault(&installation, None)?,
+        Some(installation) => prompt.unseal_vault(&installation, None)?,
         None => create(store, &prompt, settings).await?,
     };
     let has_no_users = UserAdmin::new(store.clone(), Clock::system()).has_no_users().await?;
     Ok(Unlocked { vault, has_no_users, terminal: prompt.into_terminal() })
 }
 
-/// Opens the vault of a database that a server has used before.
+/// Unseals the vault of a database that a server has used before.
 ///
 /// # Errors
 /// [`CommandError`] if the database has no keys yet; if the passphrase is wrong; if the database cannot be used.
@@ -143,7 +143,7 @@ pub(super) async fn unlock_existing(
 ) -> Result<Existing, CommandError> {
     let installation = read_installation(store).await?.ok_or_else(no_keys)?;
     let prompt = PassphrasePrompt::new(source)?;
-    let vault = prompt.open_vault(&installation, None)?;
+    let vault = prompt.unseal_vault(&installation, None)?;
     Ok(Existing { vault, installation, terminal: prompt.into_terminal() })
 }
 
@@ -166,7 +166,7 @@ async fn create(
     }
     // Another process was first. It may have been given the same passphrase.
     let installation = read_installation(store).await?.ok_or_else(no_keys)?;
-    prompt.open_vault(&installation, Some(passphrase))
+    prompt.unseal_vault(&installation, Some(passphrase))
 }
 
 async fn read_installation(store: &Store) -> Result<Option<SealedInstallation>, CommandError> {

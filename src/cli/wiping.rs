@@ -1,5 +1,5 @@
-//! The switch of the binary's allocator (`src/wipe.rs`), which can overwrite memory as it is freed. Libraries copy what is
-//! typed, and free their copies without wiping them.
+//! The switch of the binary's allocator (`src/wipe.rs`), which can overwrite memory as it is freed. Libraries copy what
+//! is typed, and free their copies without wiping them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

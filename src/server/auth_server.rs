@@ -1,4 +1,5 @@
-//! `AuthServer`: a server of one installation. It assembles the parts; each rule takes what it needs.
+//! `AuthServer`: a server of one installation. It assembles the parts, and gives each rule only the parts that it
+//! needs.
 
 use std::sync::Arc;
 
@@ -72,7 +73,7 @@ impl AuthServer {
     /// Opens the server of the installation in `store`, whose keys `vault` unseals.
     ///
     /// # Errors
-    /// [`OpenError`]; a server whose keys do not all unseal does not open.
+    /// [`OpenError`], for example if a key does not unseal.
     pub async fn open(
         settings: Settings,
         store: Store,
@@ -82,13 +83,13 @@ impl AuthServer {
         let leeway = seconds(settings.token.leeway);
         let token_lifetime = seconds(settings.token.lifetime);
         let vault = Arc::new(vault);
-        // The position first: a change made meanwhile is then applied twice, and not missed.
+        // The position is read first: a change made meanwhile is then applied twice instead of being missed.
         let position = store.read(async |connection| connection.position().await).await?;
         let stored_keys = store.read(async |connection| connection.signing_keys().await).await?;
         if stored_keys.iter().any(|key| key.token_lifetime < token_lifetime) {
             store.write(async |tx| tx.raise_token_lifetime(token_lifetime).await).await?;
         }
-        let keys = Arc::new(SigningKeys::open(Arc::clone(&vault), &stored_keys)?);
+        let keys = Arc::new(SigningKeys::unseal(Arc::clone(&vault), &stored_keys)?);
         let reason = rotation::Reason::Requested { trust_clock: false };
         if let Err(error) = rotation::plan(&stored_keys, &settings, clock.now(), reason) {
             log::warn!("{error}");
@@ -197,15 +198,14 @@ impl AuthServer {
         }
     }
 
-    /// Returns the middleware that gives every failure of the app the contract's shape.
+    /// Returns the middleware that makes every failure of the app JSON.
     pub fn envelope(&self) -> Envelope {
         Envelope::default()
             .max_body_bytes(self.inner.settings.server.max_body_bytes)
             .challenge(self.inner.guard.challenge())
     }
 
-    /// Returns the middleware that answers browsers of the origins in `server.cors_origins`. It goes inside
-    /// [`envelope`](Self::envelope).
+    /// Returns the middleware for CORS, by `server.cors_origins`. Wrap [`envelope`](Self::envelope) around it.
     pub fn cors(&self) -> Condition<Cors> {
         let origins = &self.inner.settings.server.cors_origins;
         let mut cors = Cors::default()
@@ -213,7 +213,7 @@ impl AuthServer {
             .allowed_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID, X_HALLPASS])
             .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, DATE])
             .max_age(CORS_MAX_AGE_SECS);
-        // Any origin, or cookies; never both.
+        // Either any origin or cookies, never both.
         if origins == &["*"] {
             cors = cors.allow_any_origin().send_wildcard();
         } else {
@@ -238,7 +238,7 @@ impl AuthServer {
         &self.inner.store
     }
 
-    /// Returns the accounts, as the operator sees them.
+    /// Returns the operator's view of the accounts.
     pub fn users(&self) -> UserAdmin {
         UserAdmin::new(self.inner.store.clone(), self.inner.clock.clone())
     }
@@ -268,7 +268,7 @@ impl AuthServer {
         &self.inner.issuer
     }
 
-    /// Returns the algorithm that it signs with now.
+    /// Returns the algorithm of the key that signs now.
     pub(crate) fn signing_algorithm(&self) -> Option<Algorithm> {
         self.inner.keys.signer(self.inner.clock.now()).map(|key| key.algorithm())
     }
@@ -307,7 +307,8 @@ impl AuthServer {
         self.inner.state.write_last_seen().await
     }
 
-    /// Makes a new signing key when the newest is as old as `key.rotate_every_days` says. Of several servers, one does.
+    /// Makes a new signing key if the newest is older than `key.rotate_every_days`. If several servers try, one key is
+    /// made.
     ///
     /// # Errors
     /// [`KeysError`]; see [`rotation::plan`].

@@ -1,4 +1,4 @@
-//! `TestApp`: the real app over a database of its own, with a clock to move and a key that is known.
+//! `TestApp`: the real app with its own database, a clock that tests move, and a known key.
 
 use actix_web::body::to_bytes;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -33,13 +33,13 @@ pub struct TestApp {
     pub database: TestDatabase,
 }
 
-/// A request about to be sent.
+/// A request to send.
 pub struct Ask<'a> {
     app: &'a TestApp,
     request: test::TestRequest,
 }
 
-/// An answer, read to its end.
+/// An answer, read completely.
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -47,17 +47,17 @@ pub struct Reply {
 }
 
 impl TestApp {
-    /// With one user, [`EMAIL`], whose password is [`PASSWORD`].
+    /// Returns an app with one user, [`EMAIL`], whose password is [`PASSWORD`].
     pub async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
-    /// The same with other settings.
+    /// Returns such an app with other settings.
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         Self::on(TestDatabase::new(), change).await
     }
 
-    /// The same on a database of a certain kind.
+    /// Returns such an app on this database.
     pub async fn on(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let store = Store::open(&database.settings).await.unwrap();
         let mut settings = Settings::default();
@@ -78,7 +78,7 @@ impl TestApp {
         app
     }
 
-    /// A second server on the same database, as another process would be.
+    /// Returns a second server on the same database, like another process.
     pub async fn another(&self) -> Self {
         let store = Store::open(&self.database.settings).await.unwrap();
         let vault = self.vault().await;
@@ -87,7 +87,7 @@ impl TestApp {
         Self { server, clock: self.clock.clone(), database: self.database.clone() }
     }
 
-    /// The same server after a restart.
+    /// Restarts the server.
     pub async fn restart(&mut self) {
         let restarted = self.another().await;
         self.server = restarted.server;
@@ -105,7 +105,7 @@ impl TestApp {
         self.users().add(user).await.unwrap();
     }
 
-    /// The accounts, as the operator's commands change them: this server learns of it from the database.
+    /// Returns the operator's view of the accounts. The server learns of changes from the database.
     pub fn users(&self) -> UserAdmin {
         self.server.users()
     }
@@ -115,9 +115,9 @@ impl TestApp {
         read.await.unwrap().unwrap()
     }
 
-    /// The vault, opened with [`PASSPHRASE`].
+    /// Returns the vault, unsealed with [`PASSPHRASE`].
     pub async fn vault(&self) -> Vault {
-        Vault::open(&self.installation().await, &PASSPHRASE.into()).unwrap()
+        Vault::unseal(&self.installation().await, &PASSPHRASE.into()).unwrap()
     }
 
     pub async fn signing_keys(&self) -> Vec<StoredKey> {
@@ -137,7 +137,7 @@ impl TestApp {
         read.await.unwrap().unwrap()
     }
 
-    /// Lets time pass for a server that goes on hearing from its database.
+    /// Moves the clock, with a sync, so that the state does not become stale.
     pub async fn pass(&self, time: Duration) {
         self.clock.advance(time);
         self.server.sync_changes().await.unwrap();
@@ -163,7 +163,7 @@ impl TestApp {
         self.post("/auth/login").json(json!({"email": email, "password": password})).send().await
     }
 
-    /// A token of [`EMAIL`]'s.
+    /// Returns a token of [`EMAIL`].
     pub async fn token(&self) -> String {
         let reply = self.login(EMAIL, PASSWORD).await;
         reply.json()["data"]["token"]
@@ -188,7 +188,7 @@ impl Ask<'_> {
         self.header("authorization", value)
     }
 
-    /// As if it came through a socket from this address.
+    /// Sends the request as if from this address.
     pub fn peer(mut self, address: &str) -> Self {
         self.request = self.request.peer_addr((address.parse::<std::net::IpAddr>().unwrap(), 4711).into());
         self

@@ -1,4 +1,4 @@
-//! `hallpass key` beside a running server, and the passphrase from elsewhere than the terminal.
+//! `hallpass key` beside a running server, and passphrases that are not typed.
 
 use chrono::Duration;
 use hallpass::server::keys::rotation;
@@ -97,7 +97,7 @@ fn a_key_dated_in_the_future_is_named_with_the_way_out() {
     let place = founded();
     actix_rt::System::new().block_on(async {
         let store = Store::open(&place.database()).await.unwrap();
-        let vault = Vault::open(
+        let vault = Vault::unseal(
             &store.read(async |connection| connection.installation().await).await.unwrap().unwrap(),
             &PASSPHRASE.into(),
         )

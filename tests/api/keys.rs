@@ -34,7 +34,7 @@ impl TestApp {
         .await
     }
 
-    /// As `hallpass key revoke` in another process: this server has not heard of it.
+    /// Revokes a key like `hallpass key revoke` in another process: this server has not synced yet.
     async fn revoke(&self, kid: &str) {
         let revoked = rotation::revoke(self.server.store(), kid, self.clock.now()).await.unwrap();
         assert_eq!(revoked, Revoked::Removed, "{kid} is there, and not alone");
@@ -65,7 +65,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_until_i
     let app = TestApp::new().await;
     let other = app.another().await;
     let before = app.token().await;
-    let Rotated::Made(made) = app.rotate().await else { panic!("nobody else rotates") };
+    let Rotated::Made(made) = app.rotate().await else { panic!("no other rotation") };
     for server in [&app, &other] {
         server.server.sync_changes().await.unwrap();
         assert_eq!(server.published().await.len(), 2, "published at once");
@@ -93,7 +93,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_until_i
 }
 
 #[actix_rt::test]
-async fn a_retired_key_outlives_the_longest_tokens_that_it_signed_whatever_the_setting_says_now() {
+async fn a_retired_key_is_kept_for_the_longest_lifetime_it_has_signed_with() {
     let app =
         TestApp::with(|settings| settings.token.lifetime = std::time::Duration::from_secs(86_400)).await;
     let long = app.token().await;
@@ -115,7 +115,7 @@ async fn a_retired_key_outlives_the_longest_tokens_that_it_signed_whatever_the_s
 }
 
 #[actix_rt::test]
-async fn two_rotations_at_once_make_one_key() {
+async fn two_concurrent_rotations_make_one_key() {
     let app = TestApp::new().await;
     let other = app.another().await;
     let (one, two) = futures_util::future::join(app.rotate(), other.rotate()).await;
@@ -124,7 +124,7 @@ async fn two_rotations_at_once_make_one_key() {
 }
 
 #[actix_rt::test]
-async fn a_rotation_by_age_is_made_once_by_whichever_server_comes_first() {
+async fn a_rotation_by_age_happens_once_for_all_servers() {
     let app = TestApp::with(|settings| settings.key.rotate_every_days = 30).await;
     let other = app.another().await;
     app.pass(Duration::days(29)).await;
@@ -144,7 +144,7 @@ async fn a_rotation_by_age_is_made_once_by_whichever_server_comes_first() {
 }
 
 #[actix_rt::test]
-async fn a_revoked_key_takes_every_token_that_it_signed_with_it_at_once() {
+async fn revoking_a_key_revokes_its_tokens_immediately() {
     let app = TestApp::new().await;
     let other = app.another().await;
     let (old, refresh) = {
@@ -168,7 +168,7 @@ async fn a_revoked_key_takes_every_token_that_it_signed_with_it_at_once() {
 }
 
 #[actix_rt::test]
-async fn each_algorithm_signs_after_a_rotation_and_earlier_tokens_stay_good() {
+async fn each_algorithm_signs_after_a_rotation_and_earlier_tokens_stay_valid() {
     let app = TestApp::new().await;
     let mut tokens = vec![app.token().await];
     for algorithm in [Algorithm::Es256, Algorithm::Hs256, Algorithm::EdDsa] {
@@ -188,7 +188,7 @@ async fn each_algorithm_signs_after_a_rotation_and_earlier_tokens_stay_good() {
 }
 
 #[actix_rt::test]
-async fn under_hs256_nothing_is_published_and_no_symmetric_key_ever_is() {
+async fn a_symmetric_key_is_never_published() {
     let app = TestApp::with(|settings| settings.token.algorithm = Algorithm::Hs256).await;
     assert_eq!(app.get("/.well-known/jwks.json").send().await.json(), json!({"keys": []}));
     app.get_user(&app.token().await).await.expect_data("and yet it signs");
@@ -198,7 +198,7 @@ async fn under_hs256_nothing_is_published_and_no_symmetric_key_ever_is() {
 }
 
 #[actix_rt::test]
-async fn traffic_at_two_servers_goes_on_over_three_rotations_and_a_restart_without_one_401() {
+async fn three_rotations_and_a_restart_cause_no_401_at_two_servers() {
     let mut one = TestApp::new().await;
     let other = one.another().await;
     let mut tokens = Vec::new();
@@ -217,7 +217,7 @@ async fn traffic_at_two_servers_goes_on_over_three_rotations_and_a_restart_witho
         if round == 6 {
             one.restart().await;
         }
-        // Servers hear of a new key at different times, and later than it was made.
+        // Servers learn of a new key at different times, after it was made.
         one.clock.advance(Duration::seconds(2));
         if round % 2 == 0 {
             one.server.sync_changes().await.unwrap();
@@ -235,7 +235,7 @@ async fn traffic_at_two_servers_goes_on_over_three_rotations_and_a_restart_witho
 }
 
 #[actix_rt::test]
-async fn the_states_of_keys_follow_from_their_times() {
+async fn the_state_of_a_key_depends_on_its_times() {
     let app = TestApp::new().await;
     let now = app.clock.now();
     app.rotate().await;
@@ -252,7 +252,7 @@ async fn the_states_of_keys_follow_from_their_times() {
 }
 
 #[actix_rt::test]
-async fn a_rotation_while_the_last_one_is_not_yet_in_force_makes_no_key() {
+async fn a_rotation_makes_no_key_while_a_new_key_is_waiting() {
     let app = TestApp::new().await;
     assert!(matches!(app.rotate().await, Rotated::Made(_)));
     app.clock.advance(Duration::milliseconds(4_999));
@@ -262,17 +262,17 @@ async fn a_rotation_while_the_last_one_is_not_yet_in_force_makes_no_key() {
 }
 
 #[actix_rt::test]
-async fn a_key_made_under_a_shorter_lifetime_is_kept_for_the_longest_that_a_server_signs_for() {
+async fn a_key_is_kept_for_the_longest_token_lifetime_of_all_servers() {
     let app =
         TestApp::with(|settings| settings.token.lifetime = std::time::Duration::from_secs(86_400)).await;
-    let shell = {
+    let by_cli = {
         let mut settings = app.server.settings().clone();
         settings.token.lifetime = std::time::Duration::from_secs(3_600);
         settings
     };
     let vault = app.vault().await;
     let rotate = async || {
-        rotation::rotate(app.server.store(), &vault, &shell, &app.clock, REQUESTED).await.unwrap();
+        rotation::rotate(app.server.store(), &vault, &by_cli, &app.clock, REQUESTED).await.unwrap();
         app.server.sync_changes().await.unwrap();
         app.pass(Duration::seconds(5)).await;
     };
@@ -282,11 +282,11 @@ async fn a_key_made_under_a_shorter_lifetime_is_kept_for_the_longest_that_a_serv
     app.pass(Duration::hours(2)).await;
     app.server.delete_expired().await.unwrap();
     app.server.sync_changes().await.unwrap();
-    app.get_user(&token).await.expect_data("it lives for a day");
+    app.get_user(&token).await.expect_data("it is valid for a day");
 }
 
 #[actix_rt::test]
-async fn a_row_that_does_not_unseal_keeps_no_revoked_key_alive_and_refuses_nobody() {
+async fn a_damaged_row_keeps_no_revoked_key_valid_and_refuses_no_other_token() {
     for damage in ["sealed", "created_at = 9223372036854775807", "signs_from = -9223372036854775808"] {
         a_damaged_row_keeps_no_revoked_key_alive(damage).await;
     }
@@ -319,36 +319,36 @@ async fn alter(app: &TestApp, kid: &str, damage: &str) {
     app.database.execute(&format!("update signing_keys set {damage} where kid = '{kid}'")).await;
 }
 
-/// Makes a key's row one that does not unseal.
+/// Alters a key's row so that it does not unseal.
 async fn damage(app: &TestApp, kid: &str) {
     alter(app, kid, &format!("sealed = {}", app.database.literal(&[0]))).await;
 }
 
 #[actix_rt::test]
-async fn while_a_key_does_not_unseal_none_is_dropped_that_may_be_signed_with() {
+async fn no_retired_key_is_removed_while_a_key_does_not_unseal() {
     let app = TestApp::new().await;
     app.rotate().await;
     damage(&app, &app.kids().await[1]).await;
     app.server.sync_changes().await.unwrap();
     app.pass(Duration::hours(2)).await;
     let token = app.token().await;
-    assert!(app.server.delete_expired().await.is_err(), "it is told");
+    assert!(app.server.delete_expired().await.is_err(), "the error is reported");
     app.server.sync_changes().await.unwrap();
     app.get_user(&token).await.expect_data("by the key that is left to sign with");
     assert_eq!(app.kids().await.len(), 2);
 }
 
 #[actix_rt::test]
-async fn a_look_that_was_given_up_counts_for_nobody() {
+async fn a_cancelled_look_up_does_not_count() {
     let app = TestApp::new().await;
-    let stranger = TestApp::new().await.token().await;
+    let foreign = TestApp::new().await.token().await;
     loop {
         let other = app.another().await;
         app.rotate().await;
         app.revoke(&app.kids().await[0]).await;
         app.server.sync_changes().await.unwrap();
         let token = app.token().await;
-        let (mut first, mut second) = (Box::pin(other.get_user(&stranger)), Box::pin(other.get_user(&token)));
+        let (mut first, mut second) = (Box::pin(other.get_user(&foreign)), Box::pin(other.get_user(&token)));
         // The first asks the database, unless that was quick; the second waits for it.
         let both = std::future::poll_fn(|context| {
             let is_asking = first.as_mut().poll(context).is_pending();
@@ -363,7 +363,7 @@ async fn a_look_that_was_given_up_counts_for_nobody() {
 }
 
 #[actix_rt::test]
-async fn a_key_that_cannot_be_looked_for_is_no_reason_to_call_a_token_invalid() {
+async fn a_token_is_unavailable_and_not_invalid_if_its_key_cannot_be_looked_up() {
     let app = TestApp::new().await;
     let other = app.another().await;
     app.rotate().await;
@@ -375,7 +375,7 @@ async fn a_key_that_cannot_be_looked_for_is_no_reason_to_call_a_token_invalid() 
 }
 
 #[actix_rt::test]
-async fn a_rotation_by_age_asks_for_the_age_again_when_it_is_its_turn() {
+async fn a_rotation_by_age_checks_the_age_again_under_the_lock() {
     let app = TestApp::new().await;
     let (vault, age) = (app.vault().await, Reason::MaxAge(Duration::days(30)));
     app.clock.advance(Duration::days(30));
@@ -387,7 +387,7 @@ async fn a_rotation_by_age_asks_for_the_age_again_when_it_is_its_turn() {
 }
 
 #[actix_rt::test]
-async fn no_more_keys_are_made_than_a_verifier_reads() {
+async fn no_more_keys_are_made_than_a_verifier_accepts() {
     let app = TestApp::new().await;
     let row = app.signing_keys().await.remove(0);
     let plan =
@@ -397,7 +397,7 @@ async fn no_more_keys_are_made_than_a_verifier_reads() {
 }
 
 #[actix_rt::test]
-async fn when_all_that_is_left_does_not_unseal_the_revoked_key_is_dead_all_the_same_and_nothing_is_signed() {
+async fn a_revoked_key_stays_revoked_even_if_no_other_key_unseals() {
     let app = TestApp::new().await;
     let revoked = app.token().await;
     app.rotate().await;
@@ -411,7 +411,7 @@ async fn when_all_that_is_left_does_not_unseal_the_revoked_key_is_dead_all_the_s
 }
 
 #[actix_rt::test]
-async fn a_key_that_signs_before_its_time_is_known_to_a_server_that_has_not_heard_of_it() {
+async fn a_key_that_signs_early_is_looked_up_by_a_server_that_does_not_know_it() {
     let app = TestApp::new().await;
     let other = app.another().await;
     let old = app.token().await;
@@ -433,11 +433,11 @@ async fn a_key_that_signs_before_its_time_is_known_to_a_server_that_has_not_hear
     app.pass(Duration::seconds(5)).await;
     let bearer = format!("Bearer {}", app.token().await);
     assert_eq!(fourth.post("/auth/logout").authorization(&bearer).send().await.status, 204);
-    other.get_user(&old).await.expect_refused("token_invalid", "the look found no revoked key");
+    other.get_user(&old).await.expect_refused("token_invalid", "the look-up found no revoked key");
 }
 
 #[actix_rt::test]
-async fn what_is_handed_out_is_signed_by_no_key_that_was_revoked_meanwhile() {
+async fn no_token_is_signed_by_a_key_that_was_revoked_meanwhile() {
     let app = TestApp::new().await;
     let data = app.login(crate::app::EMAIL, PASSWORD).await.expect_data("login");
     let mut refresh = data["refresh_token"].clone();
@@ -471,7 +471,7 @@ async fn what_is_handed_out_is_signed_by_no_key_that_was_revoked_meanwhile() {
 }
 
 #[actix_rt::test]
-async fn a_wait_for_the_database_takes_nothing_of_the_time_for_which_a_key_is_published() {
+async fn waiting_for_the_database_does_not_shorten_the_publication_of_a_key() {
     let app = TestApp::on(TestDatabase::sqlite(), |_| {}).await;
     let mut other = app.database.sqlite_connection().await;
     sqlx::query("begin immediate").execute(&mut other).await.unwrap();
@@ -482,6 +482,6 @@ async fn a_wait_for_the_database_takes_nothing_of_the_time_for_which_a_key_is_pu
     let vault = app.vault().await;
     let rotation = rotation::rotate(app.server.store(), &vault, app.server.settings(), &app.clock, REQUESTED);
     let (rotated, ()) = futures_util::future::join(rotation, waited).await;
-    let Ok(Rotated::Made(made)) = rotated else { panic!("nobody else rotates") };
+    let Ok(Rotated::Made(made)) = rotated else { panic!("no other rotation") };
     assert_eq!(made.signs_from, app.clock.now() + Duration::seconds(5));
 }

@@ -1,5 +1,5 @@
-//! The passphrase, passwords and keys must not be in the database with its write-ahead log, in the log, in the environment,
-//! or in the memory of the running process. Each search has a positive control.
+//! The passphrase, passwords and keys must not be in the database with its write-ahead log, in the log, in the
+//! environment, or in the memory of the running process. Each search has a positive control.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -58,8 +58,8 @@ pub fn memory(process: u32) -> Vec<u8> {
 /// Shell code that allows a core dump, as large as the system permits.
 pub const CORE: &str = "ulimit -c $(ulimit -H -c);";
 
-/// Makes the process in `folder` dump its core, and waits for its end with `wait`. Returns `None` if the system does not
-/// write the core into that folder.
+/// Makes the process in `folder` dump its core, and waits for its end with `wait`. Returns `None` if the system does
+/// not write the core into that folder.
 pub fn core_dump(process: u32, folder: &Path, wait: impl FnOnce()) -> Option<Vec<u8>> {
     let hard = rustix::process::getrlimit(rustix::process::Resource::Core).maximum;
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
@@ -86,18 +86,18 @@ fn keys(place: &Workplace) -> Vec<Vec<u8>> {
         let store = Store::open(&place.database()).await.unwrap();
         let installation =
             store.read(async |connection| connection.installation().await).await.unwrap().unwrap();
-        let vault = Vault::open(&installation, &PASSPHRASE.into()).unwrap();
+        let vault = Vault::unseal(&installation, &PASSPHRASE.into()).unwrap();
         let mut keys = Vec::new();
         for sealed in store.read(async |connection| connection.signing_keys().await).await.unwrap() {
             // The seed within PKCS#8.
-            keys.push(vault.open_key(&sealed.sealed).unwrap()[16..48].to_vec());
+            keys.push(vault.unseal_key(&sealed.sealed).unwrap()[16..48].to_vec());
         }
         keys
     })
 }
 
 #[test]
-fn the_search_finds_what_is_there() {
+fn the_search_finds_a_known_secret() {
     let secret = b"a river of seventeen blue lanterns";
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     for spelling in [

@@ -47,9 +47,9 @@ pub enum KeysError {
     )]
     TooManyKeys,
     /// There is no key to sign with.
-    #[error("the database holds no signing key; restore it from a backup")]
+    #[error("the database has no signing key; restore it from a backup")]
     NoSigningKey,
-    /// The installation changed while this was decided.
+    /// The passphrase was changed by another process at the same time.
     #[error("the passphrase was changed by another process meanwhile; nothing was done")]
     ChangedMeanwhile,
 }

@@ -10,7 +10,7 @@ use crate::server::store::{Store, StoreError};
 use crate::token::Algorithm;
 
 /// Creates the installation in `store`, with one signing key for tokens of `token_lifetime`, sealed under `passphrase`.
-/// Returns `None` where another process was first; nothing was written then.
+/// Returns `None` if another process was first; nothing was written then.
 ///
 /// # Errors
 /// [`KeysError`] when the database cannot be written or a key cannot be made.
@@ -27,7 +27,7 @@ pub(crate) async fn create(
     Ok(is_first.then_some(vault))
 }
 
-/// Stores an installation and its first key. Returns `false` where another process was first.
+/// Stores an installation and its first key. Returns `false` if another process was first.
 ///
 /// # Errors
 /// [`StoreError`] when the database cannot be written.
@@ -48,10 +48,10 @@ pub async fn insert(
         .await
 }
 
-/// Seals the installation key of `vault` under another passphrase. Running servers need no restart.
+/// Seals the installation key of `vault` under another passphrase. Running servers are not affected.
 ///
 /// # Errors
-/// [`KeysError::ChangedMeanwhile`] where another process changed the passphrase since `installation` was read.
+/// [`KeysError::ChangedMeanwhile`] if another process changed the passphrase since `installation` was read.
 pub(crate) async fn change_passphrase(
     store: &Store,
     vault: &Vault,

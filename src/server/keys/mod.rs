@@ -2,9 +2,9 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `vault` | from a passphrase to sealed and unsealed keys; no SQL, no prompts |
+//! | `vault` | sealing and unsealing: encryption with authentication, by a passphrase; no SQL, no prompts |
 //! | `installation` | the first start on a database, and a change of the passphrase |
-//! | `sealed` | one signing key: made and sealed, unsealed |
+//! | `sealed` | making, sealing and unsealing one signing key |
 //! | `signing` | the unsealed signing keys of a running server |
 //! | `rotation` | when a key is made, signs, is retired and is removed |
 

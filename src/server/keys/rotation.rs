@@ -1,8 +1,8 @@
-//! When a signing key is made, signs, is retired and is removed.
+//! Key rotation: when a signing key is made, signs, is retired and is removed.
 //!
-//! A key is *next* until it signs: it is published already, so that no verifier meets a token of a key that it does not
-//! know. Then it *signs*, until the following key does. A *retired* key only verifies, unless the key that followed it
-//! is revoked, and is removed when its last token has expired.
+//! A new key is *next*: it is published before it signs, so that verifiers know it when they receive its first token.
+//! Then it *signs*, until the following key does. After that it is *retired*: it only verifies, and is removed when its
+//! last token has expired. If the key after it is revoked, a retired key signs again.
 
 use std::fmt;
 
@@ -18,7 +18,8 @@ use crate::server::model::{Event, EventKind, SealedKey, StoredKey};
 use crate::server::store::{Store, StoreError};
 use crate::token::MAX_SET_KEYS;
 
-/// How far the clocks of two servers may differ before one removes a key that the other has just signed with.
+/// The accepted difference between the clocks of two servers. Beyond it, one may remove a key that the other still
+/// uses.
 const CLOCKS_DIFFER: Duration = Duration::minutes(1);
 
 /// Unseals every key of the database and returns their number.
@@ -35,8 +36,8 @@ fn check_all(keys: &[StoredKey], vault: &Vault) -> Result<(), KeysError> {
     keys.iter().try_for_each(|key| unseal(&key.sealed, vault).map(drop))
 }
 
-/// Returns the place of the key that signs at `now`, of keys that sign from `times` on: the last that is due, else the
-/// first.
+/// Returns the index of the key that signs at `now`, given the times from which the keys sign: the last one that is
+/// due, or else the first.
 pub(super) fn current_signer(times: &[DateTime<Utc>], now: DateTime<Utc>) -> usize {
     times.iter().rposition(|from| *from <= now).unwrap_or(0)
 }
@@ -51,7 +52,7 @@ pub enum Plan {
         /// Keys dated in the future, each with the time from which it is to sign. They count as made now.
         redated: Vec<(SealedKey, DateTime<Utc>)>,
     },
-    /// None is made: this key does not sign yet, or is not old enough to be replaced.
+    /// No key is made: this one does not sign yet, or is not old enough to be replaced.
     Wait(SealedKey),
 }
 
@@ -70,7 +71,7 @@ pub enum Reason {
 /// Returns the effect of a rotation at `now`, where `keys` are there.
 ///
 /// # Errors
-/// [`KeysError::NoSigningKey`]; [`KeysError::TooManyKeys`]; [`KeysError::ClockBehindKey`] where the newest key is dated
+/// [`KeysError::NoSigningKey`]; [`KeysError::TooManyKeys`]; [`KeysError::ClockBehindKey`] if the newest key is dated
 /// in the future and the clock is not trusted: a clock that is behind would make a key that signs immediately, and
 /// retire the last one in the past.
 pub fn plan(
@@ -80,7 +81,7 @@ pub fn plan(
     reason: Reason,
 ) -> Result<Plan, KeysError> {
     let newest = &keys.last().ok_or(KeysError::NoSigningKey)?.sealed;
-    // For a key dated in the future the error below says what is wrong.
+    // A key dated in the future causes the error below.
     if matches!(reason, Reason::MaxAge(age) if (now - newest.created_at).abs() < age) {
         return Ok(Plan::Wait(newest.clone()));
     }
@@ -92,7 +93,7 @@ pub fn plan(
             now,
         });
     }
-    // A key that is alone signs before its time.
+    // The only key signs even before its time.
     if !is_in_future(newest) && newest.signs_from > now && keys.len() > 1 {
         return Ok(Plan::Wait(newest.clone()));
     }
@@ -101,8 +102,7 @@ pub fn plan(
     }
     let future = keys.iter().rev().take_while(|key| is_in_future(&key.sealed)).count();
     let (past, future) = keys.split_at(keys.len() - future);
-    // Keys that are dated back keep their order and come after all others. If one of them signs now, it is the first of
-    // them, since no other is left.
+    // Keys that are dated back keep their order and come after all others.
     let step = Duration::milliseconds(1);
     let steps = |count: usize| step * i32::try_from(count).unwrap_or(i32::MAX);
     let after_past = past.last().map(|last| last.sealed.signs_from + steps(future.len() + 1));
@@ -120,12 +120,12 @@ pub fn plan(
 pub enum Rotated {
     /// This key was made.
     Made(SealedKey),
-    /// None was made, because this key was made already, perhaps by another process, and does not sign yet.
+    /// No key was made: this one exists already, perhaps made by another process, and does not sign yet.
     Waiting(SealedKey),
 }
 
-/// Makes a signing key of `token.algorithm`, which signs `key.publish_ahead_s` after it was stored. Of two rotations at
-/// once, one makes it.
+/// Makes a signing key of `token.algorithm`, which signs `key.publish_ahead_s` after it was stored. Two rotations at
+/// the same time make one key.
 ///
 /// # Errors
 /// [`KeysError`]; see [`plan`].
@@ -139,15 +139,15 @@ pub async fn rotate(
     let rotated = store
         .write(async |tx| {
             let keys = tx.lock_signing_keys().await?;
-            // The time is read after the wait for the lock, so that the wait takes nothing of the time for which the
-            // key is published.
+            // The time is read after the wait for the lock, so that the wait does not shorten the time for which the
+            // key is published before it signs.
             let now = clock.now();
             let (signs_from, redated) = match plan(&keys, settings, now, reason)? {
                 Plan::Make { signs_from, redated } => (signs_from, redated),
                 Plan::Wait(key) => return Ok(Rotated::Waiting(key)),
             };
             for (key, signs_from) in redated {
-                let material = vault.open_key(&key)?;
+                let material = vault.unseal_key(&key)?;
                 tx.replace_key(&vault.seal_key(
                     &key.kid,
                     &key.algorithm,
@@ -170,7 +170,7 @@ pub async fn rotate(
     Ok(rotated)
 }
 
-/// Makes a signing key when the newest is as old as `key.rotate_every_days` says. Of several servers, one does.
+/// Makes a signing key if the newest is older than `key.rotate_every_days`. If several servers try, one key is made.
 ///
 /// # Errors
 /// [`KeysError`]; see [`plan`].
@@ -184,7 +184,7 @@ pub async fn rotate_by_age(
         0 => return Ok(()),
         days => Reason::MaxAge(Duration::days(i64::from(days))),
     };
-    // Read first, so that the servers do not wait for the write lock once a minute.
+    // Checked without the write lock first, so that the servers do not wait for it once a minute.
     let keys = store.read(async |connection| connection.signing_keys().await).await?;
     if let Plan::Make { .. } = plan(&keys, settings, clock.now(), reason)? {
         rotate(store, vault, settings, clock, reason).await?;
@@ -203,7 +203,7 @@ pub enum Revoked {
     OnlyKey,
 }
 
-/// Removes a signing key, and with it the validity of every token that it signed.
+/// Removes a signing key. Every token that it signed becomes invalid.
 ///
 /// # Errors
 /// [`StoreError`] when the database cannot be written.
@@ -261,8 +261,8 @@ pub fn states(keys: &[StoredKey], now: DateTime<Utc>, leeway: Duration) -> Vec<S
         .collect()
 }
 
-/// Removes the retired keys whose last token has expired at `now`. Removes none while one key does not unseal: servers
-/// that cannot use it go on with those before it.
+/// Removes the retired keys whose last token has expired at `now`. Removes none while a key does not unseal: a server
+/// that cannot use that key still signs with the ones before it.
 ///
 /// # Errors
 /// [`KeysError`] for a key that does not unseal, or when the database cannot be used.
@@ -288,7 +288,7 @@ pub(crate) async fn remove_expired(
     check_all(&keys, vault)?;
     let removed = store
         .write(async |tx| {
-            // Decided again, now that no other process can write.
+            // Checked again, now that no other process can write.
             let kids = expired(&tx.lock_signing_keys().await?);
             for kid in &kids {
                 tx.delete_key(kid, now).await?;

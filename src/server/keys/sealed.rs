@@ -1,4 +1,4 @@
-//! One signing key: made and sealed, unsealed.
+//! Makes, seals and unseals one signing key.
 
 use chrono::{DateTime, Utc};
 
@@ -7,7 +7,7 @@ use super::vault::Vault;
 use crate::server::model::SealedKey;
 use crate::token::{Algorithm, KeyMaterial, SigningKey};
 
-/// The purpose of a sealed signing key, as its seal names it.
+/// The purpose of a signing key, as stored and sealed with it.
 const ACCESS_TOKEN: &str = "access-token";
 
 /// Unseals one key.
@@ -15,11 +15,11 @@ pub(super) fn unseal(sealed: &SealedKey, vault: &Vault) -> Result<SigningKey, Ke
     let unusable = |reason: String| KeysError::Unusable { kid: sealed.kid.clone(), reason };
     let algorithm: Algorithm =
         sealed.algorithm.parse().map_err(|_| unusable("its algorithm is unknown".into()))?;
-    let material = KeyMaterial::from_bytes(vault.open_key(sealed)?);
+    let material = KeyMaterial::from_bytes(vault.unseal_key(sealed)?);
     SigningKey::with_kid(&sealed.kid, algorithm, &material).map_err(|error| unusable(error.to_string()))
 }
 
-/// Makes a signing key for `algorithm` and seals it; it signs from `signs_from` on.
+/// Makes a signing key for `algorithm`, which signs from `signs_from` on, and seals it.
 ///
 /// # Errors
 /// [`KeysError`] when the key cannot be made or sealed.

@@ -12,7 +12,7 @@ use super::vault::Vault;
 use crate::server::model::StoredKey;
 use crate::token::{JwkSet, Keyring, SigningKey};
 
-/// The signing keys of a running server. They are replaced while requests go on.
+/// The signing keys of a running server. They can be replaced while requests are served.
 pub(crate) struct SigningKeys {
     vault: Arc<Vault>,
     unsealed: ArcSwap<Unsealed>,
@@ -20,7 +20,7 @@ pub(crate) struct SigningKeys {
 
 /// Unsealed keys.
 struct Unsealed {
-    /// The keys that verify; `None` where there are none.
+    /// The keys that verify; `None` if there are none.
     keyring: Option<Arc<Keyring>>,
     /// The keys that sign, each with the time from which it does, in that order.
     signers: Vec<(DateTime<Utc>, Arc<SigningKey>)>,
@@ -30,8 +30,8 @@ impl SigningKeys {
     /// Unseals `keys`, all or none.
     ///
     /// # Errors
-    /// [`KeysError`] for the first key that does not unseal; [`KeysError::NoSigningKey`] where there is none.
-    pub(crate) fn open(vault: Arc<Vault>, keys: &[StoredKey]) -> Result<Self, KeysError> {
+    /// [`KeysError`] for the first key that does not unseal; [`KeysError::NoSigningKey`] if there is none.
+    pub(crate) fn unseal(vault: Arc<Vault>, keys: &[StoredKey]) -> Result<Self, KeysError> {
         let unsealed = Unsealed::all(keys, &vault)?;
         if unsealed.keyring.is_none() {
             return Err(KeysError::NoSigningKey);
@@ -42,8 +42,8 @@ impl SigningKeys {
     /// Replaces the keys by those that the database has now.
     pub(crate) fn replace(&self, keys: &[StoredKey]) {
         let unsealed = Unsealed::all(keys, &self.vault).unwrap_or_else(|error| {
-            // A damaged row must not keep a revoked key in use.
-            log::error!("{error}; the keys that were known before are used, without those that were removed");
+            // Keeping all known keys would also keep a key that was revoked.
+            log::error!("{error}; the known keys stay in use, except those that were removed");
             let is_there = |key: &SigningKey| keys.iter().any(|row| row.sealed.kid == key.kid());
             let known = &self.unsealed.load().signers;
             Unsealed::of(known.iter().filter(|(_, key)| is_there(key)).cloned().collect())
@@ -54,7 +54,7 @@ impl SigningKeys {
         self.unsealed.store(Arc::new(unsealed));
     }
 
-    /// Returns the keys that verify; `None` where there are none.
+    /// Returns the keys that verify; `None` if there are none.
     pub(crate) fn keyring(&self) -> Option<Arc<Keyring>> {
         self.unsealed.load().keyring.clone()
     }
@@ -75,12 +75,12 @@ impl SigningKeys {
 impl Unsealed {
     /// Unseals every key, all or none.
     fn all(keys: &[StoredKey], vault: &Vault) -> Result<Self, KeysError> {
-        let open = |key: &StoredKey| Ok((key.sealed.signs_from, Arc::new(unseal(&key.sealed, vault)?)));
-        Ok(Self::of(keys.iter().map(open).collect::<Result<_, KeysError>>()?))
+        let unsealed = |key: &StoredKey| Ok((key.sealed.signs_from, Arc::new(unseal(&key.sealed, vault)?)));
+        Ok(Self::of(keys.iter().map(unsealed).collect::<Result<_, KeysError>>()?))
     }
 
     fn of(signers: Vec<(DateTime<Utc>, Arc<SigningKey>)>) -> Self {
-        // The database holds each name once, so a keyring fails only for want of a key.
+        // Each kid is unique in the database, so making a keyring fails only if there is no key.
         let keyring = Keyring::new(signers.iter().map(|(_, key)| key.verifying_key().clone())).ok();
         Self { keyring: keyring.map(Arc::new), signers }
     }

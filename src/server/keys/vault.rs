@@ -1,8 +1,9 @@
-//! The vault: from a passphrase to sealed and unsealed keys. Private keys are never stored in plaintext.
+//! The vault seals and unseals keys. To seal is to encrypt with authentication; texts for operators say encrypt and
+//! decrypt. Private keys are never stored in plaintext.
 //!
 //! The passphrase is stretched (Argon2id, RFC 9106) into a key that seals a random installation key (AES-256-GCM,
 //! SP 800-38D). A key derived from that (HKDF, RFC 5869) seals each signing key. The columns beside a seal are its
-//! associated data, so that a row can be neither altered nor moved unnoticed. No SQL, no prompts.
+//! associated data, so a row that was altered or moved does not unseal. No SQL, no prompts.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
@@ -18,22 +19,22 @@ use crate::server::model::{KdfParams, SealedInstallation, SealedKey};
 /// The lowest cost of stretching: 64 MiB, three passes, four lanes.
 const FLOOR: KdfParams = KdfParams { memory_kib: 65_536, iterations: 3, lanes: 4 };
 
-/// The highest cost that a row may ask for. Without a limit, an attacker who can write to the database could block a
-/// start.
+/// The highest cost that a row may ask for. Without a limit, an attacker who can write to the database could make a
+/// start take forever.
 const CEILING: KdfParams = KdfParams { memory_kib: 1_048_576, iterations: 16, lanes: 16 };
 
 const SALT_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 
-/// Part of every seal, so that a later format cannot be mistaken for this one.
+/// Part of all associated data, so that a later format cannot be mistaken for this one.
 const FORMAT: &[u8] = b"hallpass vault 1";
 
-/// The characters of a passphrase that are estimated; the cost grows with their square.
+/// The number of characters of a passphrase that are estimated. The cost grows with its square.
 const JUDGED_CHARS: usize = 100;
 
 impl KdfParams {
-    /// The cost in tests: next to nothing. Other builds do not open a vault made with it.
+    /// The cost in tests: next to nothing. Other builds do not unseal a vault made with it.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_tests() -> Self {
         Self { memory_kib: 64, iterations: 1, lanes: 1 }
@@ -54,23 +55,23 @@ impl KdfParams {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
-    /// The seal of the installation does not open. A wrong passphrase and an altered row look the same.
+    /// The installation does not unseal. A wrong passphrase and an altered row look the same.
     #[error(
         "wrong passphrase for this database; type the one that was chosen at its first start, or restore the database if it was altered"
     )]
     WrongPassphrase,
-    /// The row asks for a cost of stretching that is not accepted.
+    /// The row has a cost of stretching that is not accepted.
     #[error(
         "the database's installation row was altered: its key derivation is outside what is accepted; restore it from a backup"
     )]
     Parameters,
-    /// The seal of a signing key does not open.
+    /// A signing key does not unseal.
     #[error(
-        "the signing key {0} does not unseal, so its row was altered; restore the database from a backup"
+        "the signing key {0} cannot be decrypted, so its row was altered; restore the database from a backup"
     )]
     KeyAltered(String),
-    /// The cryptographic library failed, or the memory for stretching cannot be had.
-    #[error("the passphrase cannot be stretched or a key sealed: {0}")]
+    /// The cryptographic library failed, or there is not enough memory for stretching.
+    #[error("the key derivation or the encryption of a key failed: {0}")]
     Failed(&'static str),
 }
 
@@ -79,7 +80,7 @@ pub enum VaultError {
 #[error("this passphrase is too weak: {0}; five or six unrelated words make a good one")]
 pub(crate) struct WeakPassphrase(String);
 
-/// An open vault. It holds the installation key, in memory only.
+/// An unsealed vault. It has the installation key, in memory only.
 pub struct Vault {
     id: Uuid,
     key: Zeroizing<[u8; KEY_BYTES]>,
@@ -113,19 +114,19 @@ impl Vault {
         Ok((vault, sealed))
     }
 
-    /// Opens the installation with its passphrase.
+    /// Unseals the installation with its passphrase.
     ///
     /// # Errors
     /// [`VaultError::WrongPassphrase`], [`VaultError::Parameters`], [`VaultError::Failed`].
-    pub fn open(installation: &SealedInstallation, passphrase: &SecretString) -> Result<Self, VaultError> {
+    pub fn unseal(installation: &SealedInstallation, passphrase: &SecretString) -> Result<Self, VaultError> {
         let stretched = stretch(passphrase, installation.kdf, &installation.salt)?;
-        let opened = open(&*stretched, &installation.sealed_key, &installation.associated_data())
+        let unsealed = unseal(&*stretched, &installation.sealed_key, &installation.associated_data())
             .ok_or(VaultError::WrongPassphrase)?;
         let mut key = Zeroizing::new([0; KEY_BYTES]);
-        if opened.len() != KEY_BYTES {
+        if unsealed.len() != KEY_BYTES {
             return Err(VaultError::WrongPassphrase);
         }
-        key.copy_from_slice(&opened);
+        key.copy_from_slice(&unsealed);
         Ok(Self { id: installation.id, key })
     }
 
@@ -180,12 +181,12 @@ impl Vault {
         Ok(key)
     }
 
-    /// Opens a signing key.
+    /// Unseals a signing key.
     ///
     /// # Errors
     /// [`VaultError::KeyAltered`] when its row was altered.
-    pub fn open_key(&self, key: &SealedKey) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        open(&*self.derive("signing-key seal"), &key.sealed, &key.associated_data(self.id))
+    pub fn unseal_key(&self, key: &SealedKey) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        unseal(&*self.derive("signing-key seal"), &key.sealed, &key.associated_data(self.id))
             .ok_or_else(|| VaultError::KeyAltered(key.kid.clone()))
     }
 
@@ -243,7 +244,7 @@ impl SealedKey {
     }
 }
 
-/// Returns the fields, each after its length, so that no two lists of fields give the same bytes.
+/// Joins the fields, each after its length, so that no two lists of fields give the same bytes.
 fn length_prefixed(fields: &[&[u8]]) -> Vec<u8> {
     fields
         .iter()
@@ -292,7 +293,7 @@ fn stretch(
 fn seal(key: &[u8], plain: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, VaultError> {
     let key =
         RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| VaultError::Failed("a key is unusable"))?;
-    // With room for the tag: growing would leave a copy of the plaintext behind.
+    // Allocated with room for the tag, because growing would leave a copy of the plaintext behind.
     let mut sealed = Vec::with_capacity(plain.len() + 16);
     sealed.extend_from_slice(plain);
     match key.seal_in_place_append_tag(Aad::from(associated_data), &mut sealed) {
@@ -304,7 +305,7 @@ fn seal(key: &[u8], plain: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, Vau
     }
 }
 
-fn open(key: &[u8], sealed: &[u8], associated_data: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+fn unseal(key: &[u8], sealed: &[u8], associated_data: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let key = RandomizedNonceKey::new(&AES_256_GCM, key).ok()?;
     let (nonce, rest) = sealed.split_at_checked(NONCE_BYTES)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
@@ -332,7 +333,7 @@ mod tests {
         DateTime::from_timestamp(1_900_000_000, 123_456_789).unwrap()
     }
 
-    fn founded() -> (Vault, SealedInstallation, SealedKey) {
+    fn new_installation() -> (Vault, SealedInstallation, SealedKey) {
         let (vault, installation) =
             Vault::create_with(&PASSPHRASE.into(), KdfParams::for_tests(), now()).unwrap();
         let key = vault.seal_key("kid-1", "EdDSA", "access-token", now(), now(), SECRET).unwrap();
@@ -340,26 +341,26 @@ mod tests {
     }
 
     #[test]
-    fn the_passphrase_opens_the_vault_and_the_vault_its_keys() {
-        let (vault, installation, key) = founded();
-        let opened = Vault::open(&installation, &PASSPHRASE.into()).unwrap();
-        assert_eq!(opened.id(), vault.id());
-        assert_eq!(&**opened.open_key(&key).unwrap(), SECRET);
+    fn the_passphrase_unseals_the_vault_and_the_vault_its_keys() {
+        let (vault, installation, key) = new_installation();
+        let unsealed = Vault::unseal(&installation, &PASSPHRASE.into()).unwrap();
+        assert_eq!(unsealed.id(), vault.id());
+        assert_eq!(&**unsealed.unseal_key(&key).unwrap(), SECRET);
     }
 
     #[test]
-    fn the_real_cost_of_stretching_is_that_of_the_contract_and_opens() {
+    fn the_default_cost_of_stretching_is_that_of_the_contract() {
         let (_, installation) = Vault::create(&PASSPHRASE.into(), now()).unwrap();
         assert_eq!(installation.kdf, KdfParams { memory_kib: 65_536, iterations: 3, lanes: 4 });
-        assert!(Vault::open(&installation, &PASSPHRASE.into()).is_ok());
+        assert!(Vault::unseal(&installation, &PASSPHRASE.into()).is_ok());
     }
 
     #[test]
     fn any_other_passphrase_is_wrong() {
-        let (_, installation, _) = founded();
+        let (_, installation, _) = new_installation();
         for wrong in ["", "A river of seventeen blue lanterns", "a river of seventeen blue lanterns "] {
             assert_eq!(
-                Vault::open(&installation, &wrong.into()).err(),
+                Vault::unseal(&installation, &wrong.into()).err(),
                 Some(VaultError::WrongPassphrase),
                 "{wrong:?}"
             );
@@ -367,9 +368,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_which_anything_was_altered_does_not_open() {
-        let (vault, installation, key) = founded();
-        let (_, other, other_key) = founded();
+    fn an_altered_row_does_not_unseal() {
+        let (vault, installation, key) = new_installation();
+        let (_, other, other_key) = new_installation();
         let second = Duration::seconds(1);
         let altered = [
             ("the kid", SealedKey { kid: "kid-2".into(), ..key.clone() }),
@@ -389,7 +390,7 @@ mod tests {
             ("no seal", SealedKey { sealed: vec![], ..key.clone() }),
         ];
         for (what, key) in altered {
-            assert_eq!(vault.open_key(&key).err(), Some(VaultError::KeyAltered(key.kid.clone())), "{what}");
+            assert_eq!(vault.unseal_key(&key).err(), Some(VaultError::KeyAltered(key.kid.clone())), "{what}");
         }
         let wrong = Some(VaultError::WrongPassphrase);
         let altered = [
@@ -399,13 +400,13 @@ mod tests {
             ("the time", SealedInstallation { created_at: now() + second, ..installation.clone() }),
         ];
         for (what, installation) in altered {
-            assert_eq!(Vault::open(&installation, &PASSPHRASE.into()).err(), wrong, "{what}");
+            assert_eq!(Vault::unseal(&installation, &PASSPHRASE.into()).err(), wrong, "{what}");
         }
     }
 
     #[test]
-    fn a_stretching_that_is_too_cheap_or_too_dear_is_not_obeyed() {
-        let (_, installation, _) = founded();
+    fn a_stretching_that_is_too_cheap_or_too_costly_is_refused() {
+        let (_, installation, _) = new_installation();
         for (memory_kib, iterations, lanes) in [
             (8, 1, 1),
             (65_535, 3, 4),
@@ -419,32 +420,32 @@ mod tests {
                 kdf: KdfParams { memory_kib, iterations, lanes },
                 ..installation.clone()
             };
-            assert_eq!(Vault::open(&altered, &PASSPHRASE.into()).err(), Some(VaultError::Parameters));
+            assert_eq!(Vault::unseal(&altered, &PASSPHRASE.into()).err(), Some(VaultError::Parameters));
         }
     }
 
     #[test]
-    fn another_passphrase_opens_the_same_vault_after_resealing() {
-        let (vault, installation, key) = founded();
+    fn another_passphrase_unseals_the_same_vault_after_resealing() {
+        let (vault, installation, key) = new_installation();
         let resealed = vault.reseal(&installation, &"nine copper kettles in the rain".into()).unwrap();
         assert_eq!((resealed.id, resealed.created_at), (installation.id, installation.created_at));
         assert_ne!(resealed.salt, installation.salt);
-        let opened = Vault::open(&resealed, &"nine copper kettles in the rain".into()).unwrap();
-        assert_eq!(&**opened.open_key(&key).unwrap(), SECRET);
-        assert!(Vault::open(&resealed, &PASSPHRASE.into()).is_err());
+        let unsealed = Vault::unseal(&resealed, &"nine copper kettles in the rain".into()).unwrap();
+        assert_eq!(&**unsealed.unseal_key(&key).unwrap(), SECRET);
+        assert!(Vault::unseal(&resealed, &PASSPHRASE.into()).is_err());
     }
 
     #[test]
     fn each_purpose_and_each_installation_has_a_key_of_its_own() {
-        let ((one, ..), (other, ..)) = (founded(), founded());
+        let ((one, ..), (other, ..)) = (new_installation(), new_installation());
         assert_eq!(one.derive("a"), one.derive("a"));
         assert_ne!(one.derive("a"), one.derive("b"));
         assert_ne!(one.derive("a"), other.derive("a"));
     }
 
     #[test]
-    fn nothing_secret_stands_in_the_rows_or_shows_in_debug() {
-        let (vault, installation, key) = founded();
+    fn rows_and_debug_show_no_secret() {
+        let (vault, installation, key) = new_installation();
         let key_bytes = vault.key.to_vec();
         for secret in [SECRET, PASSPHRASE.as_bytes(), &key_bytes] {
             for row in [&installation.sealed_key, &installation.salt, &key.sealed] {
@@ -471,14 +472,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_altered_byte_of_a_seal_opens(position in 0_usize..76, bit in 0_u8..8) {
-            let (vault, mut installation, mut key) = founded();
+        fn no_altered_byte_unseals(position in 0_usize..76, bit in 0_u8..8) {
+            let (vault, mut installation, mut key) = new_installation();
             let length = key.sealed.len();
             key.sealed[position % length] ^= 1 << bit;
-            prop_assert!(vault.open_key(&key).is_err());
+            prop_assert!(vault.unseal_key(&key).is_err());
             let length = installation.sealed_key.len();
             installation.sealed_key[position % length] ^= 1 << bit;
-            prop_assert!(Vault::open(&installation, &PASSPHRASE.into()).is_err());
+            prop_assert!(Vault::unseal(&installation, &PASSPHRASE.into()).is_err());
         }
 
         #[test]

@@ -1,16 +1,16 @@
-//! Keys of a later time than the clock tells.
+//! Keys dated in the future.
 
 use super::*;
 
 const YEAR: Duration = Duration::days(365);
 
-/// A server that was founded by a clock a year ahead, which is right now.
+/// A server whose first start was by a clock a year ahead. The clock is right now.
 async fn founded_ahead() -> TestApp {
     let app = TestApp::new().await;
     let vault = app.vault().await;
     let ahead = app.clock.now() + YEAR;
     let row = app.signing_keys().await.remove(0).sealed;
-    let material = vault.open_key(&row).unwrap();
+    let material = vault.unseal_key(&row).unwrap();
     let sealed = vault.seal_key(&row.kid, &row.algorithm, &row.purpose, ahead, ahead, &material).unwrap();
     let (ahead, sealed) = (ahead.timestamp_millis(), app.database.literal(&sealed.sealed));
     app.database
@@ -22,7 +22,7 @@ async fn founded_ahead() -> TestApp {
 }
 
 #[actix_rt::test]
-async fn a_rotation_that_cannot_tell_which_clock_is_wrong_does_nothing_and_names_both_times() {
+async fn a_rotation_with_a_key_dated_in_the_future_does_nothing_and_names_both_times() {
     let app = founded_ahead().await;
     let before = app.signing_keys().await;
     let error = app.try_rotate(false).await.unwrap_err().to_string();
@@ -40,7 +40,7 @@ async fn a_key_made_by_a_clock_that_was_ahead_can_be_followed_and_revoked() {
     let old = app.token().await;
     let Rotated::Made(made) = app.try_rotate(true).await.unwrap() else { panic!("it is alone") };
     app.server.sync_changes().await.unwrap();
-    app.get_user(&old).await.expect_data("no token dies of it");
+    app.get_user(&old).await.expect_data("no token is invalidated");
     assert_eq!(kid(&app.token().await), kid(&old), "the new one is published first");
     app.pass(Duration::seconds(5)).await;
     assert_eq!(kid(&app.token().await), made.kid);
@@ -51,11 +51,11 @@ async fn a_key_made_by_a_clock_that_was_ahead_can_be_followed_and_revoked() {
 }
 
 #[actix_rt::test]
-async fn a_rotation_after_one_by_a_clock_that_was_ahead_makes_the_key_that_signs_from_then_on() {
+async fn after_a_clock_that_was_ahead_a_rotation_makes_the_key_that_signs_next() {
     let app = TestApp::new().await;
     let first = app.token().await;
     app.clock.advance(YEAR);
-    let Rotated::Made(ahead) = app.rotate().await else { panic!("nobody else rotates") };
+    let Rotated::Made(ahead) = app.rotate().await else { panic!("no other rotation") };
     app.clock.advance(-YEAR);
     app.server.sync_changes().await.unwrap();
     let Rotated::Made(made) = app.try_rotate(true).await.unwrap() else { panic!("none waits in earnest") };
@@ -71,10 +71,10 @@ async fn a_rotation_after_one_by_a_clock_that_was_ahead_makes_the_key_that_signs
 }
 
 #[actix_rt::test]
-async fn a_key_that_is_made_after_one_of_a_later_time_signs_after_one_that_waits_too() {
+async fn a_key_made_after_one_dated_in_the_future_signs_after_a_waiting_one_too() {
     let day = std::time::Duration::from_secs(86_400);
     let app = TestApp::with(|settings| settings.key.publish_ahead = day).await;
-    let Rotated::Made(waiting) = app.rotate().await else { panic!("nobody else rotates") };
+    let Rotated::Made(waiting) = app.rotate().await else { panic!("no other rotation") };
     app.clock.advance(YEAR);
     app.rotate().await;
     app.clock.advance(-YEAR);
@@ -89,7 +89,7 @@ async fn a_key_that_is_made_after_one_of_a_later_time_signs_after_one_that_waits
 }
 
 #[actix_rt::test]
-async fn by_a_clock_that_is_behind_no_key_is_retired_in_the_past() {
+async fn a_clock_that_is_behind_retires_no_key_in_the_past() {
     let app = TestApp::new().await;
     app.clock.advance(-YEAR);
     assert!(matches!(app.try_rotate(false).await, Err(KeysError::ClockBehindKey { .. })));
@@ -98,14 +98,14 @@ async fn by_a_clock_that_is_behind_no_key_is_retired_in_the_past() {
 }
 
 #[actix_rt::test]
-async fn clocks_that_differ_by_seconds_are_no_reason_to_refuse() {
+async fn clocks_that_differ_by_seconds_are_accepted() {
     let app = TestApp::new().await;
     app.clock.advance(-Duration::seconds(50));
     assert!(matches!(app.try_rotate(false).await, Ok(Rotated::Made(_))));
 }
 
 #[actix_rt::test]
-async fn a_rotation_by_age_that_cannot_be_made_fails_and_does_not_wait_for_a_wrong_time() {
+async fn a_rotation_by_age_fails_with_a_key_dated_in_the_future() {
     let app = TestApp::with(|settings| settings.key.rotate_every_days = 30).await;
     app.clock.advance(-YEAR);
     let error = app.server.rotate_by_age().await.unwrap_err();
@@ -113,11 +113,11 @@ async fn a_rotation_by_age_that_cannot_be_made_fails_and_does_not_wait_for_a_wro
 }
 
 #[actix_rt::test]
-async fn the_last_key_that_is_left_can_be_followed_though_its_time_has_not_come() {
+async fn the_only_key_can_be_rotated_before_it_is_due() {
     let app =
         TestApp::with(|settings| settings.key.publish_ahead = std::time::Duration::from_secs(86_400)).await;
     let first = app.kids().await.remove(0);
-    let Rotated::Made(second) = app.rotate().await else { panic!("nobody else rotates") };
+    let Rotated::Made(second) = app.rotate().await else { panic!("no other rotation") };
     app.revoke(&first).await;
     // Made with a shorter notice, and yet after it.
     let mut settings = app.server.settings().clone();
