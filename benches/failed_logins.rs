@@ -1,4 +1,4 @@
-//! How long each kind of failed login takes: their medians should be the same. `cargo bench --bench failed_logins`
+//! Measures the median time of each kind of failed login. The medians should be equal. `cargo bench --bench failed_logins`
 //!
 //! The kinds are tried in turn, so that whatever else the machine is doing falls on all alike.
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use support::{Connection, PASSWORD, Server, hallpass, import};
 
 const COST: u32 = 12;
-const TRIES: usize = 200;
+const ATTEMPTS: usize = 200;
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
@@ -31,8 +31,8 @@ fn main() {
         ("a disabled user", "bob@example.com", PASSWORD),
         ("a user without a password", "carol@example.com", PASSWORD),
     ];
-    let mut times = kinds.map(|_| Vec::with_capacity(TRIES));
-    for _ in 0..TRIES {
+    let mut times = kinds.map(|_| Vec::with_capacity(ATTEMPTS));
+    for _ in 0..ATTEMPTS {
         for ((_, email, password), times) in kinds.iter().zip(&mut times) {
             let began = Instant::now();
             assert_eq!(connection.login(email, password), 401);
@@ -41,9 +41,9 @@ fn main() {
     }
     let medians = times.map(|mut times| {
         times.sort();
-        times[TRIES / 2]
+        times[ATTEMPTS / 2]
     });
-    println!("| failed login, cost {COST}, {TRIES} tries each | median, ms | x the fastest |");
+    println!("| failed login, cost {COST}, {ATTEMPTS} attempts each | median, ms | x the fastest |");
     println!("|---|---|---|");
     let fastest = medians.iter().min().unwrap();
     let millis = |time: &Duration| time.as_secs_f64() * 1000.0;

@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 16;
 const SCHEMA: &str = "hallpass_bench_scale";
 const LOCAL_POSTGRES: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 
-/// What one phase did and cost.
+/// The measurements of one phase.
 struct Figures {
     per_second: f64,
     /// CPU microseconds an operation, of all servers and of PostgreSQL.

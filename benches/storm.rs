@@ -206,7 +206,7 @@ impl Storm {
     }
 }
 
-/// What people write by hand: the same guard, and each hash on actix's pool for blocking work.
+/// The usual way: the same guard, and each hash on actix's pool for blocking work.
 fn naive_server() {
     let hash: &'static str = std::env::var("HASH").unwrap().leak();
     let material = KeyMaterial::generate(Algorithm::EdDsa).unwrap();

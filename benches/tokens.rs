@@ -1,4 +1,4 @@
-//! What a token costs, by algorithm: to issue, to verify for the first time, to present again; and what that makes
+//! Measures the cost of a token, by algorithm: to issue it, to verify it, to verify it again; and what that makes
 //! of a guarded route's throughput. `cargo bench --bench tokens`
 //!
 //! Servers take turns, so that whatever else the machine is doing falls on all alike.
@@ -24,7 +24,7 @@ const ALGORITHMS: [Algorithm; 3] = [Algorithm::EdDsa, Algorithm::Es256, Algorith
 const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
-/// A secret of nobody: the servers of this benchmark sign for themselves.
+/// A random secret that no server of this benchmark uses.
 const SECRET: [u8; 32] = [7; 32];
 
 fn main() {

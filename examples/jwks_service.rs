@@ -1,7 +1,7 @@
 //! A separate service that verifies the tokens of a Hallpass server with the server's published keys.
 //!
 //! It shares no secret and no database with the server. So it accepts a token until its `exp`, even after a sign-out, a
-//! password change or a disabled account: keep `token.lifetime_s` short where that matters.
+//! password change or a disabled account: if that is too long, shorten `token.lifetime_s`.
 //!
 //! ```console
 //! $ HALLPASS_TOKEN__ISSUER=https://id.example hallpass serve

@@ -1,6 +1,6 @@
-//! What the benchmarks share: the binary as a server, and a client on one connection.
+//! Shared by the benchmarks: the binary as a server, and a client on one connection.
 
-#![allow(dead_code, reason = "each benchmark is a crate of its own, and uses what it needs")]
+#![allow(dead_code, reason = "each benchmark is a separate crate and uses a part of this")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! The feed of changes in PostgreSQL, where transactions commit in another order than they write: each committed change is
-//! delivered once. The writers here are connections of the test's own.
+//! The feed of changes in PostgreSQL, where transactions may commit in another order than they write. Each committed change
+//! is delivered once. The tests write on their own connections.
 
 use hallpass::clock::Clock;
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use crate::app::{EMAIL, PASSWORD, TestApp};
 use crate::process::Workplace;
 use crate::test_database::{TestDatabase, connect_postgres, postgres_answers};
 
-/// A reader of the feed, and what it has been told.
+/// A reader of the feed, and the changes that it has received.
 struct Reader {
     database: TestDatabase,
     store: Store,
@@ -40,22 +40,22 @@ impl Reader {
         Writer(connect_postgres(&self.database.settings.schema).await.unwrap())
     }
 
-    /// Returns the new changes; `None` where everything must be read anew.
+    /// Returns the new changes; `None` if everything must be reloaded.
     async fn read(&mut self) -> Option<BTreeSet<u128>> {
         let from = &self.position;
         let new = self.store.read(async |connection| connection.changes_since(from).await).await.unwrap();
         self.position = new.position;
         let changes = new.changes?;
-        let mut told = BTreeSet::new();
+        let mut delivered = BTreeSet::new();
         for change in changes {
             let Change::User(id) = change else { panic!("{change:?} was not written") };
-            assert!(told.insert(id.as_u128()), "{id} twice at once");
+            assert!(delivered.insert(id.as_u128()), "{id} twice at once");
             assert!(self.known.insert(id.as_u128()), "{id} was delivered before");
         }
-        Some(told)
+        Some(delivered)
     }
 
-    /// Deletes every change that is committed now.
+    /// Deletes every committed change.
     async fn tidy(&self) {
         let hour = seconds(std::time::Duration::from_secs(3_600));
         let sessions = Lifetimes { idle: hour, absolute: hour, grace: hour };
@@ -72,7 +72,7 @@ impl Writer {
         self.0.execute(sql).await.unwrap();
     }
 
-    /// Writes a change of long ago.
+    /// Writes an old change.
     async fn change(&mut self, number: u128) {
         let insert = sqlx::query("insert into changes (kind, subject, at) values ('user', $1, 0)");
         insert.bind(Uuid::from_u128(number)).execute(&mut self.0).await.unwrap();
@@ -80,12 +80,12 @@ impl Writer {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "compared with what the feed returns")]
-fn told(numbers: &[u128]) -> Option<BTreeSet<u128>> {
+fn delivered(numbers: &[u128]) -> Option<BTreeSet<u128>> {
     Some(numbers.iter().copied().collect())
 }
 
 #[actix_rt::test]
-async fn a_change_that_is_committed_after_a_later_one_is_delivered_and_once() {
+async fn a_change_that_is_committed_out_of_order_is_delivered_exactly_once() {
     if !postgres_answers() {
         return;
     }
@@ -96,19 +96,19 @@ async fn a_change_that_is_committed_after_a_later_one_is_delivered_and_once() {
     b.change(2).await;
     c.run("begin").await;
     c.change(3).await;
-    assert_eq!(reader.read().await, told(&[2]));
-    assert_eq!(reader.read().await, told(&[]));
+    assert_eq!(reader.read().await, delivered(&[2]));
+    assert_eq!(reader.read().await, delivered(&[]));
     c.run("rollback").await;
-    assert_eq!(reader.read().await, told(&[]), "what is rolled back is none");
+    assert_eq!(reader.read().await, delivered(&[]), "what is rolled back is none");
     b.change(4).await;
     a.change(5).await;
     a.run("commit").await;
-    assert_eq!(reader.read().await, told(&[1, 4, 5]));
-    assert_eq!(reader.read().await, told(&[]));
+    assert_eq!(reader.read().await, delivered(&[1, 4, 5]));
+    assert_eq!(reader.read().await, delivered(&[]));
 }
 
 #[actix_rt::test]
-async fn a_transaction_that_stays_open_delays_no_change_and_costs_a_reader_nothing() {
+async fn a_long_transaction_delays_no_other_change_and_causes_no_reload() {
     if !postgres_answers() {
         return;
     }
@@ -117,21 +117,21 @@ async fn a_transaction_that_stays_open_delays_no_change_and_costs_a_reader_nothi
     open.run("begin; select pg_current_xact_id()").await;
     for round in 0..3 {
         writer.change(round).await;
-        assert_eq!(reader.read().await, told(&[round]));
+        assert_eq!(reader.read().await, delivered(&[round]));
     }
     // The deletion is newer than all that the reader saw, as its snapshot cannot tell whether it missed something.
     reader.tidy().await;
     assert_eq!(reader.read().await, None);
     // But once only, though the open transaction is older than the deleted changes.
-    assert_eq!(reader.read().await, told(&[]));
+    assert_eq!(reader.read().await, delivered(&[]));
     writer.change(9).await;
-    assert_eq!(reader.read().await, told(&[9]));
+    assert_eq!(reader.read().await, delivered(&[9]));
     open.run("rollback").await;
-    assert_eq!(reader.read().await, told(&[]));
+    assert_eq!(reader.read().await, delivered(&[]));
 }
 
 #[actix_rt::test]
-async fn a_reader_that_missed_deleted_changes_reads_everything_anew_and_no_other_does() {
+async fn only_a_reader_that_missed_deleted_changes_reloads_everything() {
     if !postgres_answers() {
         return;
     }
@@ -140,26 +140,26 @@ async fn a_reader_that_missed_deleted_changes_reads_everything_anew_and_no_other
     writer.change(1).await;
     let mut punctual = Reader { position: late.position.clone(), ..Reader::new().await };
     punctual.store = late.store.clone();
-    assert_eq!(punctual.read().await, told(&[1]));
+    assert_eq!(punctual.read().await, delivered(&[1]));
     // Whatever else runs on the database server may be older than the change; then this is read anew once.
     late.tidy().await;
     punctual.read().await;
     writer.change(2).await;
-    assert_eq!(punctual.read().await, told(&[2]));
+    assert_eq!(punctual.read().await, delivered(&[2]));
     assert_eq!(late.read().await, None);
     writer.change(3).await;
-    assert_eq!(late.read().await, told(&[3]));
+    assert_eq!(late.read().await, delivered(&[3]));
 }
 
 #[actix_rt::test]
-async fn after_a_crash_of_the_database_everything_is_read_anew() {
+async fn after_a_crash_of_the_database_everything_is_reloaded() {
     if !postgres_answers() {
         return;
     }
     let mut reader = Reader::new().await;
     let mut writer = reader.writer().await;
     writer.change(1).await;
-    assert_eq!(reader.read().await, told(&[1]));
+    assert_eq!(reader.read().await, delivered(&[1]));
     // PostgreSQL does so when it recovers from a crash and when a replica is promoted.
     writer.run("truncate xid_sequence").await;
     let other = reader.store.clone();
@@ -167,14 +167,14 @@ async fn after_a_crash_of_the_database_everything_is_read_anew() {
     assert_eq!(read, None);
     assert!(begun.is_ok());
     writer.change(2).await;
-    assert_eq!(reader.read().await, told(&[2]));
+    assert_eq!(reader.read().await, delivered(&[2]));
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A transaction begins where none is open.
+    /// Begins a transaction if none is open.
     Change(usize),
-    /// A change in a subtransaction, which is kept or undone.
+    /// Writes a change in a subtransaction, which is released or rolled back.
     Nested(usize, bool),
     Commit(usize),
     RollBack(usize),
@@ -196,7 +196,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// Takes the steps, and compares what the reader knows after each read with what is committed.
+/// Takes the steps. After each read, compares what the reader has received with what is committed.
 async fn take(reader: &mut Reader, writers: &mut [Writer], numbers: &mut u128, steps: &[Step]) {
     let mut open: Vec<Option<Vec<u128>>> = vec![None; WRITERS];
     let mut committed = reader.known.clone();
@@ -252,7 +252,7 @@ async fn take(reader: &mut Reader, writers: &mut [Writer], numbers: &mut u128, s
 }
 
 #[test]
-fn whatever_the_order_of_writes_and_commits_each_committed_change_is_delivered_once() {
+fn each_committed_change_is_delivered_once_in_any_order_of_commits() {
     if !postgres_answers() {
         return;
     }
@@ -278,7 +278,7 @@ fn whatever_the_order_of_writes_and_commits_each_committed_change_is_delivered_o
 }
 
 #[actix_rt::test]
-async fn under_eight_writers_at_once_each_committed_change_is_delivered_once() {
+async fn each_committed_change_is_delivered_once_with_eight_concurrent_writers() {
     if !postgres_answers() {
         return;
     }
@@ -319,7 +319,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[actix_rt::test]
-async fn a_server_is_told_of_a_change_at_another_and_of_a_lost_connection() {
+async fn a_server_is_notified_of_changes_and_of_a_lost_connection() {
     if !postgres_answers() {
         return;
     }
@@ -341,7 +341,7 @@ async fn a_server_is_told_of_a_change_at_another_and_of_a_lost_connection() {
     for (round, new_name) in ["Countess", "Lady Lovelace"].into_iter().enumerate() {
         app.users().rename(id, Some(new_name)).await.unwrap();
         while name().await != new_name {}
-        // Every connection that listens is lost, and with it what was told meanwhile.
+        // Every connection that listens is lost, with the notifications meanwhile.
         let lost = sqlx::query(
             "select count(pg_terminate_backend(pid)) from pg_stat_activity \
              where datname = current_database() and query ilike 'listen %'",
@@ -353,7 +353,7 @@ async fn a_server_is_told_of_a_change_at_another_and_of_a_lost_connection() {
 }
 
 #[test]
-fn a_server_that_is_told_nothing_asks() {
+fn a_server_without_notifications_polls() {
     if !postgres_answers() {
         return;
     }

@@ -1,5 +1,5 @@
-//! Requests at once, at two servers on one database: the database decides, not the timing. Twenty refreshes at once are in
-//! `session`, two rotations in `keys`.
+//! Concurrent requests at two servers on one database: the database decides, not the timing. Concurrent refreshes are in
+//! `session`, concurrent rotations in `keys`.
 
 use chrono::Duration;
 use futures_util::future::{join, join_all, join3};
@@ -34,7 +34,7 @@ async fn on_each(test: impl AsyncFn(&TestApp, &TestApp)) {
 }
 
 #[actix_rt::test]
-async fn of_twenty_registrations_of_one_address_at_once_one_succeeds() {
+async fn one_of_twenty_concurrent_registrations_of_an_address_succeeds() {
     on_each(async |app, other| {
         let body = json!({"email": "grace@example.com", "password": PASSWORD});
         let register = |number| {
@@ -56,7 +56,7 @@ async fn of_twenty_registrations_of_one_address_at_once_one_succeeds() {
 }
 
 #[actix_rt::test]
-async fn of_ten_first_starts_at_once_one_makes_the_installation() {
+async fn one_of_ten_concurrent_first_starts_creates_the_installation() {
     for database in TestDatabase::each() {
         let (one, other) = join(Store::open(&database.settings), Store::open(&database.settings)).await;
         let stores = [one.unwrap(), other.unwrap()];
@@ -97,7 +97,7 @@ fn two_processes_that_start_at_once_on_a_new_postgresql_database_share_one_insta
     assert_eq!(one.get_user(&other.token()).0, 200);
 }
 
-/// A user's row, kept from everybody else, so that transactions that want it queue up behind one another.
+/// A lock on a user's row, so that transactions that need it wait in order.
 struct HeldUser {
     connection: PgConnection,
     table: String,
@@ -112,7 +112,7 @@ impl HeldUser {
         Self { connection, table: format!("{}.users", database.settings.schema) }
     }
 
-    /// Returns once so many wait for the row.
+    /// Returns when so many transactions wait for the row.
     async fn until_waiting(&mut self, count: i64) {
         let since = Instant::now();
         loop {
@@ -135,8 +135,8 @@ impl HeldUser {
     }
 }
 
-/// Runs two requests that want the user's row, at once. In PostgreSQL the first is the first to get it; both have read the
-/// user before.
+/// Runs two concurrent requests that need the user's row. In PostgreSQL the first request gets it first, and both have read
+/// the user before.
 async fn race<A, B>(
     app: &TestApp,
     first: impl Future<Output = A>,
@@ -161,7 +161,7 @@ async fn race<A, B>(
     (first, second)
 }
 
-/// No session that began with the old password, or before the user was disabled, is of any use.
+/// Checks that no session that began with the old password, or before the user was disabled, can be used.
 async fn expect_dead(servers: [&TestApp; 2], sign_in: &Reply, what: &str) {
     for server in servers {
         server.server.sync_changes().await.unwrap();
@@ -181,7 +181,7 @@ async fn expect_dead(servers: [&TestApp; 2], sign_in: &Reply, what: &str) {
 }
 
 #[actix_rt::test]
-async fn a_sign_in_beside_a_change_of_password_leaves_no_session_of_the_old_password() {
+async fn a_sign_in_during_a_password_change_leaves_no_session_of_the_old_password() {
     on_each(async |app, other| {
         let (mut old, mut new) = (PASSWORD, NEW_PASSWORD);
         for round in 0..6 {
@@ -217,7 +217,7 @@ async fn a_sign_in_beside_a_change_of_password_leaves_no_session_of_the_old_pass
 }
 
 #[actix_rt::test]
-async fn a_sign_in_beside_the_disabling_of_its_user_leaves_no_session() {
+async fn a_sign_in_while_its_user_is_disabled_leaves_no_session() {
     on_each(async |app, other| {
         let id = app.user_id().await;
         let users = app.users();

@@ -1,4 +1,4 @@
-//! The cookie of a session that a browser holds, beside other cookies.
+//! A cookie session that exists already, and other cookies.
 
 use serde_json::json;
 

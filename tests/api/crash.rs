@@ -1,7 +1,7 @@
-//! Killed in the middle of anything, a server loses nothing that it answered. Clients keep a ledger of what they
-//! were told; after each kill -9 it is compared with what the next start knows.
+//! A server that is killed at any moment loses nothing that it has answered. Clients record the answers. After each
+//! kill -9 the records are compared with the state after the next start.
 //!
-//! 20 rounds by default; `HALLPASS_CRASH_ROUNDS=1000 cargo test --test api crash` is the soak.
+//! 20 rounds by default; `HALLPASS_CRASH_ROUNDS=1000 cargo test --test api crash` is the long run.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,27 +12,27 @@ use crate::process::{Workplace, ask};
 
 const CLIENTS: usize = 3;
 
-/// What one client knows for sure, of accounts that nobody else touches.
+/// What one client knows about its accounts, which no other client uses.
 #[derive(Default)]
 struct Ledger {
     accounts: Vec<Account>,
-    /// Access and refresh tokens of sessions that were answered to be over.
+    /// Access and refresh tokens of sessions whose end was answered.
     dead: Vec<(String, String)>,
     answers: usize,
 }
 
 struct Account {
     email: String,
-    /// The last is in force, but for a change that was not answered: then it may be the one before.
+    /// The passwords. The last one is valid; if its change was not answered, it may be the one before.
     passwords: Vec<String>,
     names: Vec<String>,
     /// Access token and refresh token.
     session: Option<(String, String)>,
-    /// A request that was sent and not answered: whatever it does may or may not be done.
+    /// A request that was sent and not answered. It may or may not have taken effect.
     unanswered: Option<&'static str>,
 }
 
-/// What a server that lives answers: status and body.
+/// The answer of a server that is still running: status and body.
 type Answer = Option<(u16, Value)>;
 
 struct Client<'a> {
@@ -59,7 +59,7 @@ impl Client<'_> {
         Some(answer)
     }
 
-    /// Works until the server is gone.
+    /// Sends requests until the server is gone.
     fn work(&mut self) {
         while self.step().is_some() {}
     }
@@ -129,7 +129,7 @@ impl Client<'_> {
         Some(())
     }
 
-    /// Compares everything that was answered with what the server knows after its restart.
+    /// Compares the recorded answers with the server's state after its restart.
     fn compare(&mut self) {
         for (access, refresh) in std::mem::take(&mut self.ledger.dead) {
             let (status, body) = self.ask("GET /user/", Some(&access), json!({})).unwrap();
@@ -173,7 +173,7 @@ fn tokens(body: &Value) -> (String, String) {
 }
 
 #[test]
-fn a_server_killed_in_the_middle_of_anything_loses_nothing_that_it_answered() {
+fn a_killed_server_loses_nothing_that_it_has_answered() {
     let rounds = std::env::var("HALLPASS_CRASH_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap());
     // A retry after the restart must be within the grace, however slow the machine is.
     let place = Workplace::new()

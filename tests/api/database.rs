@@ -1,4 +1,4 @@
-//! A server and its database: asked for nothing on a known token's way, locked, shared by two processes.
+//! A server and its database: not used for known tokens; locked; full; shared by two processes.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -10,20 +10,20 @@ use sqlx::{ConnectOptions, Executor};
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
 use crate::process::{Server, Workplace};
 
-/// How many statements the log tells of, but for the question that each server asks twice a second.
+/// Returns the number of statements in the log, without those of the syncs twice a second.
 fn statements(place: &Workplace) -> usize {
     let log = std::fs::read_to_string(place.path("log")).unwrap();
-    let told = |line: &&str| line.contains("db.statement") && !line.contains("left join changes");
-    log.lines().filter(told).count()
+    let reported = |line: &&str| line.contains("db.statement") && !line.contains("left join changes");
+    log.lines().filter(reported).count()
 }
 
-/// How often servers asked what has changed.
+/// Returns the number of syncs in the log.
 fn looks(place: &Workplace) -> usize {
     std::fs::read_to_string(place.path("log")).unwrap().matches("left join changes").count()
 }
 
 #[test]
-fn tokens_that_name_unknown_keys_make_a_server_look_for_them_and_share_these_looks() {
+fn requests_with_unknown_keys_share_one_look_up() {
     let place = Workplace::new().variable("RUST_LOG", "sqlx=debug");
     place.add_user();
     let mut command = place.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]);
@@ -47,7 +47,7 @@ fn tokens_that_name_unknown_keys_make_a_server_look_for_them_and_share_these_loo
 }
 
 #[test]
-fn a_thousand_requests_by_known_tokens_run_no_statement_and_go_on_while_the_database_is_locked() {
+fn a_thousand_requests_with_known_tokens_need_no_database() {
     let place = Workplace::new().variable("RUST_LOG", "sqlx=debug");
     place.add_user();
     place
@@ -87,7 +87,7 @@ fn a_thousand_requests_by_known_tokens_run_no_statement_and_go_on_while_the_data
     assert_eq!(server.login().0, 200, "and all is well again");
 }
 
-/// Locks or unlocks bytes of a file against other processes (POSIX locks); waits for its turn.
+/// Locks or unlocks bytes of a file against other processes (POSIX locks). Waits until it can.
 fn lock(file: &File, kind: i32, start: i64, len: i64) {
     let range = libc::flock {
         l_type: kind as i16,
@@ -101,7 +101,7 @@ fn lock(file: &File, kind: i32, start: i64, len: i64) {
 }
 
 #[test]
-fn while_nothing_can_be_read_known_tokens_serve_until_the_knowledge_is_stale() {
+fn known_tokens_are_accepted_without_the_database_until_the_state_is_stale() {
     let place = Workplace::new();
     place.add_user();
     place
@@ -129,8 +129,8 @@ fn while_nothing_can_be_read_known_tokens_serve_until_the_knowledge_is_stale() {
     for _ in 0..1_000 {
         assert_eq!(patient.get_user(&token).0, 200);
     }
-    let (status, told) = patient.get_user(bobs);
-    assert_eq!((status, &told["error"]), (503, &json!("unavailable")), "Bob cannot be read");
+    let (status, reported) = patient.get_user(bobs);
+    assert_eq!((status, &reported["error"]), (503, &json!("unavailable")), "Bob cannot be read");
     let strangers = hallpass::testing::Mint::new().token_for("ada").to_string();
     assert_eq!(patient.get_user(&strangers).0, 503, "nor whether there is such a key");
     lock(&index, libc::F_UNLCK, 120, 8);
@@ -138,7 +138,7 @@ fn while_nothing_can_be_read_known_tokens_serve_until_the_knowledge_is_stale() {
     patient.get_user_until(bobs, 200);
 }
 
-/// Lets no write of the process go beyond byte `most` of a file: the disk is full.
+/// Makes every write of the process beyond byte `most` of a file fail, like a full disk.
 fn limit_files(process: u32, most: libc::rlim_t) {
     let limit = libc::rlimit { rlim_cur: most, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the limit outlives the call, and the old one is not asked for.
@@ -148,7 +148,7 @@ fn limit_files(process: u32, most: libc::rlim_t) {
 }
 
 #[test]
-fn a_full_disk_is_told_as_such_and_all_is_well_once_there_is_room() {
+fn a_full_disk_is_reported_and_the_server_recovers() {
     let place = Workplace::new();
     place.add_user();
     let mut command = place.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]);
@@ -180,7 +180,7 @@ fn a_full_disk_is_told_as_such_and_all_is_well_once_there_is_room() {
 }
 
 #[test]
-fn what_is_ended_at_one_server_is_dead_at_another_on_the_same_database() {
+fn a_session_ended_at_one_server_is_refused_at_another() {
     let place = Workplace::new();
     place.add_user();
     let (one, other) = (place.serve(), place.serve());
@@ -199,7 +199,7 @@ fn what_is_ended_at_one_server_is_dead_at_another_on_the_same_database() {
     assert_eq!((status, &body["data"]["user"]["email"]), (200, &json!(EMAIL)), "refreshed at the other");
     let refreshed = body["data"]["token"].as_str().unwrap().to_owned();
     assert_eq!(one.ask("POST /auth/logout", Some(&bearer(&first)), None).0, 204);
-    assert_eq!(one.get_user(&first).0, 401, "at once where it was told");
+    assert_eq!(one.get_user(&first).0, 401, "at once where it was reported");
     for token in [&first, &refreshed] {
         assert_eq!(other.get_user_until(token, 401)["error"], "token_revoked");
     }

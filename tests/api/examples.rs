@@ -1,4 +1,4 @@
-//! The examples do what their own first lines say: each is run, and each `$ curl` line is typed as it stands.
+//! The examples do what their headers show: each is run, and each of its `$ curl` lines is typed.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use crate::app::{PASSPHRASE, PASSWORD};
 use crate::process::{Server, Workplace};
 
-/// A command line of an example's header, and the lines that its output must have, in this order.
+/// A command line in an example's header, and the lines that its output must have, in this order.
 struct Shown {
     command: String,
     expected: Vec<String>,
@@ -17,7 +17,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 
-/// Every example there is.
+/// All examples.
 fn names() -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(folder())
         .unwrap()
@@ -43,11 +43,11 @@ fn shown(name: &str) -> Vec<Shown> {
     shown
 }
 
-/// An example at work.
+/// A running example.
 struct Example {
     child: Child,
     address: String,
-    /// What it printed for the shell: names and tokens.
+    /// The shell variables that it printed: names and tokens.
     variables: Vec<(String, String)>,
 }
 
@@ -82,7 +82,7 @@ impl Drop for Example {
 }
 
 #[test]
-fn every_example_does_what_its_first_lines_show() {
+fn every_example_does_what_its_header_shows() {
     let names = names();
     assert!(names.len() >= 7, "{names:?}");
     let place = Workplace::new().variable("HALLPASS_TOKEN__ISSUER", "https://id.example");

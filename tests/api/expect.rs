@@ -1,4 +1,4 @@
-//! What is asserted of answers, all of it at once, with the body in the message.
+//! Assertions on answers. Each checks everything at once, and prints the body if it fails.
 
 use actix_web::http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! Every guarded route, every bad credential.
+//! Every bad credential on every guarded route.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::app::TestApp;
 
-/// Some paths that need a token. The audit in `audit.rs` covers all of them.
+/// Some paths that need a token. The audit in `audit.rs` covers all.
 pub const GUARDED_PATHS: &[&str] = &["/user", "/user/", "/user/password"];
 
 struct Case {
@@ -22,7 +22,7 @@ fn case(name: &'static str, header: impl Into<String>, error: &'static str) -> C
     Case { name, headers: vec![header.into()], error }
 }
 
-/// The parts of a compact JWS, for changing them.
+/// The parts of a compact JWS, to change them.
 struct Parts {
     header: Value,
     claims: Value,

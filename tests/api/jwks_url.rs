@@ -313,7 +313,7 @@ async fn a_shorter_max_age_of_the_issuer_allows_the_next_fetch_sooner() {
 }
 
 #[actix_rt::test]
-async fn a_key_that_the_issuer_drops_is_dropped() {
+async fn a_key_that_the_issuer_removes_is_removed() {
     let fixture = Fixture::new().await;
     fixture.issuer.answers(Answer::keys(&[&new_key()]));
     fixture.keys.refresh().await.unwrap();

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::app::{EMAIL, PASSWORD, TestApp};
 
 #[actix_rt::test]
-async fn a_login_is_answered_with_a_token_its_lifetime_and_the_user() {
+async fn a_login_returns_a_token_its_lifetime_and_the_user() {
     let app = TestApp::new().await;
     let data = app.login(EMAIL, PASSWORD).await.expect_data("login");
     assert_eq!(data["message"], "Login successfully");
@@ -70,7 +70,7 @@ async fn every_failed_sign_in_gets_the_same_bytes() {
 }
 
 #[actix_rt::test]
-async fn what_is_missing_or_not_acceptable_is_named_field_by_field() {
+async fn each_missing_or_bad_field_is_named() {
     let app = TestApp::new().await;
     let long = "x".repeat(257);
     for (body, fields) in [
@@ -93,7 +93,7 @@ async fn what_is_missing_or_not_acceptable_is_named_field_by_field() {
 }
 
 #[actix_rt::test]
-async fn null_is_a_wrong_type_in_every_field() {
+async fn null_has_the_wrong_type_for_every_field() {
     let app = TestApp::new().await;
     for body in [
         json!({"email": EMAIL, "password": PASSWORD, "cookie": null}),
@@ -114,7 +114,7 @@ async fn unknown_fields_are_ignored() {
 }
 
 #[actix_rt::test]
-async fn a_hash_of_a_lower_cost_is_renewed_by_a_login_and_the_password_stays_good() {
+async fn a_login_replaces_a_hash_of_a_lower_cost_and_the_password_still_works() {
     let app = TestApp::with(|settings| settings.password.bcrypt_cost = 5).await;
     let cheap = hallpass::server::credentials::Hasher::start(1, 1, 4).unwrap();
     let hash = cheap.hash(&PASSWORD.into()).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_hash_of_a_lower_cost_is_renewed_by_a_login_and_the_password_stays_goo
 }
 
 #[actix_rt::test]
-async fn the_last_login_is_told_by_the_next_request() {
+async fn the_next_request_shows_the_last_login() {
     let app = TestApp::new().await;
     let token = app.token().await;
     let before = app.get_user(&token).await.expect_data("before")["last_login_at"].clone();
@@ -140,7 +140,7 @@ async fn the_last_login_is_told_by_the_next_request() {
 }
 
 #[actix_rt::test]
-async fn a_full_hashing_queue_is_told_as_overloaded_with_retry_after() {
+async fn a_full_hashing_queue_is_a_503_with_retry_after() {
     let app = TestApp::with(|settings| settings.password.queue = 0).await;
     let reply = app.login(EMAIL, PASSWORD).await;
     reply.expect_failure(503, "overloaded", "no place in the queue");
@@ -153,7 +153,7 @@ async fn a_full_hashing_queue_is_told_as_overloaded_with_retry_after() {
 }
 
 #[actix_rt::test]
-async fn a_database_that_does_not_answer_is_unavailable_and_never_a_wrong_password() {
+async fn a_database_that_does_not_answer_is_a_503_and_never_a_wrong_password() {
     let app = TestApp::new().await;
     app.server.store().close().await;
     app.login(EMAIL, PASSWORD).await.expect_failure(503, "unavailable", "a closed database");

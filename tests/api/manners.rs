@@ -1,10 +1,10 @@
-//! What every route does alike: JSON failures, request ids, slashes, HEAD, OPTIONS, 405, body rules.
+//! What all routes have in common: JSON failures, request ids, slashes, HEAD, OPTIONS, 405, body rules.
 
 use actix_web::http::Method;
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
 
-/// Every path but the console's, with the methods it takes.
+/// Every path except the console's, with its methods.
 pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/login", "POST, OPTIONS"),
     ("/auth/register", "POST, OPTIONS"),
@@ -48,7 +48,7 @@ async fn a_path_works_with_and_without_its_slash() {
 }
 
 #[actix_rt::test]
-async fn live_and_ready_tell_the_process_and_the_database_apart() {
+async fn live_checks_the_process_and_ready_the_database() {
     let app = TestApp::new().await;
     for path in ["/health/live", "/health/ready"] {
         assert_eq!(app.get(path).send().await.expect_data(path)["status"], "ok");
@@ -75,7 +75,7 @@ async fn the_published_keys_verify_what_the_server_signs_and_a_shared_secret_is_
 }
 
 #[actix_rt::test]
-async fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
+async fn an_unsupported_method_is_a_405_with_allow() {
     let app = TestApp::new().await;
     let token = app.token().await;
     for (path, allow) in ROUTES {
@@ -95,7 +95,7 @@ async fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
 }
 
 #[actix_rt::test]
-async fn options_is_never_asked_for_a_token() {
+async fn options_needs_no_token() {
     let app = TestApp::new().await;
     for (path, allow) in ROUTES {
         let reply = app.ask(Method::OPTIONS, path).send().await;
@@ -115,7 +115,7 @@ async fn head_works_where_get_does() {
 }
 
 #[actix_rt::test]
-async fn a_clients_own_request_id_comes_back_and_any_other_is_replaced() {
+async fn a_valid_request_id_is_returned_and_any_other_is_replaced() {
     let app = TestApp::new().await;
     let longest = "x".repeat(128);
     for id in ["a", "trace-1_2.3", &longest] {
@@ -132,7 +132,7 @@ async fn a_clients_own_request_id_comes_back_and_any_other_is_replaced() {
 }
 
 #[actix_rt::test]
-async fn a_body_that_cannot_be_read_is_told_as_what_is_wrong_with_it() {
+async fn a_body_that_cannot_be_read_is_refused_with_the_reason() {
     let app = TestApp::new().await;
     let json = "application/json";
     let too_large = format!("{{\"email\": \"{}\"}}", "x".repeat(65_536));
@@ -158,7 +158,7 @@ async fn a_body_that_cannot_be_read_is_told_as_what_is_wrong_with_it() {
 }
 
 #[actix_rt::test]
-async fn a_strangers_request_to_a_guarded_scope_is_refused_before_its_body_method_or_query_is_looked_at() {
+async fn a_request_without_a_token_is_refused_before_its_body_method_or_query_is_checked() {
     let app = TestApp::new().await;
     for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD] {
         for path in ["/user", "/user/", "/user/sessions/%ff?x=%", "/user/nowhere?limit=many"] {

@@ -1,4 +1,4 @@
-//! The server beside a plain model of what a session is, over random sequences of what can happen to one.
+//! Compares the server with a simple model of sessions, over random sequences of actions.
 
 use actix_web::http::Method;
 use chrono::{DateTime, Duration, Utc};
@@ -12,7 +12,7 @@ const ABSOLUTE: i64 = 6_000;
 const GRACE: i64 = 10;
 const LIFETIME: i64 = 900;
 
-/// Something that happens. Numbers choose among what there is, counted round.
+/// An action. Numbers choose one of the existing tokens or sessions, modulo their count.
 #[derive(Debug, Clone)]
 enum Step {
     Login,
@@ -58,7 +58,7 @@ struct Session {
     alive: bool,
     created: DateTime<Utc>,
     refreshed: DateTime<Utc>,
-    /// Each with the time of its first use; the last is the one that is good.
+    /// The refresh tokens, each with the time of its first use. The last one is valid.
     tokens: Vec<(String, Option<DateTime<Utc>>)>,
 }
 
@@ -69,7 +69,7 @@ struct Access {
     expires: DateTime<Utc>,
 }
 
-/// What should be so.
+/// The model: the expected state.
 #[derive(Default)]
 struct Model {
     sessions: Vec<Session>,
@@ -79,7 +79,7 @@ struct Model {
 }
 
 impl Model {
-    /// What a guarded request by this access token is answered: `None` is success.
+    /// Returns the expected `error` of a guarded request with this access token; `None` for success.
     fn refusal(&self, access: &Access, now: DateTime<Utc>) -> Option<&'static str> {
         let age = (now - access.issued).num_seconds();
         match age {
@@ -122,7 +122,7 @@ impl Bench {
         self.model.access.push(Access { token, session, issued, expires });
     }
 
-    /// Asks with an access token what only its owner may, and compares the answer's status.
+    /// Sends a guarded request with an access token, and compares the answer with the model.
     async fn ask(&self, method: Method, path: &str, access: usize) -> bool {
         let expected = self.model.refusal(&self.model.access[access], self.now());
         let reply = self.bearer(method, path, access).await;

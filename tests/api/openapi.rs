@@ -1,5 +1,5 @@
-//! The OpenAPI document against what the server really does: every answer that any test gets through `TestApp`
-//! is held against it, and its routes are those of the app.
+//! Compares the OpenAPI document with the server: every answer that a test gets through `TestApp` is checked against it, and
+//! its routes must be those of the app.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use crate::app::{Reply, TestApp};
 use crate::manners::ROUTES;
 use crate::process::Workplace;
 
-/// The document, and what its schemas accept.
+/// The document, and its compiled schemas.
 struct Document {
     json: Value,
     /// By path, method, status and media type.
@@ -22,13 +22,13 @@ struct Document {
 
 static DOCUMENT: LazyLock<Document> = LazyLock::new(Document::read);
 
-/// The failures whose message depends on what was sent.
+/// The failures whose message depends on the request.
 const MESSAGES_VARY: [&str; 2] = ["json_malformed", "request_invalid"];
 
 const COLLECTION: &str = "tests/postman/hallpass.postman_collection.json";
 const PAGE: &str = "docs/api.md";
 
-/// What pages load, which is no part of the API.
+/// Files that pages load. They are not part of the API.
 const PAGES_FILES: &[&str] = &["/docs/{file}", "/client/{file}", "/console/{file}", "/"];
 
 impl Document {
@@ -54,7 +54,7 @@ impl Document {
         Self { json, validators }
     }
 
-    /// The path of the document that a request's path is an instance of.
+    /// Returns the path in the document that matches a request's path.
     fn path_of(&self, asked: &str) -> Option<&str> {
         let paths = self.json["paths"].as_object().unwrap();
         paths.keys().map(String::as_str).find(|path| is_instance(path, asked))
@@ -76,7 +76,7 @@ fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     })
 }
 
-/// Fails when the document does not say that a request by `method` to `path` may be answered so.
+/// Fails if the document does not have this answer to a request with `method` to `path`.
 #[track_caller]
 pub fn hold_against_document(method: &Method, path: &str, reply: &Reply) {
     let what = format!("{method} {path}: {} {}", reply.status, reply.text());
@@ -119,7 +119,7 @@ pub fn hold_against_document(method: &Method, path: &str, reply: &Reply) {
         assert!(errors.is_empty(), "not as the document says: {errors:?}: {what}");
     }
     for header in response["headers"].as_object().into_iter().flatten().map(|(name, _)| name) {
-        // Nobody knows when a database will answer again.
+        // There is no `Retry-After` for a database: the time is unknown.
         let is_unavailable = reply.status == 503 && reply.text().contains("\"unavailable\"");
         assert!(is_unavailable || reply.header(header).is_some(), "no {header}: {what}");
     }
@@ -171,8 +171,8 @@ async fn the_routes_are_those_that_actix_has() {
     }
 
     let server = TestApp::new().await;
-    let told = std::rc::Rc::new(std::cell::RefCell::new(BTreeMap::new()));
-    let seen = std::rc::Rc::clone(&told);
+    let found = std::rc::Rc::new(std::cell::RefCell::new(BTreeMap::new()));
+    let seen = std::rc::Rc::clone(&found);
     let app = App::new().configure(server.server.configure()).wrap_fn(move |request, service| {
         walk(&request.app_data::<web::Data<IntrospectionTree>>().unwrap().root, &mut seen.borrow_mut());
         service.call(request)
@@ -185,11 +185,11 @@ async fn the_routes_are_those_that_actix_has() {
             ((*path).to_owned(), methods.map(str::to_owned).collect())
         })
         .collect();
-    assert_eq!(told.take(), expected);
+    assert_eq!(found.take(), expected);
 }
 
 #[actix_rt::test]
-async fn the_document_is_served_and_printed_alike() {
+async fn the_served_and_the_printed_document_are_the_same() {
     let app = TestApp::new().await;
     for path in ["/openapi.json", "/openapi.json/"] {
         let served = app.get(path).send().await;
@@ -203,7 +203,7 @@ async fn the_document_is_served_and_printed_alike() {
 }
 
 #[test]
-fn every_example_is_what_its_schema_accepts() {
+fn every_example_matches_its_schema() {
     let components = &DOCUMENT.json["components"];
     let mut examples = 0;
     for (path, method, operation) in operations(&DOCUMENT.json) {
@@ -228,7 +228,7 @@ fn every_example_is_what_its_schema_accepts() {
 }
 
 #[actix_rt::test]
-async fn every_json_route_reads_its_body_as_its_schema_says() {
+async fn every_json_route_accepts_what_its_schema_accepts() {
     let app = TestApp::new().await;
     let mut fields = 0;
     for (path, method, operation) in operations(&DOCUMENT.json) {
@@ -275,12 +275,12 @@ async fn every_json_route_reads_its_body_as_its_schema_says() {
 }
 
 #[test]
-fn every_failure_of_the_contract_that_a_route_gives_is_in_the_document() {
-    let mut told = BTreeSet::new();
+fn every_failure_of_a_route_is_in_the_document() {
+    let mut listed = BTreeSet::new();
     for (_, _, operation) in operations(&DOCUMENT.json) {
         for response in operation["responses"].as_object().unwrap().values() {
             let examples = response["content"]["application/json"]["examples"].as_object();
-            told.extend(examples.into_iter().flatten().map(|(slug, _)| slug.as_str()));
+            listed.extend(examples.into_iter().flatten().map(|(slug, _)| slug.as_str()));
         }
     }
     let expected = [
@@ -305,7 +305,7 @@ fn every_failure_of_the_contract_that_a_route_gives_is_in_the_document() {
         "unsupported_media_type",
         "validation_failed",
     ];
-    assert_eq!(told.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(listed.into_iter().collect::<Vec<_>>(), expected);
     assert!(openapi::json().contains("method_not_allowed"), "a 405 is said once, for all paths");
 }
 
@@ -336,7 +336,7 @@ async fn the_page_that_shows_the_document_loads_nothing_from_elsewhere() {
 }
 
 #[actix_rt::test]
-async fn the_pages_leave_to_show_things_is_for_its_path_alone() {
+async fn only_the_page_of_the_document_has_its_content_security_policy() {
     let app = TestApp::new().await;
     for path in ["/docs", "/docs/", "/docs/docs.js", "/docs/swagger-ui-bundle.js"] {
         let reply = app.get(path).send().await;
@@ -362,7 +362,7 @@ fn the_page_of_routes_lists_every_operation() {
 }
 
 #[test]
-fn the_postman_collection_and_the_page_are_those_that_the_document_makes() {
+fn the_postman_collection_and_docs_api_are_up_to_date() {
     let printed = |form| Workplace::new().run(&["openapi", form], "").expect(0, form).out.clone();
     let file = |path| std::fs::read_to_string(path).unwrap();
     let collection: Value = serde_json::from_str(&printed("--postman")).unwrap();

@@ -1,5 +1,4 @@
-//! What browsers load: the console, the client that it is written on, and how they are handed out. What they do is
-//! tested in a browser, in `tests/browser`.
+//! The files that browsers load: the console and its client. `tests/browser` tests what they do, in a browser.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +7,7 @@ use hallpass::server::config::Settings;
 
 use crate::app::{Reply, TestApp};
 
-/// The addresses that a page or a script loads, as they stand in its text.
+/// Returns the paths that a page or a script loads, from its text.
 fn loaded(reply: &Reply) -> BTreeSet<String> {
     let text = reply.text();
     let mut found = BTreeSet::new();
@@ -22,7 +21,7 @@ fn loaded(reply: &Reply) -> BTreeSet<String> {
 }
 
 #[actix_rt::test]
-async fn whatever_the_console_loads_is_there_with_its_type() {
+async fn every_file_that_the_console_loads_has_its_media_type() {
     let app = TestApp::new().await;
     let mut seen = BTreeSet::new();
     let mut to_load = vec!["/".to_owned()];
@@ -49,7 +48,7 @@ async fn whatever_the_console_loads_is_there_with_its_type() {
 }
 
 #[actix_rt::test]
-async fn the_console_may_run_what_is_its_own_and_nothing_inline() {
+async fn the_console_runs_its_own_scripts_and_nothing_inline() {
     let app = TestApp::new().await;
     for path in ["/", "/console/main.js", "/console/console.css"] {
         let reply = app.get(path).send().await;
@@ -76,7 +75,7 @@ async fn the_console_may_run_what_is_its_own_and_nothing_inline() {
 }
 
 #[actix_rt::test]
-async fn the_client_and_its_declarations_are_there_with_the_console_and_without() {
+async fn the_client_and_its_declarations_are_served_with_and_without_the_console() {
     for console in [true, false] {
         let app = TestApp::with(|settings: &mut Settings| settings.server.console = console).await;
         let script = app.get("/client/hallpass.js").send().await;
@@ -95,7 +94,7 @@ async fn the_client_and_its_declarations_are_there_with_the_console_and_without(
 }
 
 #[actix_rt::test]
-async fn a_browser_that_has_a_file_already_gets_it_no_second_time() {
+async fn a_cached_file_is_not_sent_again() {
     let app = TestApp::new().await;
     for path in ["/", "/console/main.js", "/client/hallpass.js", "/docs", "/docs/swagger-ui-bundle.js"] {
         let first = app.get(path).send().await;

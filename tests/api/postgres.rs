@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::test_database::{PREFIX_VARIABLE, SCHEMA_PREFIX, connect_postgres, is_postgres, postgres_answers};
 
-/// The modules whose tests use no database, start processes on a SQLite file, or name their databases themselves.
+/// The modules whose tests use no database, start processes on a SQLite file, or choose their databases themselves.
 const OTHERS: &[&str] = &[
     "change_feed::",
     "cli::",
@@ -28,7 +28,7 @@ const OTHERS: &[&str] = &[
     "token_commands::",
 ];
 
-/// The fewest tests that are left. More are lost only with a module.
+/// The minimum number of tests that must remain.
 const FEWEST: usize = 150;
 
 /// Returns the names of the tests that `filters` leave.

@@ -1,4 +1,4 @@
-//! Runs the binary as a process: in a folder of its own, once, or as a server that listens.
+//! Runs the binary as a process in its own folder, once or as a listening server.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
 use crate::test_database::TestDatabase;
 
-/// A folder to run the binary in, with no settings but those of the test.
+/// A folder to run the binary in, with only the test's settings.
 pub struct Workplace {
     pub folder: TempDir,
     variables: Vec<(String, String)>,
@@ -43,14 +43,14 @@ impl Workplace {
         self
     }
 
-    /// With another database than the file in its folder.
+    /// Returns a folder whose binary uses another database.
     pub fn on(self, database: &TestDatabase) -> Self {
         let url = database.settings.url.to_string();
         self.variable("HALLPASS_DATABASE__URL", &url)
             .variable("HALLPASS_DATABASE__SCHEMA", &database.settings.schema)
     }
 
-    /// The settings of its database, to open it in this process.
+    /// Returns the settings of its database, to open it in this process.
     pub fn database(&self) -> hallpass::server::config::Database {
         let mut settings = hallpass::server::config::Settings::default().database;
         settings.url = hallpass::server::config::DatabaseUrl::Sqlite(self.path("hallpass.db"));
@@ -61,7 +61,7 @@ impl Workplace {
         self.folder.path().join(name)
     }
 
-    /// The binary with these arguments, in this folder, with a clean environment.
+    /// Returns the binary with these arguments, in this folder, with a clean environment.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
         command
@@ -73,7 +73,7 @@ impl Workplace {
         command
     }
 
-    /// A shell with the same folder and environment. `script` runs the binary as `$0`.
+    /// Returns a shell with the same folder and environment. `script` runs the binary as `$0`.
     pub fn shell(&self, script: &str) -> Command {
         let inner = self.command::<&str>([]);
         let mut command = Command::new("sh");
@@ -120,7 +120,7 @@ pub fn finish(mut command: Command, input: impl AsRef<[u8]>) -> Finished {
     output_of(child)
 }
 
-/// Waits for the end of a process that must end by itself; after a minute, kills it.
+/// Waits for the end of a process. Kills it after a minute.
 pub fn finish_or_kill(mut command: Command) -> Finished {
     let mut child = command.spawn().unwrap();
     let since = std::time::Instant::now();
@@ -174,7 +174,7 @@ impl Server {
         Self { address: address.to_owned(), child, out }
     }
 
-    /// Sends a request on a connection of its own, and returns status and body.
+    /// Sends a request on a new connection, and returns status and body.
     pub fn ask(&self, request: &str, authorization: Option<&str>, body: Option<&Value>) -> (u16, Value) {
         ask(&self.address, request, authorization, body).unwrap()
     }
@@ -193,7 +193,7 @@ impl Server {
         self.ask("GET /user/", Some(&format!("Bearer {token}")), None)
     }
 
-    /// Asks until the answer has this status.
+    /// Repeats the request until the answer has this status.
     #[track_caller]
     pub fn get_user_until(&self, token: &str, status: u16) -> Value {
         let since = std::time::Instant::now();
@@ -212,7 +212,7 @@ impl Server {
         assert!(status.success());
     }
 
-    /// Stops it by a signal, and returns the exit status, the rest of standard output, and the log.
+    /// Stops it with a signal, and returns the exit status, the rest of standard output, and the log.
     pub fn stop(mut self, signal: &str) -> Finished {
         self.signal(signal);
         let mut out = String::new();
@@ -223,7 +223,7 @@ impl Server {
     }
 }
 
-/// Sends a request on a connection of its own, and returns status and body if the server lives to answer.
+/// Sends a request on a new connection, and returns status and body if the server answers.
 pub fn ask(
     address: &str,
     request: &str,

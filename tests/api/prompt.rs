@@ -41,7 +41,7 @@ fn type_at(session: &mut PtySession, prompt: &str, line: &str) -> String {
     before
 }
 
-/// Waits until the process has turned echo off, as it does when it begins to read.
+/// Waits until the process has turned echo off, which it does when it begins to read.
 fn wait_for_no_echo(session: &PtySession) {
     let terminal = session.process().get_file_handle().unwrap();
     loop {
@@ -55,7 +55,7 @@ fn wait_for_no_echo(session: &PtySession) {
 }
 
 #[test]
-fn the_first_start_asks_twice_and_offers_to_make_the_first_user_and_the_second_asks_once() {
+fn the_first_start_asks_twice_and_offers_to_add_a_user_and_the_second_asks_once() {
     let place = Workplace::new();
     let serve = "$HALLPASS serve --bind 127.0.0.1:0";
     let mut session = terminal(&place, serve);
@@ -80,7 +80,7 @@ fn the_first_start_asks_twice_and_offers_to_make_the_first_user_and_the_second_a
 }
 
 #[test]
-fn what_was_typed_is_gone_from_memory_and_from_a_core_dump_once_the_server_listens() {
+fn once_the_server_listens_what_was_typed_is_not_in_memory_or_a_core_dump() {
     let place = Workplace::new()
         .variable("HALLPASS_DUMPABLE", "1")
         .variable("PLANTED", "planted: nine copper kettles");

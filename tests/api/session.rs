@@ -1,4 +1,4 @@
-//! Refresh, logout, and the sessions that a person sees.
+//! Refresh, logout, and the list of sessions.
 
 use actix_web::http::Method;
 use chrono::{DateTime, Duration, Utc};
@@ -73,7 +73,7 @@ fn expect_invalid(reply: &Reply, what: &str) {
 }
 
 #[actix_rt::test]
-async fn a_refresh_hands_out_the_next_tokens_of_the_same_session() {
+async fn a_refresh_returns_the_next_tokens_of_the_same_session() {
     let app = TestApp::new().await;
     let first = app.sign_in().await;
     app.pass(Duration::minutes(59)).await;
@@ -97,7 +97,7 @@ async fn a_refresh_hands_out_the_next_tokens_of_the_same_session() {
 }
 
 #[actix_rt::test]
-async fn twenty_refreshes_at_once_all_get_the_same_successor() {
+async fn twenty_concurrent_refreshes_get_the_same_successor() {
     let app = TestApp::new().await;
     let first = app.sign_in().await;
     let other = app.another().await;
@@ -112,19 +112,19 @@ async fn twenty_refreshes_at_once_all_get_the_same_successor() {
     Pair::of(&app.refresh(&successors[0]).await);
 }
 
-/// What comes back for a token of the session, and whether the session lives on.
+/// The expected outcome of a refresh, and whether the session continues.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
-    /// The byte-same successor as the first time.
+    /// The same successor as the first time, byte for byte.
     SameSuccessor,
-    /// Refused, and the session lives on.
+    /// Refused, and the session continues.
     Refused,
-    /// Refused, and the session is dead.
+    /// Refused, and the session is revoked.
     Theft,
 }
 
 #[actix_rt::test]
-async fn a_used_token_has_the_same_successor_for_the_grace_and_is_theft_later() {
+async fn a_used_token_gets_the_same_successor_within_the_grace_period_and_is_theft_later() {
     use Fate::*;
     // Which token (0 is the first of the session, used at once; 1 its successor, used where the table says so),
     // the steps of the clock in milliseconds with a repeat of token 0 between them, and what becomes of it.
@@ -174,13 +174,13 @@ async fn a_used_token_has_the_same_successor_for_the_grace_and_is_theft_later() 
             _ => drop(after.expect_data(name)),
         }
         if fate == Theft {
-            expect_invalid(&app.refresh(&second.refresh).await, "the whole session is dead");
+            expect_invalid(&app.refresh(&second.refresh).await, "the whole session is revoked");
         }
     }
 }
 
 #[actix_rt::test]
-async fn any_earlier_token_of_the_session_is_theft_even_when_its_digest_is_long_forgotten() {
+async fn any_earlier_token_of_the_session_is_theft_even_after_its_digest_was_deleted() {
     let app = TestApp::new().await;
     let mut tokens = vec![app.sign_in().await];
     for _ in 0..4 {
@@ -191,12 +191,12 @@ async fn any_earlier_token_of_the_session_is_theft_even_when_its_digest_is_long_
     }
     app.pass(Duration::minutes(1)).await;
     expect_invalid(&app.refresh(&tokens[1].refresh).await, "an old one");
-    app.get_user(&tokens[4].access).await.expect_refused("token_revoked", "the session is dead");
+    app.get_user(&tokens[4].access).await.expect_refused("token_revoked", "the session is revoked");
     assert_eq!(app.kinds().await.last(), Some(&"refresh_reused"));
 }
 
 #[actix_rt::test]
-async fn a_token_that_was_never_issued_changes_nothing_whatever_session_it_names() {
+async fn a_token_that_was_never_issued_changes_nothing() {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -205,10 +205,10 @@ async fn a_token_that_was_never_issued_changes_nothing_whatever_session_it_names
     let mut bytes = URL_SAFE_NO_PAD.decode(pair.refresh.strip_prefix("hpr_").unwrap()).unwrap();
     bytes[20] ^= 1;
     let forged = format!("hpr_{}", URL_SAFE_NO_PAD.encode(bytes));
-    let stranger = TestApp::new().await.sign_in().await.refresh;
+    let other = TestApp::new().await.sign_in().await.refresh;
     for (what, text) in [
         ("another secret for a known session", forged.as_str()),
-        ("another installation's", &stranger),
+        ("another installation's", &other),
         ("an access token", &pair.access),
         ("nothing", ""),
         ("nonsense", "hpr_🦀"),
@@ -223,11 +223,11 @@ async fn a_token_that_was_never_issued_changes_nothing_whatever_session_it_names
         "a number",
     );
     Pair::of(&app.refresh(&pair.refresh).await);
-    app.get_user(&pair.access).await.expect_data("the session lives on");
+    app.get_user(&pair.access).await.expect_data("the session continues");
 }
 
 #[actix_rt::test]
-async fn a_session_ends_when_it_is_idle_too_long_and_at_the_end_of_its_life_whatever_is_done() {
+async fn a_session_ends_after_its_idle_and_its_absolute_lifetime() {
     let app = TestApp::with(|settings| {
         settings.session.idle_lifetime = std::time::Duration::from_secs(1_000);
         settings.session.refresh_lifetime = std::time::Duration::from_secs(2_500);
@@ -252,7 +252,7 @@ async fn a_session_ends_when_it_is_idle_too_long_and_at_the_end_of_its_life_what
 }
 
 #[actix_rt::test]
-async fn a_refresh_works_after_a_restart_and_a_retry_gets_what_was_lost() {
+async fn a_refresh_works_after_a_restart_and_a_retry_returns_the_lost_tokens() {
     let app = TestApp::new().await;
     let first = app.sign_in().await;
     let second = Pair::of(&app.refresh(&first.refresh).await);
@@ -262,7 +262,7 @@ async fn a_refresh_works_after_a_restart_and_a_retry_gets_what_was_lost() {
 }
 
 #[actix_rt::test]
-async fn a_refresh_reads_the_user_anew() {
+async fn a_refresh_returns_the_current_user() {
     let app = TestApp::new().await;
     let other = app.another().await;
     let pair = other.sign_in().await;
@@ -272,7 +272,7 @@ async fn a_refresh_reads_the_user_anew() {
 }
 
 #[actix_rt::test]
-async fn logout_kills_this_sessions_tokens_at_once_and_no_others() {
+async fn logout_revokes_the_tokens_of_this_session_only() {
     let app = TestApp::new().await;
     let (here, elsewhere) = (app.sign_in().await, app.sign_in().await);
     let reply = app.bearer(Method::POST, "/auth/logout", &here.access).await;
@@ -285,7 +285,7 @@ async fn logout_kills_this_sessions_tokens_at_once_and_no_others() {
 }
 
 #[actix_rt::test]
-async fn logout_takes_a_refresh_token_where_the_access_token_has_expired() {
+async fn logout_accepts_a_refresh_token_if_the_access_token_has_expired() {
     let app = TestApp::new().await;
     let pair = app.sign_in().await;
     let newer = Pair::of(&app.refresh(&pair.refresh).await);
@@ -321,7 +321,7 @@ async fn logout_with_both_tokens_ends_the_sessions_of_both() {
 }
 
 #[actix_rt::test]
-async fn logout_all_kills_every_token_of_the_user_here_and_at_every_other_server() {
+async fn logout_all_revokes_every_token_of_the_user_at_every_server() {
     let app = TestApp::new().await;
     app.add_user("bob@example.com", PASSWORD).await;
     let other = app.another().await;
@@ -330,7 +330,7 @@ async fn logout_all_kills_every_token_of_the_user_here_and_at_every_other_server
     for (server, pair) in [(&app, &there), (&other, &here)] {
         server.get_user(&pair.access).await.expect_data("before");
     }
-    app.ask(Method::POST, "/auth/logout-all").send().await.expect_refused("token_missing", "a stranger");
+    app.ask(Method::POST, "/auth/logout-all").send().await.expect_refused("token_missing", "without a token");
     assert_eq!(app.bearer(Method::POST, "/auth/logout-all", &here.access).await.status, 204);
     other.server.sync_changes().await.unwrap();
     for server in [&app, &other] {
@@ -370,7 +370,7 @@ async fn each_change_that_ends_sessions_ends_their_refresh_tokens_too() {
 }
 
 #[actix_rt::test]
-async fn a_deleted_users_session_stays_as_an_id_alone_until_its_last_token_has_expired() {
+async fn of_a_deleted_users_session_only_the_id_is_kept_until_its_last_token_has_expired() {
     let app = TestApp::new().await;
     let reply = app
         .post("/auth/login")
@@ -399,7 +399,7 @@ async fn a_deleted_users_session_stays_as_an_id_alone_until_its_last_token_has_e
 }
 
 #[actix_rt::test]
-async fn a_session_that_can_still_be_refreshed_is_not_cleared_away() {
+async fn a_session_that_can_still_be_refreshed_is_not_deleted() {
     let app = TestApp::new().await;
     let pair = app.sign_in().await;
     app.pass(Duration::days(13)).await;
@@ -408,7 +408,7 @@ async fn a_session_that_can_still_be_refreshed_is_not_cleared_away() {
 }
 
 #[actix_rt::test]
-async fn a_person_sees_the_sessions_with_device_address_and_times_and_ends_one() {
+async fn a_user_lists_sessions_with_device_address_and_times_and_ends_one() {
     let app = TestApp::new().await;
     let sign_in = |peer: &'static str, agent: &'static str| {
         app.post("/auth/login")
@@ -462,7 +462,7 @@ async fn a_person_sees_the_sessions_with_device_address_and_times_and_ends_one()
 }
 
 #[actix_rt::test]
-async fn another_users_session_and_what_is_no_id_are_not_found() {
+async fn another_users_session_and_a_malformed_id_are_not_found() {
     let app = TestApp::new().await;
     app.add_user("bob@example.com", PASSWORD).await;
     let (ada, bob) = (app.sign_in().await, Pair::of(&app.login("bob@example.com", PASSWORD).await));
@@ -475,7 +475,7 @@ async fn another_users_session_and_what_is_no_id_are_not_found() {
         "not_found",
         "no id",
     );
-    app.get_user(&ada.access).await.expect_data("Ada's session lives on");
+    app.get_user(&ada.access).await.expect_data("Ada's session continues");
 }
 
 #[actix_rt::test]
@@ -501,7 +501,7 @@ async fn last_seen_is_written_at_most_once_a_minute_and_never_by_the_request() {
 }
 
 #[actix_rt::test]
-async fn refreshes_of_a_session_have_a_limit_whatever_address_they_come_from() {
+async fn refreshes_of_a_session_are_limited_over_all_addresses() {
     let app = TestApp::with(|settings| settings.throttle.refreshes_per_hour = 3).await;
     let mut pair = app.sign_in().await;
     for _ in 0..3 {
@@ -520,16 +520,16 @@ async fn refreshes_of_a_session_have_a_limit_whatever_address_they_come_from() {
 }
 
 #[actix_rt::test]
-async fn of_an_address_only_failed_refreshes_are_counted_and_no_token_that_was_never_issued() {
+async fn only_failed_refreshes_with_issued_tokens_count_for_an_address() {
     let app = TestApp::with(|settings| settings.throttle.refreshes_per_hour = 3).await;
     let honest = app.sign_in().await;
     for _ in 0..5 {
-        // Each of a session of its own, all from one address.
+        // Each from another session, all from one address.
         Pair::of(&app.refresh(&app.sign_in().await.refresh).await);
         expect_invalid(&app.refresh("hpr_none-of-ours").await, "junk");
     }
-    let dead: Vec<Pair> = [app.sign_in().await, app.sign_in().await, app.sign_in().await].into();
-    for pair in &dead {
+    let ended: Vec<Pair> = [app.sign_in().await, app.sign_in().await, app.sign_in().await].into();
+    for pair in &ended {
         app.bearer(Method::POST, "/auth/logout", &pair.access).await;
         expect_invalid(&app.refresh(&pair.refresh).await, "a session that has ended");
     }
@@ -541,7 +541,7 @@ async fn of_an_address_only_failed_refreshes_are_counted_and_no_token_that_was_n
 }
 
 #[actix_rt::test]
-async fn no_refresh_token_rests_in_the_database_in_clear() {
+async fn refresh_tokens_are_never_stored_in_plaintext() {
     use base64::Engine;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 

@@ -1,4 +1,4 @@
-//! The end of a session, as its tokens know it.
+//! The end of a session and the lifetime of its tokens.
 
 use chrono::Duration;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::app::{EMAIL, PASSWORD, TestApp};
 
 #[actix_rt::test]
-async fn no_access_token_outlives_its_session() {
+async fn an_access_token_expires_with_its_session_at_the_latest() {
     let secs = std::time::Duration::from_secs;
     for (idle, absolute) in [(60, 86_400), (86_400, 60)] {
         let app = TestApp::with(|settings| {
@@ -25,7 +25,7 @@ async fn no_access_token_outlives_its_session() {
 }
 
 #[actix_rt::test]
-async fn a_refresh_near_the_absolute_end_gives_a_token_for_what_is_left() {
+async fn a_refresh_near_the_absolute_end_returns_a_shorter_token() {
     let app =
         TestApp::with(|settings| settings.session.refresh_lifetime = std::time::Duration::from_secs(100))
             .await;

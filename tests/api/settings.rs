@@ -217,7 +217,7 @@ fn the_passphrase_is_refused_from_files_and_never_repeated() {
 }
 
 #[test]
-fn the_test_suites_own_variables_are_no_settings() {
+fn the_variables_of_the_test_suite_are_not_settings() {
     let url = "postgres://postgres@127.0.0.1:5432/postgres";
     layers(&[], &[("HALLPASS_TEST_POSTGRES_URL", url)]).settings();
 }

@@ -1,4 +1,4 @@
-//! Every operation of the store, on each database there is: the same calls have the same outcomes.
+//! Every operation of the store on each database: the same calls have the same outcomes.
 
 use chrono::{DateTime, Duration, Utc};
 use hallpass::server::model::{
@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use crate::test_database::TestDatabase;
 
-/// A time with microseconds, which no database of ours keeps.
+/// A time with microseconds, which neither database stores.
 fn at(secs: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + secs, 123_456_789).unwrap()
 }
 
-/// The same time as a database tells it.
+/// The same time as it is stored.
 fn kept(secs: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis((1_800_000_000 + secs) * 1_000 + 123).unwrap()
 }
@@ -67,8 +67,8 @@ async fn on_each(story: impl AsyncFn(&Store, &TestDatabase)) {
     }
 }
 
-/// Returns a position behind which no transaction is open that is older than the call. In PostgreSQL a reader whose
-/// snapshot has an older one open reads everything again once rows are deleted, and tests beside this one open some.
+/// Returns a position for which no older transaction is open. In PostgreSQL a reader with an older open transaction in its
+/// snapshot reloads everything after a deletion, and other tests have transactions open.
 async fn position_past_open_transactions(store: &Store) -> Position {
     let position = async || store.read(async |connection| connection.position().await).await.unwrap();
     // A snapshot as text is "xmin:xmax:…": the oldest transaction that is open, and the next one to begin.
@@ -109,7 +109,7 @@ fn the_stories_run_every_operation_that_the_store_lists() {
 }
 
 #[actix_rt::test]
-async fn an_installation_is_made_once_and_its_seal_is_replaced_once() {
+async fn an_installation_is_created_once_and_resealed_once() {
     on_each(async |store, _| {
         let read = async || store.read(async |connection| connection.installation().await).await.unwrap();
         assert_eq!(read().await, None);
@@ -176,7 +176,7 @@ async fn keys_are_sorted_by_the_time_from_which_they_sign_and_keep_the_longest_l
 }
 
 #[actix_rt::test]
-async fn a_user_is_kept_as_it_was_given_and_an_address_belongs_to_one() {
+async fn a_user_is_stored_as_given_and_an_address_is_unique() {
     on_each(async |store, _| {
         let find =
             async |number| store.read(async |connection| connection.user(id(number)).await).await.unwrap();
@@ -239,7 +239,7 @@ async fn a_user_is_kept_as_it_was_given_and_an_address_belongs_to_one() {
 }
 
 #[actix_rt::test]
-async fn users_come_in_pages_in_the_order_of_their_addresses_bytes() {
+async fn users_are_paged_in_the_order_of_their_addresses_bytes() {
     on_each(async |store, _| {
         // As bytes sort them. A language's rules would skip the signs.
         let sorted = [
@@ -403,7 +403,7 @@ async fn events_are_recorded_in_order_and_found_by_user_time_and_number() {
 }
 
 #[actix_rt::test]
-async fn counters_begin_at_zero_are_stored_and_taken_back_and_addresses_remembered() {
+async fn counters_are_stored_and_taken_back_and_addresses_are_remembered() {
     on_each(async |store, _| {
         let (one, other) = (CounterKey::for_tests(7), CounterKey::for_tests(3));
         let lock = async |keys: &[CounterKey]| write(store, async |tx| tx.lock_counters(keys).await).await;
@@ -443,7 +443,7 @@ async fn counters_begin_at_zero_are_stored_and_taken_back_and_addresses_remember
     .await;
 }
 
-/// Returns the changes since then and the position behind them; `None` where some are lost.
+/// Returns the changes since a position and the position after them; `None` if some are lost.
 async fn read_on(store: &Store, from: &Position) -> (Position, Option<Vec<Change>>) {
     let new = store.read(async |connection| connection.changes_since(from).await).await.unwrap();
     (new.position, new.changes)
@@ -488,7 +488,7 @@ async fn each_change_is_read_once_from_a_position_on() {
 }
 
 #[actix_rt::test]
-async fn an_error_rolls_everything_back_and_one_that_is_passed_over_does_too() {
+async fn an_error_rolls_back_everything_even_if_it_is_ignored() {
     on_each(async |store, _| {
         let position = store.read(async |connection| connection.position().await).await.unwrap();
         let refused = store
@@ -526,7 +526,7 @@ async fn an_error_rolls_everything_back_and_one_that_is_passed_over_does_too() {
 const ROWS: &str = "with recursive n (i) as (select 1 union all select i + 1 from n where i < 2500)";
 
 #[actix_rt::test]
-async fn what_has_expired_is_deleted_however_much_it_is_and_nothing_else() {
+async fn exactly_the_expired_rows_are_deleted_however_many_there_are() {
     on_each(async |store, database| {
         let now = at(0);
         let before = |age: Duration| (now - age).timestamp_millis();

@@ -1,4 +1,4 @@
-//! `GET /user/`, and how soon a change bites.
+//! `GET /user/`, and when changes take effect.
 
 use actix_web::http::Method;
 use chrono::Duration;
@@ -17,7 +17,7 @@ async fn a_token_shows_its_user() {
 }
 
 #[actix_rt::test]
-async fn a_token_lives_for_an_hour_to_the_second() {
+async fn a_token_is_valid_for_an_hour_to_the_second() {
     let app = TestApp::new().await;
     let token = app.token().await;
     app.pass(Duration::seconds(3599)).await;
@@ -36,9 +36,9 @@ async fn the_leeway_counts_from_exp() {
     app.get_user(&token).await.expect_refused("token_expired", "after the leeway");
 }
 
-/// What an operator does at another process, and what the server's next request shows after it has heard.
+/// A change by another process, and the server's next answer after a sync.
 #[actix_rt::test]
-async fn a_change_by_another_process_bites_once_it_is_heard() {
+async fn a_change_by_another_process_takes_effect_after_a_sync() {
     let app = TestApp::new().await;
     let id = app.user_id().await;
     let users = app.another().await.users();
@@ -66,7 +66,7 @@ async fn a_change_by_another_process_bites_once_it_is_heard() {
 }
 
 #[actix_rt::test]
-async fn a_new_password_kills_every_earlier_token_also_one_of_the_same_second() {
+async fn a_new_password_revokes_every_earlier_token_also_one_of_the_same_second() {
     let app = TestApp::new().await;
     let tokens = [app.token().await, app.token().await];
     let hash = app.server.hasher().hash(&"another horse battery".into()).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_new_password_kills_every_earlier_token_also_one_of_the_same_second() 
 }
 
 #[actix_rt::test]
-async fn what_has_ended_stays_ended_for_a_server_that_starts_later() {
+async fn ended_sessions_stay_ended_for_a_server_that_starts_later() {
     let app = TestApp::new().await;
     let (dead, id) = (app.token().await, app.user_id().await);
     app.users().disable(id).await.unwrap();
@@ -93,7 +93,7 @@ async fn what_has_ended_stays_ended_for_a_server_that_starts_later() {
 }
 
 #[actix_rt::test]
-async fn a_server_that_slept_through_cleared_changes_learns_everything_anew() {
+async fn a_server_that_missed_deleted_changes_reloads_everything() {
     let app = TestApp::new().await;
     let token = app.token().await;
     app.get_user(&token).await.expect_data("known and cached");
@@ -108,7 +108,7 @@ async fn a_server_that_slept_through_cleared_changes_learns_everything_anew() {
 }
 
 #[actix_rt::test]
-async fn while_the_database_is_silent_known_tokens_serve_until_the_knowledge_is_stale() {
+async fn without_the_database_known_tokens_are_accepted_until_the_state_is_stale() {
     let app = TestApp::new().await;
     let token = app.token().await;
     app.get_user(&token).await.expect_data("known");
@@ -120,7 +120,7 @@ async fn while_the_database_is_silent_known_tokens_serve_until_the_knowledge_is_
 }
 
 #[actix_rt::test]
-async fn a_user_who_is_not_in_memory_cannot_be_told_while_the_database_is_silent() {
+async fn without_the_database_a_user_who_is_not_in_memory_is_a_503() {
     let app = TestApp::new().await;
     let token = app.token().await;
     app.server.store().close().await;
@@ -128,7 +128,7 @@ async fn a_user_who_is_not_in_memory_cannot_be_told_while_the_database_is_silent
 }
 
 #[actix_rt::test]
-async fn a_reverse_proxy_learns_who_asks_from_headers_alone() {
+async fn a_reverse_proxy_gets_the_user_in_headers() {
     let app = TestApp::new().await;
     let token = app.token().await;
     for method in [Method::GET, Method::HEAD] {
@@ -139,7 +139,7 @@ async fn a_reverse_proxy_learns_who_asks_from_headers_alone() {
         assert_eq!(reply.header("x-auth-user-roles"), Some("editor"));
         assert_eq!(reply.header("cache-control"), Some("no-store"));
     }
-    app.get("/auth/verify").send().await.expect_refused("token_missing", "a stranger");
+    app.get("/auth/verify").send().await.expect_refused("token_missing", "without a token");
     app.users().disable(app.user_id().await).await.unwrap();
     app.server.sync_changes().await.unwrap();
     let reply = app.get("/auth/verify").authorization(&format!("Bearer {token}")).send().await;

@@ -1,4 +1,4 @@
-//! Over a real socket: what a client's connection goes through.
+//! Tests over a real socket: what happens to a client's connection.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -39,7 +39,7 @@ impl Connection {
     }
 }
 
-/// Serves `app` on a free port while `client` runs in a thread of its own.
+/// Serves `app` on a free port while `client` runs in another thread.
 async fn serve<T: Send + 'static>(app: &TestApp, client: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
     let running = bind(&app.server).unwrap();
     let address = running.address;
@@ -62,7 +62,7 @@ async fn on_a_free_port() -> TestApp {
 }
 
 #[actix_rt::test]
-async fn a_refused_post_with_a_body_leaves_the_connection_usable() {
+async fn a_connection_stays_usable_after_a_refused_post() {
     let app = on_a_free_port().await;
     serve(&app, |address| {
         let mut connection = Connection::open(address);
@@ -114,7 +114,7 @@ async fn a_head_is_answered_without_a_body_and_with_its_length() {
 }
 
 #[actix_rt::test]
-async fn metrics_are_shown_on_a_socket_of_their_own_and_nowhere_else() {
+async fn metrics_are_served_only_on_their_own_socket() {
     let app = TestApp::with(|settings| {
         settings.server.bind = "127.0.0.1:0".parse().unwrap();
         settings.server.metrics_bind = Some("127.0.0.1:0".parse().unwrap());

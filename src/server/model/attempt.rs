@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-/// The place of a counter in the database.
+/// The key of a counter in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CounterKey(pub(in crate::server) i64);
 
@@ -12,7 +12,7 @@ pub struct KnownAddress(pub(in crate::server) [u8; 32]);
 
 #[cfg(feature = "testing")]
 impl CounterKey {
-    /// The counter at a place that a test chooses.
+    /// Returns a key that a test chooses.
     pub fn for_tests(place: i64) -> Self {
         Self(place)
     }
@@ -20,13 +20,13 @@ impl CounterKey {
 
 #[cfg(feature = "testing")]
 impl KnownAddress {
-    /// An HMAC that a test chooses.
+    /// Returns an HMAC that a test chooses.
     pub fn for_tests(mac: [u8; 32]) -> Self {
         Self(mac)
     }
 }
 
-/// The attempts that were counted under one key.
+/// A counter of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptCounter {
     /// Failed attempts not yet cleared by a success.

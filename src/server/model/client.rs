@@ -14,8 +14,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Returns the address that rate limits count by. Only a test has no socket.
-    pub fn counted_address(&self) -> IpAddr {
+    /// Returns the address that rate limits use. Only tests have no socket.
+    pub(crate) fn counted_address(&self) -> IpAddr {
         self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 }

@@ -1,4 +1,4 @@
-//! Sealed keys, as the database keeps them.
+//! Sealed keys, as stored in the database.
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ pub struct KdfParams {
     pub lanes: u32,
 }
 
-/// The installation as the database keeps it.
+/// The installation as stored in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedInstallation {
     /// The id of the installation; also the default issuer of its tokens.
@@ -29,16 +29,16 @@ pub struct SealedInstallation {
     pub created_at: DateTime<Utc>,
 }
 
-/// A signing key as the vault seals it.
+/// A sealed signing key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedKey {
     /// The key id.
     pub kid: String,
     /// The name of its algorithm.
     pub algorithm: String,
-    /// The purpose that the seal names.
+    /// The purpose, for example access tokens.
     pub purpose: String,
-    /// The time at which it was made, to the millisecond.
+    /// The time when it was made, to the millisecond.
     pub created_at: DateTime<Utc>,
     /// The time from which it signs, to the millisecond.
     pub signs_from: DateTime<Utc>,

@@ -1,5 +1,5 @@
-//! Plain values that every part of the server may name: users, sessions, keys, events and counters as the database
-//! keeps them. No rules, no SQL, no HTTP.
+//! Plain values that every module of the server may use: users, sessions, keys, events and counters as stored in the
+//! database. No rules, no SQL, no HTTP.
 
 mod attempt;
 mod change;
@@ -18,6 +18,6 @@ pub use session::{Digest, NewSession, Retention, Rotation};
 pub use session::{Lifetimes, Session};
 pub use user::UserRecord;
 
-/// How far a clock may step back. Whatever has expired is kept this much longer, so that no revoked token becomes valid
-/// again.
-pub const CLOCK_STEP: chrono::Duration = chrono::Duration::hours(1);
+/// The longest step back of a clock that is expected. Expired rows are kept this much longer, so that no revoked token
+/// becomes valid again.
+pub(crate) const CLOCK_STEP: chrono::Duration = chrono::Duration::hours(1);

@@ -1,4 +1,4 @@
-//! Sessions and their refresh tokens, as the database keeps them.
+//! Sessions and their refresh tokens, as stored in the database.
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
@@ -21,7 +21,7 @@ pub struct NewSession {
     pub token_until: DateTime<Utc>,
     /// The digest of its first refresh token.
     pub refresh_digest: Digest,
-    /// The refresh tokens travel in the cookie alone.
+    /// The refresh tokens are sent only in the cookie.
     pub by_cookie: bool,
     /// The client that signed in.
     pub client: Client,
@@ -32,32 +32,32 @@ pub struct NewSession {
 pub struct Session {
     /// The `sid` of its tokens.
     pub id: Uuid,
-    /// The user's id; none where the user was deleted.
+    /// The user's id; none if the user was deleted.
     pub user_id: Option<Uuid>,
     /// The time of the sign-in.
     pub created_at: DateTime<Utc>,
     /// The time of the last refresh.
     pub refreshed_at: DateTime<Utc>,
-    /// The time of the last use that the database knows.
+    /// The last use, as far as it is stored.
     pub last_seen_at: DateTime<Utc>,
-    /// The refresh tokens travel in the cookie alone.
+    /// The refresh tokens are sent only in the cookie.
     pub by_cookie: bool,
     /// The digest of the refresh token that is valid now.
     pub refresh_digest: Digest,
     /// The client that signed in or refreshed last.
     pub client: Client,
-    /// The time at which it was ended, if it was.
+    /// The time when it was ended, if it was.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
 impl Session {
-    /// Returns the time after which it can no longer be refreshed.
+    /// Returns the time from which it can no longer be refreshed.
     pub fn expires_at(&self, lifetimes: &Lifetimes) -> DateTime<Utc> {
         (self.created_at + lifetimes.absolute).min(self.refreshed_at + lifetimes.idle)
     }
 
-    /// Tells whether it can be refreshed at `now`.
-    pub fn is_alive(&self, lifetimes: &Lifetimes, now: DateTime<Utc>) -> bool {
+    /// Returns true if it can be refreshed at `now`.
+    pub(crate) fn is_alive(&self, lifetimes: &Lifetimes, now: DateTime<Utc>) -> bool {
         self.ended_at.is_none() && self.user_id.is_some() && now < self.expires_at(lifetimes)
     }
 }
@@ -65,7 +65,7 @@ impl Session {
 /// The first use of a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotation {
-    /// The salt from which its successor is made.
+    /// The salt of its successor.
     pub salt: [u8; 32],
     /// The time of the first use.
     pub at: DateTime<Utc>,
@@ -76,7 +76,7 @@ pub struct Rotation {
 pub struct Lifetimes {
     /// The longest time without a refresh.
     pub idle: Duration,
-    /// The longest time in all.
+    /// The longest time in total.
     pub absolute: Duration,
     /// How long after its first use a refresh token still gets the same successor.
     pub grace: Duration,
@@ -85,7 +85,7 @@ pub struct Lifetimes {
 /// How long rows are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Sessions: a session that is over stays until its last access token has expired.
+    /// The lifetimes of sessions. An ended session is kept until its last access token has expired.
     pub sessions: Lifetimes,
     /// How long after its expiry an access token may still be accepted.
     pub leeway: Duration,

@@ -2,8 +2,8 @@
 //!
 //! A token is `hpr_` and, in base64url, 64 bytes: the session's id, 256 random bits, and a MAC over both, which proves
 //! that this installation issued it. So a token that was never issued is refused without the database, and every token
-//! that was issued is recognised, although the database keeps the digest of the current one alone, and of used ones for
-//! the grace period.
+//! that was issued is recognised, although the database stores only the digest of the current one, and the digests of
+//! used ones for the grace period.
 //!
 //! The 256 bits of a successor are an HMAC over the token and a random salt. The first refresh stores the salt; a
 //! second one with the same token makes the same successor from it. The key is derived from the installation key, so
@@ -18,7 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::server::keys::vault::Vault;
 use crate::server::model::Digest;
 
-/// The prefix of every token, by which scanners for leaked secrets recognise one.
+/// The prefix of every token, so that scanners for leaked secrets can recognise one.
 const PREFIX: &str = "hpr_";
 
 const ID: usize = 16;
@@ -49,7 +49,7 @@ impl RefreshToken {
         Uuid::from_bytes(id)
     }
 
-    /// Returns the digest, which the database keeps in place of the token.
+    /// Returns the digest, which is stored instead of the token.
     pub(crate) fn digest(&self) -> Digest {
         let mut kept = [0; 32];
         kept.copy_from_slice(digest::digest(&digest::SHA256, &*self.0).as_ref());
@@ -105,7 +105,7 @@ impl RefreshTokens {
     pub(crate) fn read(&self, text: &str) -> Option<RefreshToken> {
         let encoded = text.strip_prefix(PREFIX)?;
         let mut token = RefreshToken(Zeroizing::new([0; LENGTH]));
-        // The decoder stops at the end of the slice, so a long text costs no more.
+        // The decoder stops at the end of the slice, so a longer text takes no more time.
         let length = URL_SAFE_NO_PAD.decode_slice(encoded, &mut *token.0).ok()?;
         let (named, mac) = token.0.split_at(ID + SECRET);
         let is_ours = length == LENGTH
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_again_and_names_its_session() {
+    fn a_token_is_recognised_and_names_its_session() {
         let tokens = tokens();
         let session = Uuid::now_v7();
         let token = tokens.first(session).unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_successor_follows_from_the_token_and_the_salt_alone() {
+    fn the_successor_depends_only_on_the_token_and_the_salt() {
         let tokens = tokens();
         let token = tokens.first(Uuid::now_v7()).unwrap();
         let successor = tokens.successor(&token, &[1; 32]);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn another_installations_token_and_one_with_another_secret_are_not_ours() {
+    fn a_token_of_another_installation_and_one_with_another_secret_are_refused() {
         let (ours, others) = (tokens(), tokens());
         let token = ours.first(Uuid::now_v7()).unwrap();
         assert!(others.read(&token.to_text()).is_none());
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn it_shows_its_session_in_debug_and_nothing_else() {
+    fn debug_shows_only_the_session() {
         let token = tokens().first(Uuid::nil()).unwrap();
         assert_eq!(format!("{token:?}"), format!("RefreshToken(session {})", Uuid::nil()));
     }

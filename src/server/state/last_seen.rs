@@ -1,4 +1,4 @@
-//! The last uses of sessions: noted in memory at most once a minute, and written to the database in batches.
+//! The last uses of sessions. Each is noted in memory at most once a minute; the database gets them in batches.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,7 +31,7 @@ impl LastSeen {
             Some(noted) => {
                 let last = noted.load(Ordering::Relaxed);
                 let is_due = millis - last >= NOTE_EVERY.num_milliseconds();
-                // Of concurrent requests, one notes it.
+                // Of concurrent requests, only one notes it.
                 if !is_due
                     || noted.compare_exchange(last, millis, Ordering::Relaxed, Ordering::Relaxed).is_err()
                 {

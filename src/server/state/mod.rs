@@ -1,7 +1,7 @@
-//! The memory of a running server: users, ended sessions, signing keys. Every write notes its changes in the database;
-//! [`State::sync_changes`] reads them and applies each to the part that it concerns. The server that wrote calls it
-//! before it answers, so its next request sees the change. Every server also calls it twice a second, so that the
-//! others see it within 2 s.
+//! The memory of a running server: users, ended sessions, signing keys. Every write notes its changes in the database.
+//! [`State::sync_changes`] reads these notes and applies each of them. The server that wrote calls it before it
+//! answers, so its next request sees the change. Every server also calls it twice a second, so the others see it within
+//! 2 s.
 
 mod key_source;
 mod last_seen;
@@ -27,7 +27,7 @@ use crate::token::Claims;
 use last_seen::LastSeen;
 use revocations::Revocations;
 
-/// How often a server asks for changes.
+/// The time between two syncs.
 pub(crate) const SYNC_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// A running server's memory.
@@ -47,7 +47,7 @@ pub(crate) struct State {
     synced_at: AtomicI64,
 }
 
-/// The place in the feed of changes; locked while changes are read and applied.
+/// The position in the feed of changes. It is locked while changes are read and applied.
 struct Feed {
     position: Position,
     /// The number of the last sync that succeeded.
@@ -55,8 +55,8 @@ struct Feed {
 }
 
 impl State {
-    /// Loads the state for the first request. `position` must have been read before `keys`, so that no change of them
-    /// is missed.
+    /// Loads the state at the start. `position` must have been read before `keys`, so that no change of the keys is
+    /// missed.
     ///
     /// `stale_after` is how long the state may be used while the database cannot be read; `leeway` is how long a token
     /// may be accepted after its expiry.
@@ -91,7 +91,7 @@ impl State {
     /// Applies all changes committed before this call.
     ///
     /// # Errors
-    /// [`StoreError`] when the database cannot be read within [`TIMEOUT`]; the state stays in use as it is.
+    /// [`StoreError`] if the database cannot be read within [`TIMEOUT`]; the state stays as it is.
     pub(crate) async fn sync_changes(&self) -> Result<(), StoreError> {
         // The wait for another sync counts too.
         tokio::time::timeout(TIMEOUT, self.sync())
@@ -103,7 +103,7 @@ impl State {
         let begun = self.begun.load(Ordering::SeqCst);
         let mut feed = self.feed.lock().await;
         if feed.succeeded > begun {
-            // Another sync, which began after this call, has read everything that this one would.
+            // Another sync began after this call and has read everything that this one would read.
             return Ok(());
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
@@ -117,7 +117,7 @@ impl State {
                 }
                 for change in changes {
                     match change {
-                        // This also discards the result of a read that is under way.
+                        // This also discards the result of a read that is in progress.
                         Change::User(id) => self.users.forget(id),
                         Change::Session(id) => self.revocations.add(id, self.clock.now() + self.leeway),
                         Change::Keys => {}
@@ -158,7 +158,7 @@ impl State {
         if self.clock.ticks() - self.synced_at.load(Ordering::SeqCst) > self.stale_after.num_milliseconds() {
             return Err(Refusal::Unavailable);
         }
-        // Every token of ours names its session; one that does not could never be revoked.
+        // Every token of this server names its session. A token without one could not be revoked.
         let session = session_of(claims).ok_or(Refusal::TokenRevoked)?;
         if self.revocations.contains(session) {
             return Err(Refusal::TokenRevoked);
@@ -180,7 +180,7 @@ impl State {
     /// Writes the last uses of sessions to the database.
     ///
     /// # Errors
-    /// [`StoreError`] when the database cannot be written. The uses are dropped then, since the next use is noted
+    /// [`StoreError`] when the database cannot be written. The uses are dropped then; the next use is noted
     /// again.
     pub(crate) async fn write_last_seen(&self) -> Result<(), StoreError> {
         let uses = self.last_seen.take_unwritten();

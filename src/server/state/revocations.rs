@@ -11,7 +11,7 @@ use crate::server::model::CLOCK_STEP;
 /// The longest lifetime of an access token that the settings accept.
 const MAX_TOKEN_LIFETIME: Duration = Duration::days(1);
 
-/// Ended sessions, each with the time at which its last access token has expired.
+/// Ended sessions, each with the expiry of its last access token.
 #[derive(Debug, Default)]
 pub(super) struct Revocations(RwLock<HashMap<Uuid, DateTime<Utc>>>);
 
@@ -20,7 +20,7 @@ impl Revocations {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
     }
 
-    /// Adds a session that has ended at `at` or before.
+    /// Adds a session that ended at `at` or before.
     pub(super) fn add(&self, session: Uuid, at: DateTime<Utc>) {
         let until = at + MAX_TOKEN_LIFETIME + CLOCK_STEP;
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(session, until);

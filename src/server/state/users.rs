@@ -19,7 +19,7 @@ static UNREAD: LogLimit = LogLimit::new("a user cannot be read");
 /// A cached lookup: the user, or `None` if they are gone or disabled.
 type Cached = Option<Arc<User>>;
 
-/// The users that were looked up lately.
+/// The users that were looked up recently.
 pub(crate) struct UserCache {
     store: Store,
     users: Cache<Uuid, Cached>,
@@ -44,7 +44,7 @@ impl UserCache {
     }
 }
 
-/// The users of the database, from memory where they were looked up lately.
+/// The users of the database, from memory if they were looked up recently.
 impl UserSource for Arc<UserCache> {
     type User = User;
 

@@ -22,8 +22,8 @@ pub enum Position {
     Snapshot {
         /// `pg_snapshot` as text.
         snapshot: String,
-        /// The sequence of transaction numbers that it speaks of. After a crash, or on a promoted replica, there is another,
-        /// and the snapshot means nothing.
+        /// The sequence that its transaction numbers belong to. After a crash or on a promoted replica there is a new
+        /// one, and the snapshot means nothing.
         sequence: String,
     },
 }
@@ -31,9 +31,9 @@ pub enum Position {
 /// The changes since a position.
 #[derive(Debug)]
 pub struct Changes {
-    /// The position behind them.
+    /// The position after them.
     pub position: Position,
-    /// The changes; `None` where some were deleted before they were read, so that the whole state must be loaded again.
+    /// The changes; `None` if some were deleted before they were read, so that the whole state must be loaded again.
     pub changes: Option<Vec<Change>>,
 }
 
@@ -54,7 +54,7 @@ macro_rules! select_position {
 }
 
 impl Connection {
-    /// Returns the position behind the last change.
+    /// Returns the position after the last change.
     pub async fn position(&mut self) -> Result<Position, StoreError> {
         match self.dialect() {
             Dialect::Sqlite => {
@@ -83,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// Returns the present snapshot, and the changes that it sees and the snapshot `last` did not see.
+    /// Returns the current snapshot, and the changes that it includes and `last` does not.
     async fn snapshot(&mut self, last: Option<&str>) -> Result<Changes, StoreError> {
         loop {
             let rows: Vec<PostgresColumns> = match last {
@@ -115,7 +115,8 @@ impl Connection {
     }
 
     async fn numbered_changes(&mut self, seen: i64) -> Result<Changes, StoreError> {
-        // One statement, so that number and rows fit. Without a new change there is one row with the number alone.
+        // One statement, so that number and rows are consistent. Without a new change there is one row with only the
+        // number.
         let rows: Vec<SqliteColumns> = self
             .query(
                 "select last.seq, changes.seq, kind, subject from sqlite_sequence as last \
@@ -126,8 +127,8 @@ impl Connection {
             .await?;
         let last = rows.first().map_or(0, |(last, ..)| *last);
         let next = rows.first().and_then(|(_, seq, ..)| *seq);
-        // Otherwise some were deleted before they were read, as while the machine was suspended; or the database was
-        // restored from a backup.
+        // Otherwise some were deleted before they were read, for example while the machine was suspended. Or the
+        // database was restored from a backup.
         let is_complete = last == seen || next == Some(seen + 1);
         let changes = rows.into_iter().filter_map(|(_, _, kind, subject)| Some(change(&kind?, subject?)));
         let changes: Vec<_> = changes.collect::<Result<_, _>>()?;
@@ -136,7 +137,7 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Tells every server of a change, once the transaction is committed.
+    /// Adds a change to the feed. Every server applies it after the commit.
     pub async fn note_change(&mut self, change: Change, at: DateTime<Utc>) -> Result<(), StoreError> {
         let (kind, subject) = match change {
             Change::User(id) => ("user", id),

@@ -1,17 +1,17 @@
-//! From an error of a database to its meaning: for the caller, and for running the work again.
+//! Classifies database errors: what the caller gets, and whether the work can be run again.
 
 use super::error::{Fault, StoreError};
 
 #[cfg(feature = "sqlite")]
 /// SQLite's primary result codes of temporary failures: 5 busy, 6 locked, 8 read-only, 10 input/output, 13 full, 14
-/// cannot open, 15 the locks of the write-ahead log cannot be had.
+/// cannot open, 15 the locks of the write-ahead log are unavailable.
 const UNAVAILABLE: &[u32] = &[5, 6, 8, 10, 13, 14, 15];
 
-/// Returns the meaning of an error of sqlx: for the caller, and for running the work again.
+/// Classifies an error of sqlx: what the caller gets, and whether the work can be run again.
 pub(super) fn classify(error: sqlx::Error) -> (StoreError, Fault) {
     let text = error.to_string();
     match &error {
-        // SQLite has waited for a lock to its own limit, or its file is unusable: running again now would not help.
+        // SQLite has already waited for a lock, or its file is unusable. Running again now would not help.
         sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
@@ -38,13 +38,13 @@ pub(super) fn classify(error: sqlx::Error) -> (StoreError, Fault) {
 }
 
 #[cfg(feature = "sqlite")]
-/// Tells whether the result code is that of a temporary failure.
+/// Returns true if the result code means a temporary failure.
 fn is_unavailable(code: &str) -> bool {
     code.parse::<u32>().is_ok_and(|code| UNAVAILABLE.contains(&(code & 0xff)))
 }
 
 #[cfg(feature = "postgres")]
-/// Returns the meaning of an error of the server, by its SQLSTATE.
+/// Classifies an error of PostgreSQL by its SQLSTATE.
 fn classify_postgres(code: &str, text: String) -> (StoreError, Fault) {
     match code {
         // serialization_failure, deadlock_detected

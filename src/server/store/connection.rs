@@ -1,5 +1,5 @@
-//! One connection to either database, and a transaction on it. A statement's text is written once where SQLite and
-//! PostgreSQL agree; [`Connection::dialect`] tells them apart where they do not.
+//! A connection to either database, and a transaction on it. If SQLite and PostgreSQL understand the same statement, it
+//! is written once; otherwise [`Connection::dialect`] takes one text for each.
 
 use chrono::{DateTime, Utc};
 use sqlx::Arguments;
@@ -23,7 +23,7 @@ pub(super) enum Dialect {
     Postgres,
 }
 
-/// A connection, taken from the pool for one read. The operations on it are listed in [`store`](super).
+/// A connection, taken from the pool for one read. [`store`](super) lists its operations.
 pub struct Connection {
     pub(super) inner: Inner,
     /// The last failure on it.
@@ -46,9 +46,10 @@ pub struct Transaction {
     pub(super) connection: Connection,
     /// The recorded events; written to the log after the commit.
     pub(super) events: Vec<Event>,
-    /// What tells, in PostgreSQL, whether the transaction took place; none until it has recorded an event.
+    /// In PostgreSQL, the trace by which to find out later whether the transaction was committed; none until it has
+    /// recorded an event.
     pub(super) trace: Option<Trace>,
-    /// Other servers have something to learn of.
+    /// It has noted a change for other servers.
     pub(super) has_changes: bool,
 }
 
@@ -125,8 +126,8 @@ impl Connection {
     }
 }
 
-/// Begins a `select` whose rows stay locked until the transaction ends. SQLite has one writer at a time, so its rows
-/// need no lock.
+/// Begins a `select` whose rows stay locked until the transaction ends. SQLite has one writer at a time and needs no
+/// row locks.
 macro_rules! select_for_update {
     ($connection:expr, $($sql:expr),+) => {
         $connection.query_by_dialect(concat!($($sql),+), concat!($($sql),+, " for update"))
@@ -261,20 +262,20 @@ macro_rules! for_each_database {
 for_each_database!("sqlite", Sqlite, sqlx::sqlite::SqliteRow, SqliteValue, SqliteFromRow);
 for_each_database!("postgres", Postgres, sqlx::postgres::PgRow, PostgresValue, PostgresFromRow);
 
-/// A value that both databases store alike.
+/// A value that both databases store in the same way.
 pub(super) trait Value<'v>: SqliteValue<'v> + PostgresValue<'v> {}
 
 impl<'v, T: SqliteValue<'v> + PostgresValue<'v>> Value<'v> for T {}
 
-/// A row that is read from both databases alike: a tuple of values.
+/// A row that is read from both databases in the same way: a tuple of values.
 pub(super) trait Row: SqliteFromRow + PostgresFromRow + Send + Unpin {}
 
 impl<T: SqliteFromRow + PostgresFromRow + Send + Unpin> Row for T {}
 
-/// Returns the time that a column holds, in milliseconds since the epoch.
+/// Returns the time in a column, which is in milliseconds since the epoch.
 pub(super) fn time(millis: i64) -> Result<DateTime<Utc>, StoreError> {
     DateTime::from_timestamp_millis(millis)
-        .ok_or_else(|| StoreError::Failed(format!("{millis} is no time in milliseconds")))
+        .ok_or_else(|| StoreError::Failed(format!("{millis} is not a time in milliseconds")))
 }
 
 impl std::fmt::Debug for Connection {

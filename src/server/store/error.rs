@@ -1,4 +1,4 @@
-//! Errors of the store, and what can be done about them.
+//! Errors of the store, and whether running the work again can help.
 
 use crate::server::error::Error;
 
@@ -11,18 +11,18 @@ pub enum StoreError {
     Unavailable(String),
     /// A newer binary has migrated the database.
     #[error(
-        "the database has schema {found}, and this hallpass knows schemas up to {known}; run the hallpass that made it, or a newer one"
+        "the database has schema {found}, and this hallpass knows schemas up to {known}; run the version that migrated it, or a newer one"
     )]
     NewerSchema {
         /// The schema in the database.
         found: i64,
-        /// The newest this binary knows.
+        /// The newest schema that this binary knows.
         known: i64,
     },
     /// The database belongs to another program; nothing was written.
-    #[error("{0} holds tables of another program; name a database of its own for hallpass")]
+    #[error("{0} has tables of another program; give hallpass its own database")]
     Foreign(String),
-    /// The database is damaged, or a statement of ours is wrong.
+    /// The database is damaged, or a statement is wrong.
     #[error("the database refused: {0}")]
     Failed(String),
 }
@@ -41,14 +41,14 @@ pub(super) enum CommitError {
     /// Nothing was written; the transaction can be run again.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "SQLite has one writer at a time"))]
     Conflict,
-    /// Nothing was written, or that is unknown.
+    /// Nothing was written, or the outcome is unknown.
     Failed(StoreError),
 }
 
-/// The kind of a failure, as far as running the work again is concerned.
+/// Whether running the work again can help after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// There was none, or running again would not help.
+    /// There was no failure, or running again would not help.
     None,
     /// The database aborted the transaction because of another (SQLSTATE 40001, 40P01). It can be run again.
     Conflict,

@@ -81,7 +81,7 @@ impl Query<'_> {
 }
 
 impl Transaction {
-    /// Records an event, which is written to the log too once the transaction is committed.
+    /// Records an event. After the commit it is also written to the log.
     pub async fn record(&mut self, event: Event) -> Result<(), StoreError> {
         let dialect = self.dialect();
         let query = self

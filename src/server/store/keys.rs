@@ -23,7 +23,7 @@ impl Connection {
             .fetch_optional()
             .await?;
         row.map(|(id, memory_kib, iterations, lanes, salt, sealed_key, created_at)| {
-            // A number out of range was not written by a server; the vault refuses such a cost.
+            // No server writes a number out of range, and the vault refuses such a cost.
             let cost = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
             Ok(SealedInstallation {
                 id,
@@ -59,7 +59,7 @@ impl Connection {
                     signs_from: sealed_time(signs_from),
                     sealed,
                 },
-                // The seal does not cover this column, so it is limited to the range that the settings accept.
+                // This column is not sealed, so it is limited to the range that the settings accept.
                 token_lifetime: Duration::seconds(lifetime.clamp(1, MAX_TOKEN_LIFETIME_S)),
             };
         Ok(rows.into_iter().map(row).collect())
@@ -67,7 +67,7 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Makes the database an installation. Returns the number of rows added: 0 where another process was first.
+    /// Stores the installation. Returns the number of rows added: 0 if another process was first.
     pub async fn insert_installation(
         &mut self,
         installation: &SealedInstallation,
@@ -88,9 +88,8 @@ impl Transaction {
         .await
     }
 
-    /// Replaces the seal `old` of the installation by `new`. Returns the number of rows changed: 0 where it is no
-    /// longer
-    /// `old`.
+    /// Replaces the sealed installation `old` by `new`. Returns the number of rows changed: 0 if the stored one is no
+    /// longer `old`.
     pub async fn replace_seal(
         &mut self,
         old: &SealedInstallation,
@@ -111,8 +110,7 @@ impl Transaction {
         .await
     }
 
-    /// Returns the sealed signing keys, and keeps everybody else from adding or removing one until the transaction
-    /// ends.
+    /// Returns the sealed signing keys. Until the transaction ends, nobody else can add or remove one.
     pub async fn lock_signing_keys(&mut self) -> Result<Vec<StoredKey>, StoreError> {
         if self.dialect() == Dialect::Postgres {
             self.query("lock table signing_keys in share row exclusive mode").execute().await?;
@@ -120,8 +118,8 @@ impl Transaction {
         self.signing_keys().await
     }
 
-    /// Adds a signing key whose tokens live for `token_lifetime`, or as long as those of a key that is there already,
-    /// if that is longer: the servers that will sign with it may have a longer lifetime than the process that made it.
+    /// Adds a signing key whose tokens have the lifetime `token_lifetime`, or that of a stored key if it is longer: the
+    /// servers that sign with the key may have a longer setting than the process that made it.
     pub async fn insert_key(&mut self, key: &SealedKey, token_lifetime: Duration) -> Result<(), StoreError> {
         self.query_by_dialect(
             "insert into signing_keys (kid, algorithm, purpose, created_at, signs_from, token_lifetime, sealed) \
@@ -141,7 +139,7 @@ impl Transaction {
         self.note_change(Change::Keys, key.created_at).await
     }
 
-    /// Replaces the dates and the seal of a signing key.
+    /// Replaces the dates of a signing key, and so its sealed bytes.
     pub async fn replace_key(&mut self, key: &SealedKey) -> Result<(), StoreError> {
         self.query("update signing_keys set created_at = $1, signs_from = $2, sealed = $3 where kid = $4")
             .bind(key.created_at.timestamp_millis())
@@ -159,7 +157,7 @@ impl Transaction {
         self.note_change(Change::Keys, at).await
     }
 
-    /// Notes that a server is about to sign tokens that live for `lifetime`, if that is longer than for any other.
+    /// Stores the lifetime of the tokens that a server is about to sign, if it is the longest so far.
     pub async fn raise_token_lifetime(&mut self, lifetime: Duration) -> Result<(), StoreError> {
         self.query("update signing_keys set token_lifetime = $1 where token_lifetime < $1")
             .bind(lifetime.num_seconds())
@@ -169,8 +167,8 @@ impl Transaction {
     }
 }
 
-/// Reads a time that a seal covers. A time outside the years 1970 to 9999 becomes another, so that the row does not
-/// unseal and no sum with it overflows.
+/// Reads a time that is sealed with its row. A time outside the years 1970 to 9999 is replaced, so that no sum with it
+/// overflows; the row does not unseal in any case.
 fn sealed_time(millis: i64) -> DateTime<Utc> {
     let is_sane = |time: &DateTime<Utc>| (1970..=9999).contains(&time.year());
     DateTime::from_timestamp_millis(millis).filter(is_sane).unwrap_or(DateTime::UNIX_EPOCH)

@@ -1,5 +1,5 @@
-//! All SQL. A rule reads through [`Store::read`] and writes through `Store::write`, which runs it in one transaction. The
-//! operations are methods of [`Connection`] (reads) and `Transaction` (writes), each written once for SQLite and
+//! All SQL. A rule reads through [`Store::read`] and writes through `Store::write`, which runs it in one transaction.
+//! The operations are methods of [`Connection`] (reads) and `Transaction` (writes), each written once for SQLite and
 //! PostgreSQL:
 //!
 //! | file | operations |
@@ -65,12 +65,12 @@ enum Database {
 }
 
 impl Store {
-    /// Opens the database that the settings name and brings its schema up to date. A SQLite file is created where it is
-    /// missing, readable by its owner alone. Several processes may open it at the same time.
+    /// Opens the database of the settings and brings its schema up to date. A missing SQLite file is created, readable
+    /// by its owner only. Several processes may open it at the same time.
     ///
     /// # Errors
-    /// [`StoreError::NewerSchema`] when a newer binary has migrated it, [`StoreError::Foreign`] when it belongs to
-    /// another program, [`StoreError::Unavailable`] when it cannot be reached.
+    /// [`StoreError::NewerSchema`] if a newer binary has migrated it, [`StoreError::Foreign`] if it belongs to another
+    /// program, [`StoreError::Unavailable`] if it cannot be reached.
     pub async fn open(settings: &config::Database) -> Result<Self, StoreError> {
         let database = match &settings.url {
             #[cfg(feature = "sqlite")]
@@ -105,7 +105,7 @@ impl Store {
         self.read(async |connection| connection.query("select 1").execute().await.map(|_| ())).await
     }
 
-    /// Waits until another server has told of a change, where the database can pass that on; for ever where not.
+    /// Waits until another server announces a change. Without notifications in the database, waits forever.
     pub async fn notified(&self) {
         match &self.database {
             #[cfg(feature = "sqlite")]
@@ -115,7 +115,7 @@ impl Store {
         }
     }
 
-    /// Tells the other servers that there are changes to read, where the database can pass that on.
+    /// Announces to the other servers that there are changes to read, if the database has notifications.
     fn notify_changes(&self) {
         match &self.database {
             #[cfg(feature = "sqlite")]
@@ -127,7 +127,7 @@ impl Store {
         }
     }
 
-    /// Runs `work`, which only reads. It is run again where a connection was lost.
+    /// Runs `work`, which only reads. It is run again if the connection was lost.
     ///
     /// # Errors
     /// The error of `work`; [`StoreError::Unavailable`] when the database does not answer within 5 s.
@@ -179,9 +179,9 @@ impl Store {
                     }
                 };
                 let done = match work(&mut tx).await {
-                    // PostgreSQL has rolled it back, whatever the answer to a commit would say.
+                    // PostgreSQL has rolled it back, even if it answers the commit with success.
                     Ok(_) if tx.has_failed => {
-                        Err(StoreError::Failed("a transaction goes on after a statement that failed".into())
+                        Err(StoreError::Failed("a transaction continued after a failed statement".into())
                             .into())
                     }
                     done => done,

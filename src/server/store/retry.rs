@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::error::{Fault, StoreError};
 
-/// How long the database may take for one operation before it counts as not answering.
+/// The longest time of one operation. After it, the database counts as not answering.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The wait before a transaction is run again. It doubles each time.
@@ -15,7 +15,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(10);
 /// The longest such wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// When to run a transaction again.
+/// Decides when to run a transaction again.
 pub(super) struct Retry {
     wait: Duration,
 }
@@ -25,7 +25,7 @@ impl Retry {
         Self { wait: RETRY_AFTER }
     }
 
-    /// Waits a moment where `fault` may pass; fails with `error` otherwise.
+    /// Waits before the next attempt if `fault` may pass. Otherwise fails with `error`.
     pub(super) async fn or_fail<E>(&mut self, fault: Fault, error: impl Into<E>) -> Result<(), E> {
         if fault == Fault::None {
             return Err(error.into());

@@ -46,14 +46,14 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Returns the user with this id, and keeps everybody else from changing it, or beginning or ending a session of
-    /// it, until the transaction ends.
+    /// Returns the user with this id and locks it until the transaction ends: nobody else can change the user, or begin
+    /// or end a session of the user.
     pub async fn lock_user(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
         let row = select_for_update!(self, select_user!("where id = $1")).bind(id).fetch_optional().await?;
         row.map(user_record).transpose()
     }
 
-    /// Adds a user, unless the address belongs to somebody. Returns the number of users added.
+    /// Adds a user, unless the address is taken. Returns the number of users added.
     pub async fn insert_user(&mut self, user: &UserRecord) -> Result<u64, StoreError> {
         self.query(INSERT)
             .bind(user.id)

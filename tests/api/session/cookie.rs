@@ -1,4 +1,4 @@
-//! The cookie in which a browser keeps its refresh token.
+//! Sessions by cookie: the cookie that stores the refresh token.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn token(reply: &Reply) -> String {
     data["token"].as_str().unwrap().to_owned()
 }
 
-/// `name=value` of the cookie that an answer sets, after a look at its flags.
+/// Checks the attributes of the cookie that an answer sets, and returns its `name=value`.
 #[track_caller]
 fn carried(reply: &Reply) -> String {
     let cookie = reply.header("set-cookie").expect("a cookie");
@@ -44,7 +44,7 @@ fn expect_cleared(reply: &Reply, what: &str) {
 }
 
 #[actix_rt::test]
-async fn in_a_cookie_session_every_refresh_token_travels_in_the_cookie_and_never_in_a_body() {
+async fn in_a_cookie_session_refresh_tokens_are_never_in_a_body() {
     let app = TestApp::new().await;
     let (access, cookie) = app.browse().await;
     let reply = app.refresh_by_cookie(&cookie).await;
@@ -58,7 +58,7 @@ async fn in_a_cookie_session_every_refresh_token_travels_in_the_cookie_and_never
 }
 
 #[actix_rt::test]
-async fn a_request_by_cookie_without_its_proof_gets_nowhere() {
+async fn a_request_by_cookie_without_its_header_is_refused() {
     let app = TestApp::new().await;
     let (access, cookie) = app.browse().await;
     for path in ["/auth/refresh", "/auth/logout"] {
@@ -70,12 +70,12 @@ async fn a_request_by_cookie_without_its_proof_gets_nowhere() {
         let wrong = app.post(path).header("cookie", &cookie).header("x-hallpass", "yes");
         wrong.send().await.expect_failure(403, "csrf_rejected", path);
     }
-    app.get_user(&access).await.expect_data("the session lives on");
+    app.get_user(&access).await.expect_data("the session continues");
     token(&app.refresh_by_cookie(&cookie).await);
 }
 
 #[actix_rt::test]
-async fn a_form_of_another_site_cannot_sign_anybody_in() {
+async fn a_form_of_another_site_cannot_sign_in() {
     let app = TestApp::new().await;
     let body = format!(r#"{{"email":"{EMAIL}","password":"{PASSWORD}","cookie":true}}"#);
     for media_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
@@ -86,7 +86,7 @@ async fn a_form_of_another_site_cannot_sign_anybody_in() {
 }
 
 #[actix_rt::test]
-async fn a_cookie_and_a_body_token_at_once_contradict_each_other() {
+async fn a_cookie_and_a_body_token_together_are_refused() {
     let app = TestApp::new().await;
     let (_, cookie) = app.browse().await;
     let other = app.sign_in().await.refresh;
@@ -96,7 +96,7 @@ async fn a_cookie_and_a_body_token_at_once_contradict_each_other() {
 }
 
 #[actix_rt::test]
-async fn a_token_that_travels_another_way_than_its_session_is_refused_and_changes_nothing() {
+async fn a_token_sent_in_the_wrong_place_is_refused_and_changes_nothing() {
     let app = TestApp::new().await;
     let (_, cookie) = app.browse().await;
     let (_, in_cookie) = cookie.split_once('=').unwrap();
@@ -144,7 +144,7 @@ async fn what_ends_the_session_clears_the_cookie() {
 }
 
 #[actix_rt::test]
-async fn ending_another_session_leaves_this_ones_cookie_alone() {
+async fn ending_another_session_does_not_clear_this_ones_cookie() {
     let app = TestApp::new().await;
     let (_, _) = app.browse().await;
     let here = app.sign_in().await;
