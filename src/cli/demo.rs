@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::common::{Common, block_on};
+use super::common::block_on;
 use super::error::CommandError;
 use super::log;
 use super::output::print;
@@ -23,8 +23,7 @@ use crate::server::store::Store;
 
 const EMAIL: &str = "demo@example.com";
 
-pub(super) fn run(common: &Common) -> Result<(), CommandError> {
-    common.refuse_flags("demo")?;
+pub(super) fn run() -> Result<(), CommandError> {
     if is_output_discarded() {
         return Err(password_unknown());
     }
@@ -105,8 +104,7 @@ fn password_unknown() -> CommandError {
     )
 }
 
-/// Tells whether standard output is the null device. Rust opens that in its place if the process was started without
-/// one.
+/// Tells whether standard output is the null device. Rust opens that in its place if the process was started without one.
 fn is_output_discarded() -> bool {
     let output = std::io::stdout().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
     let null = std::fs::metadata("/dev/null");

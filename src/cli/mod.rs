@@ -73,6 +73,17 @@ enum Command {
     Config,
 }
 
+impl Command {
+    /// Returns the name of a command that uses no settings; `None` for the others.
+    fn without_settings(&self) -> Option<&'static str> {
+        match self {
+            Self::Demo => Some("demo"),
+            Self::Openapi(_) => Some("openapi"),
+            _ => None,
+        }
+    }
+}
+
 /// Runs the command that the process was started with. `take_descriptor` takes over a descriptor that it was started
 /// with.
 pub fn main(take_descriptor: secret::TakeDescriptor) -> ExitCode {
@@ -99,18 +110,21 @@ pub fn main(take_descriptor: secret::TakeDescriptor) -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), CommandError> {
     let Cli { common, command, serve } = cli;
+    if let Some(name) = command.as_ref().and_then(Command::without_settings) {
+        common.refuse_flags(name)?;
+    }
     match command {
         None => serve::run(&common, &serve),
         Some(_) if serve.is_given() => Err(CommandError::usage(
             "flags of serve are accepted without a command, or after serve; see hallpass serve --help",
         )),
         Some(Command::Serve(args)) => serve::run(&common, &args),
-        Some(Command::Demo) => demo::run(&common),
+        Some(Command::Demo) => demo::run(),
         Some(Command::User(command)) => user::run(&common, command),
         Some(Command::Key(command)) => key::run(&common, command),
         Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),
-        Some(Command::Openapi(args)) => openapi::run(&common, &args),
+        Some(Command::Openapi(args)) => openapi::run(&args),
         Some(Command::Config) => config::run(&common),
     }
 }

@@ -4,7 +4,6 @@ mod document;
 mod markdown;
 mod postman;
 
-use super::common::Common;
 use super::error::CommandError;
 use super::output::print_line;
 use crate::server::http::openapi;
@@ -20,8 +19,7 @@ pub(super) struct OpenapiArgs {
     markdown: bool,
 }
 
-pub(super) fn run(common: &Common, args: &OpenapiArgs) -> Result<(), CommandError> {
-    common.refuse_flags("openapi")?;
+pub(super) fn run(args: &OpenapiArgs) -> Result<(), CommandError> {
     let text = if args.postman {
         format!("{:#}", postman::collection(&document::document()))
     } else if args.markdown {
