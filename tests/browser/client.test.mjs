@@ -454,7 +454,7 @@ test('the token is sent only to the allowed origins', async (t) => {
   await signIn(page);
   const refused = await failure(page, `client.fetch('${elsewhere}/')`);
   assert.equal(refused.name, 'TypeError');
-  assert.match(refused.message, /name it in the option "origins"/);
+  assert.match(refused.message, /add it to the option "origins"/);
 });
 
 test('an app on another origin of the same site signs in with the cookie', async (t) => {
