@@ -435,16 +435,29 @@ class Load:
         return dict(self.answers())
 
 
-def plant_losses(cluster, load, schema="hallpass"):
-    """Undoes behind the servers' back one registration, one sign-out and one refresh. Returns how many must be found."""
-    tables = f"set search_path = {schema}; "
-    registered = next(ledger.accounts[0] for ledger in load.ledgers if len(ledger.accounts) > 1)
-    cluster.sql(f"{tables} delete from users where email = '{registered.email}'")
-    ended = cluster.sql(f"{tables} select id from sessions where ended_at is not null and user_id is not null order by ended_at desc limit 1")
-    cluster.sql(f"{tables} update sessions set ended_at = null where id = '{ended}'")
-    alive = [account for ledger in load.ledgers for account in ledger.accounts if account.access and not account.unsure and account is not registered]
-    cluster.sql(f"{tables} update sessions set refresh_digest = sha256(refresh_digest) where user_id = "
-                f"(select id from users where email = '{alive[-1].email}') and ended_at is null")
+def answered_acts(connection):
+    """A ledger of a registration, a session and a sign-out: what `plant_losses` undoes."""
+    ledger = Ledger()
+    for _ in range(3):
+        account = Account(f"{uuid.uuid4().hex}@example.com", uuid.uuid4().hex)
+        assert connection.ask("POST /auth/register", None, {"email": account.email, "password": account.password})[0] == 201
+        ledger.accounts.append(account)
+    _, alive, ended = ledger.accounts
+    for account in (alive, ended):
+        ledger._take(account, connection.ask("POST /auth/login", None, {"email": account.email, "password": account.password}))
+    assert connection.ask("POST /auth/logout", ended.access, {})[0] == 204
+    ledger.dead.append((ended.access, ended.refresh))
+    ended.access = None
+    return ledger
+
+
+def plant_losses(cluster, ledger, schema="hallpass"):
+    """Undoes, in the database alone, the acts of `answered_acts`. Returns how many losses must be found."""
+    registered, alive, ended = (f"(select id from users where email = '{account.email}')" for account in ledger.accounts)
+    cluster.sql(f"set search_path = {schema}; "
+                f"update sessions set ended_at = null where user_id = {ended}; "
+                f"update sessions set refresh_digest = sha256(refresh_digest) where user_id = {alive}; "
+                f"delete from users where id = {registered}")
     return 3
 
 

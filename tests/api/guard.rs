@@ -218,7 +218,7 @@ async fn the_claims_and_the_header_are_those_of_the_contract() {
     assert_eq!(names(&parts.header), "alg kid typ");
     assert_eq!(parts.header["alg"], "EdDSA");
     assert_eq!(parts.header["typ"], "at+jwt");
-    assert_eq!(names(&parts.claims), "aud email exp iat iss jti nbf roles sid sub");
+    assert_eq!(names(&parts.claims), "aud email email_verified exp iat iss jti nbf roles sid sub");
     assert!(parts.claims["iss"].as_str().unwrap().starts_with("urn:uuid:"));
     assert_eq!(parts.claims["aud"], parts.claims["iss"]);
     assert_eq!(parts.claims["exp"].as_i64().unwrap() - parts.claims["iat"].as_i64().unwrap(), 3600);
