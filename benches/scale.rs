@@ -66,7 +66,7 @@ fn measure(database: &str, count: usize, url: &str) {
     let tokens: Vec<_> = (0..CONNECTIONS).map(|number| sign_in(&servers[number % count], number)).collect();
 
     let guarded = phase(&servers, |connection, number| {
-        assert_eq!(connection.get_user(&tokens[number].0), 200);
+        assert_eq!(connection.get_user(&tokens[number].0), 200, "{}", connection.1);
     });
     let refresh_tokens: Vec<_> = tokens.iter().map(|(_, refresh)| Mutex::new(refresh.clone())).collect();
     let refreshes = phase(&servers, |connection, number| {
