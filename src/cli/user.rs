@@ -11,7 +11,7 @@ use super::terminal::Terminal;
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::{NewUser, UserAdmin, parse_email, parse_name, parse_roles};
 use crate::server::config::Settings;
-use crate::server::credentials::{Hasher, Password, check_new};
+use crate::server::credentials::{Hasher, Password, PasswordRules, check_new};
 use crate::server::error::Error;
 use crate::server::model::UserRecord;
 
@@ -99,7 +99,7 @@ async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -
             if users.find(&email).await?.is_some() {
                 return Err(taken(&email));
             }
-            let password = new_password(&email, settings, password_stdin)?;
+            let password = new_password(&email, name.as_deref(), settings, password_stdin)?;
             let user = add(users, settings, email, name, roles, &password).await?;
             print_line(format_args!("added {} ({})", user.email, user.id))?;
         }
@@ -113,7 +113,7 @@ async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -
         }
         UserCommand::Passwd { email, password_stdin } => {
             let user = find(users, &email).await?;
-            let password = new_password(&user.email, settings, password_stdin)?;
+            let password = new_password(&user.email, user.name.as_deref(), settings, password_stdin)?;
             let hash = hash(settings, &password).await?;
             users.set_password(user.id, &hash).await.map_err(gone(&user))?;
             print_line(format_args!("{} has a new password; every earlier token is invalid", user.email))?;
@@ -162,7 +162,7 @@ pub(super) async fn offer_first(
             Err(reason) => terminal.print_line(&format!("The address {reason}.")),
         }
     };
-    let password = ask_password(terminal, &email, settings)?;
+    let password = ask_password(terminal, &email, None, settings)?;
     let user = add(users, settings, email, None, vec!["admin".into()], &password).await?;
     terminal.print_line(&format!("Added {}, an admin.", user.email));
     Ok(())
@@ -189,21 +189,33 @@ async fn hash(settings: &Settings, password: &Password) -> Result<String, Comman
     hasher.hash(password).await.map_err(CommandError::running)
 }
 
-fn new_password(email: &str, settings: &Settings, from_stdin: bool) -> Result<Password, CommandError> {
+fn new_password(
+    email: &str,
+    name: Option<&str>,
+    settings: &Settings,
+    from_stdin: bool,
+) -> Result<Password, CommandError> {
     if from_stdin {
         let password = Password::from(read_standard_input().map_err(CommandError::usage)?);
-        acceptable("the password", check_new(&password, email, settings.password.min_length))?;
+        let context = PasswordRules::new(settings).context(email, name);
+        acceptable("the password", check_new(&password, &context))?;
         return Ok(password);
     }
     let terminal = Terminal::open().map_err(|_| {
         CommandError::usage("there is no terminal to type the password on; give it with --password-stdin")
     })?;
-    ask_password(&terminal, email, settings)
+    ask_password(&terminal, email, name, settings)
 }
 
-fn ask_password(terminal: &Terminal, email: &str, settings: &Settings) -> Result<Password, CommandError> {
+fn ask_password(
+    terminal: &Terminal,
+    email: &str,
+    name: Option<&str>,
+    settings: &Settings,
+) -> Result<Password, CommandError> {
+    let context = PasswordRules::new(settings).context(email, name);
     let check = |typed: &secrecy::SecretString| {
-        check_new(&Password::from(typed.clone()), email, settings.password.min_length)
+        check_new(&Password::from(typed.clone()), &context)
             .map_err(|reason| format!("The password {reason}."))
     };
     terminal

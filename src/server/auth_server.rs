@@ -12,7 +12,7 @@ use actix_web::web::ServiceConfig;
 use super::abuse::RateLimiter;
 use super::accounts::{Accounts, UserAdmin};
 use super::config::{Settings, seconds};
-use super::credentials::Hasher;
+use super::credentials::{Hasher, PasswordRules};
 use super::http::{self, Context, X_HALLPASS};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
@@ -150,7 +150,7 @@ impl AuthServer {
             hasher: hasher.clone(),
             sessions: sessions.clone(),
             registration_is_open: settings.registration.open,
-            min_password_chars: settings.password.min_length,
+            password_rules: PasswordRules::new(&settings),
         };
         Ok(Self {
             inner: Arc::new(Inner {

@@ -88,6 +88,22 @@ async fn what_is_wrong_with_a_registration_is_named_field_by_field_in_words() {
         (json!({"email": "x@example.com", "password": long}), "password", "longer than 256"),
         (json!({"email": "x@example.com", "password": "password1"}), "password", "tried first"),
         (json!({"email": "x@example.com", "password": "x@example.com"}), "password", "is the e-mail address"),
+        (json!({"email": "x@example.com", "password": "zrhfcjnrf17"}), "password", "leaked passwords"),
+        (
+            json!({"email": "x@example.com", "password": "hallpass1"}),
+            "password",
+            "little more than \"hallpass\"",
+        ),
+        (
+            json!({"email": "ada.lovelace@example.com", "password": "lovelace2026"}),
+            "password",
+            "little more than \"lovelace\"",
+        ),
+        (
+            json!({"email": "x@example.com", "password": "babbage1822", "name": "Charles Babbage"}),
+            "password",
+            "little more than \"babbage\"",
+        ),
         (json!({"password": PASSWORD}), "email", "is required"),
         (json!({"email": "nobody", "password": PASSWORD}), "email", "like ada@example.com"),
         (json!({"email": "x@example.com", "password": PASSWORD, "name": ""}), "name", "is empty"),

@@ -6,7 +6,7 @@ use super::admin::NewUser;
 use crate::clock::Clock;
 use crate::guard::User;
 use crate::server::abuse::RateLimiter;
-use crate::server::credentials::{Hasher, Password, Strength};
+use crate::server::credentials::{Hasher, Password, PasswordContext, PasswordRules, Strength};
 use crate::server::error::{Error, FieldErrors};
 use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
 use crate::server::sessions::{Sessions, Tokens};
@@ -25,8 +25,8 @@ pub(crate) struct Accounts {
     pub(in crate::server) sessions: Sessions,
     /// `registration.open`
     pub(in crate::server) registration_is_open: bool,
-    /// `password.min_length`
-    pub(in crate::server) min_password_chars: usize,
+    /// The rules for new passwords.
+    pub(in crate::server) password_rules: PasswordRules,
 }
 
 impl Accounts {
@@ -38,9 +38,9 @@ impl Accounts {
         if self.registration_is_open { Ok(()) } else { Err(Error::RegistrationClosed) }
     }
 
-    /// Returns the shortest password, in characters.
-    pub(crate) fn min_password_chars(&self) -> usize {
-        self.min_password_chars
+    /// Returns what a new password of the user with this address and name is judged by.
+    pub(crate) fn password_context(&self, email: &str, name: Option<&str>) -> PasswordContext {
+        self.password_rules.context(email, name)
     }
 
     /// Estimates how good `password` would be for the user with this `email`.
@@ -54,7 +54,7 @@ impl Accounts {
         client: &Client,
     ) -> Result<Strength, Error> {
         let _in_flight = self.limiter.begin_estimate(client.counted_address())?;
-        Ok(self.hasher.estimate(password, email, self.min_password_chars).await?)
+        Ok(self.hasher.estimate(password, self.password_context(email, None)).await?)
     }
 
     /// Refuses a new password that is among the common ones.
@@ -62,9 +62,9 @@ impl Accounts {
         &self,
         field: &'static str,
         password: &Password,
-        email: &str,
+        context: PasswordContext,
     ) -> Result<(), Error> {
-        let strength = self.hasher.estimate(password, email, self.min_password_chars).await?;
+        let strength = self.hasher.estimate(password, context).await?;
         match strength.reason {
             None => Ok(()),
             Some(reason) => Err(Error::ValidationFailed(FieldErrors::from([(field, vec![reason])]))),
@@ -86,7 +86,7 @@ impl Accounts {
     ) -> Result<User, Error> {
         self.check_registration_is_open()?;
         self.limiter.count_registration(client.counted_address(), self.clock.now()).await?;
-        self.check_uncommon("password", password, &email).await?;
+        self.check_uncommon("password", password, self.password_context(&email, name.as_deref())).await?;
         let hash = self.hasher.hash(password).await?;
         let user = NewUser { email, name, password_hash: Some(hash), ..NewUser::default() };
         let user = user.into_record(self.clock.now());
@@ -122,7 +122,7 @@ impl Accounts {
         Ok(user.into())
     }
 
-    /// Gives the user another password, ends every session and begins a new one, in one transaction. The new session is
+    /// Gives the user another password, which is judged by its context, ends every session and begins a new one, in one transaction. The new session is
     /// by cookie if the session of this request is.
     ///
     /// # Errors
@@ -134,11 +134,12 @@ impl Accounts {
         id: Uuid,
         claims: &Claims,
         current: &Password,
-        new: &Password,
+        new: (&Password, PasswordContext),
         client: &Client,
     ) -> Result<Tokens, Error> {
+        let (new, context) = new;
         let in_flight = self.limiter.begin_estimate(client.counted_address())?;
-        self.check_uncommon("new_password", new, claims.email.as_deref().unwrap_or_default()).await?;
+        self.check_uncommon("new_password", new, context).await?;
         drop(in_flight);
         let mut user = self.confirm(id, current, client).await?;
         let by_cookie = self.sessions.is_by_cookie(claims).await?;

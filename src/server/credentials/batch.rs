@@ -4,13 +4,13 @@ use super::error::HashError;
 use super::lanes::Lanes;
 use super::password::{Bcrypt, verify_foreign};
 use super::rules::strength;
-use super::{Password, Strength};
+use super::{Password, PasswordContext, Strength};
 
 /// A task of the hashing service.
 pub(super) enum Task {
     Hash(Password),
     Verify(Password, String),
-    Estimate { password: Password, email: String, min_chars: usize },
+    Estimate(Password, PasswordContext),
 }
 
 /// The outcome of a task of the same name.
@@ -55,7 +55,7 @@ impl<A> Batch<A> {
             Task::Verify(password, stored) => {
                 Bcrypt::verify(password, stored).map(|bcrypt| bcrypt.map(|bcrypt| (Kind::Verify, bcrypt)))
             }
-            Task::Estimate { .. } => Ok(None),
+            Task::Estimate(..) => Ok(None),
         };
         match begun {
             Ok(Some((kind, bcrypt))) => {
@@ -81,9 +81,7 @@ impl<A> Batch<A> {
         let Some((task, answer)) = self.alone.take() else { return };
         let outcome = match &task {
             Task::Verify(password, stored) => verify_foreign(password, stored).map(Outcome::Verify),
-            Task::Estimate { password, email, min_chars } => {
-                Ok(Outcome::Estimate(strength(password, email, *min_chars)))
-            }
+            Task::Estimate(password, context) => Ok(Outcome::Estimate(strength(password, context))),
             Task::Hash(_) => unreachable!("a new hash is bcrypt's"),
         };
         done(answer, outcome);

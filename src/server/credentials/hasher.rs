@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::batch::{Batch, Outcome, Task};
 use super::error::HashError;
 use super::password::{cost_of, hash};
-use super::{Password, Strength};
+use super::{Password, PasswordContext, Strength};
 
 struct Job {
     task: Task,
@@ -129,19 +129,17 @@ impl Hasher {
         }
     }
 
-    /// Estimates how good `password` would be for the user with this `email`. That can be made to take as long as a
-    /// hash, so it waits in the same queue.
+    /// Estimates how good `password` would be for the user of `context`. That can be made to take as long as a hash, so it
+    /// waits in the same queue.
     ///
     /// # Errors
     /// [`HashError`]; a full queue fails without waiting.
     pub(crate) async fn estimate(
         &self,
         password: &Password,
-        email: &str,
-        min_chars: usize,
+        context: PasswordContext,
     ) -> Result<Strength, HashError> {
-        let task = Task::Estimate { password: password.clone(), email: email.to_owned(), min_chars };
-        match self.queue.run(task).await? {
+        match self.queue.run(Task::Estimate(password.clone(), context)).await? {
             Outcome::Estimate(strength) => Ok(strength),
             _ => unreachable!("a task to estimate is answered with an estimate"),
         }

@@ -2,6 +2,8 @@
 //!
 //! | file | what it owns |
 //! |---|---|
+//! | `context` | the words that anybody would try first for one user |
+//! | `leaked` | leaked passwords |
 //! | `rules` | what a new password must be; its strength |
 //! | `password` | a password and its stored hash |
 //! | `foreign` | hashes of other programs |
@@ -10,13 +12,17 @@
 //! | `hasher` | the threads that hash, and their queue |
 
 mod batch;
+mod context;
 mod error;
 mod foreign;
 mod hasher;
 mod lanes;
+mod leaked;
 mod password;
 mod rules;
 
+pub(crate) use context::PasswordContext;
+pub use context::PasswordRules;
 pub use error::HashError;
 pub use hasher::Hasher;
 pub use password::Password;

@@ -4,8 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use zxcvbn::feedback::Feedback;
 
-use super::Password;
+use super::context::PasswordContext;
 use super::password::MAX_CHARS;
+use super::{Password, leaked};
 
 /// A password that zxcvbn finds within this many guesses is refused. That includes all 30,000 of its common passwords,
 /// in lower and upper case.
@@ -26,29 +27,32 @@ pub(crate) fn check_presented(password: &Password) -> Result<(), String> {
     }
 }
 
-/// Checks that `password` may become the password of the user with this `email`. It may take as long as a hash (a tenth
-/// of a second): see [`Hasher::estimate`](super::Hasher::estimate).
+/// Checks that `password` may become the password of the user of `context`. It may take as long as a hash (a tenth of a
+/// second): see [`Hasher::estimate`](super::Hasher::estimate).
 ///
 /// # Errors
 /// The reason, with advice.
-pub(crate) fn check_new(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
-    check_shape(password, email, min_chars)?;
-    strength(password, email, min_chars).reason.map_or(Ok(()), Err)
+pub(crate) fn check_new(password: &Password, context: &PasswordContext) -> Result<(), String> {
+    strength(password, context).reason.map_or(Ok(()), Err)
 }
 
 /// Checks the part of [`check_new`] that takes no time.
 ///
 /// # Errors
 /// The reason, with advice.
-pub(crate) fn check_shape(password: &Password, email: &str, min_chars: usize) -> Result<(), String> {
+pub(crate) fn check_shape(password: &Password, context: &PasswordContext) -> Result<(), String> {
     check_presented(password)?;
-    if password.expose().chars().count() < min_chars {
+    let (typed, min_chars) = (password.expose(), context.min_chars);
+    if typed.chars().count() < min_chars {
         return Err(format!("is shorter than {min_chars} characters; a few words make a good one"));
     }
-    if password.expose().trim().eq_ignore_ascii_case(email) {
+    if typed.trim().eq_ignore_ascii_case(&context.email) {
         return Err("is the e-mail address; choose another".into());
     }
-    Ok(())
+    match context.word_behind(typed) {
+        Some(word) => Err(format!("is little more than {word:?}, which is tried first here; choose another")),
+        None => Ok(()),
+    }
 }
 
 /// An estimate of a password, for the person who chooses it.
@@ -64,18 +68,23 @@ pub(crate) struct Strength {
     advice: Vec<String>,
 }
 
-/// Estimates how good `password` would be for the user with this `email`, by zxcvbn. The cost grows with the square of
-/// the length and with every character that can replace another, so the length is limited.
-pub(super) fn strength(password: &Password, email: &str, min_chars: usize) -> Strength {
+/// Estimates how good `password` would be for the user of `context`, by zxcvbn and the leaked passwords. The cost grows
+/// with the square of the length and with every character that can replace another, so the length is limited.
+pub(super) fn strength(password: &Password, context: &PasswordContext) -> Strength {
     let (beginning, is_whole) = match password.expose().char_indices().nth(ESTIMATED_CHARS) {
         Some((end, _)) => (&password.expose()[..end], false),
         None => (password.expose(), true),
     };
-    let entropy = zxcvbn::zxcvbn(beginning, &[email]);
+    let words: Vec<&str> =
+        std::iter::once(context.email.as_str()).chain(context.words.iter().map(String::as_str)).collect();
+    let entropy = zxcvbn::zxcvbn(beginning, &words);
     // No longer password is common.
     let is_common = is_whole && entropy.guesses() <= COMMON_GUESSES;
-    let reason = check_shape(password, email, min_chars).err().or_else(|| {
-        is_common.then(|| format!("is among those that are tried first{}; choose another", advice(&entropy)))
+    let reason = check_shape(password, context).err().or_else(|| {
+        if is_common {
+            return Some(format!("is among those that are tried first{}; choose another", advice(&entropy)));
+        }
+        leaked::contains(password).then(|| "is in lists of leaked passwords; choose another".to_owned())
     });
     let suggestions = entropy.feedback().map(Feedback::suggestions).unwrap_or_default();
     Strength {
@@ -96,7 +105,13 @@ fn advice(entropy: &zxcvbn::Entropy) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::context::PasswordRules;
     use super::*;
+
+    fn check(password: &str) -> Result<(), String> {
+        let rules = PasswordRules::new(&crate::server::config::Settings::default());
+        check_new(&password.into(), &rules.context("ada@example.com", None))
+    }
 
     #[test]
     fn the_rules_for_a_new_password_name_what_is_wrong() {
@@ -114,16 +129,19 @@ mod tests {
             ("aaaaaaaa", "is among those that are tried first: "),
             ("superman", "is among those that are tried first: "),
             ("starwars", "is among those that are tried first: "),
+            ("Hallpass1", "is little more than \"hallpass\""),
+            ("ada-2026", "is little more than \"ada\""),
+            ("zrhfcjnrf17", "is in lists of leaked passwords"),
         ];
         for (password, reason) in table {
-            let verdict = check_new(&password.into(), "ada@example.com", 8);
+            let verdict = check(password);
             assert!(
                 verdict.as_ref().is_err_and(|text| text.starts_with(reason)),
                 "{password:?}: {verdict:?}"
             );
         }
         let too_long = "ä".repeat(257);
-        assert!(check_new(&too_long.as_str().into(), "ada@example.com", 8).unwrap_err().contains("256"));
+        assert!(check(&too_long).unwrap_err().contains("256"));
     }
 
     #[test]
@@ -134,7 +152,7 @@ mod tests {
             "пароль-дня".to_owned(),
             "nul\0in the middle".to_owned(),
         ] {
-            assert_eq!(check_new(&password.as_str().into(), "ada@example.com", 8), Ok(()), "{password:?}");
+            assert_eq!(check(&password), Ok(()), "{password:?}");
         }
     }
 }

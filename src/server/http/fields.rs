@@ -1,7 +1,7 @@
 //! The fields of a request.
 
 use crate::server::accounts;
-use crate::server::credentials::{Password, check_presented, check_shape};
+use crate::server::credentials::{Password, PasswordContext, check_presented, check_shape};
 use crate::server::error::{Error, FieldErrors};
 
 const REQUIRED: &str = "is required";
@@ -40,17 +40,15 @@ impl Checked {
         self.take(field, check_presented(&password).map(|()| password))
     }
 
-    /// Takes a new password for the user with this `email`. A common password is refused later, since that check takes
-    /// time.
+    /// Takes a new password for the user of `context`. A common password is refused later, since that check takes time.
     pub(crate) fn new_password(
         &mut self,
         field: &'static str,
         given: Option<Password>,
-        email: &str,
-        min_chars: usize,
+        context: &PasswordContext,
     ) -> Password {
         let password = given.unwrap_or_default();
-        let verdict = check_shape(&password, email, min_chars);
+        let verdict = check_shape(&password, context);
         self.take(field, verdict.map(|()| password))
     }
 

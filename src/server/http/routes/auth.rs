@@ -177,8 +177,9 @@ async fn register(
     accounts.check_registration_is_open()?;
     let mut checked = Checked::default();
     let email = checked.email(request.email);
-    let password = checked.new_password("password", request.password, &email, accounts.min_password_chars());
     let name = request.name.map(|name| checked.name(Some(name)));
+    let context = accounts.password_context(&email, name.as_deref());
+    let password = checked.new_password("password", request.password, &context);
     checked.verdict()?;
     let user = accounts.register(email, &password, name, &client).await?;
     let mut response = created(user);

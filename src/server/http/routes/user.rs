@@ -139,14 +139,11 @@ async fn change_password(
 ) -> Result<HttpResponse, ApiError> {
     let mut checked = Checked::default();
     let current = checked.presented("current_password", request.current_password);
-    let new = checked.new_password(
-        "new_password",
-        request.new_password,
-        &user.email,
-        accounts.min_password_chars(),
-    );
+    let context = accounts.password_context(&user.email, user.name.as_deref());
+    let new = checked.new_password("new_password", request.new_password, &context);
     checked.verdict()?;
-    let changed = accounts.change_password(user_id(&user)?, user.claims(), &current, &new, &client).await;
+    let new = (&new, context);
+    let changed = accounts.change_password(user_id(&user)?, user.claims(), &current, new, &client).await;
     Ok(tokens("Password changed successfully", changed.map_err(ApiError::behind(&guard))?))
 }
 
