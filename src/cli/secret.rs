@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 
 use super::error::CommandError;
 
+/// The user who may do everything anyway.
+const ROOT: u32 = 0;
+
 /// The longest secret, in bytes.
 const MAX_BYTES: usize = 1024;
 
@@ -96,7 +99,8 @@ impl PassphraseSource {
             descriptor.read()
         } else if let Some(path) = &self.key_file {
             let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-            open_private(path, self.key_file_shared, credentials.as_deref())
+            let user = rustix::process::geteuid().as_raw();
+            open_private(path, user, self.key_file_shared, credentials.as_deref())
                 .and_then(|file| first_line(&file, &path.display().to_string()))
         } else if let Some(key) = std::env::var_os("HALLPASS_KEY") {
             log::warn!(
@@ -121,14 +125,22 @@ pub(super) fn read_standard_input() -> Result<SecretString, String> {
     first_line(rustix::stdio::stdin(), "standard input")
 }
 
-/// Opens a file with a secret, unless others can read it.
-fn open_private(path: &Path, is_shared: bool, credentials: Option<&Path>) -> Result<File, String> {
+/// Opens a file with a secret for the user `user`, unless others can read it or put another in its place.
+fn open_private(path: &Path, user: u32, is_shared: bool, credentials: Option<&Path>) -> Result<File, String> {
     let unreadable = |error: io::Error| format!("--key-file {} cannot be read: {error}", path.display());
     let file = File::open(path).map_err(unreadable)?;
     // Those of the file that was opened; by now the path may name another.
     let metadata = file.metadata().map_err(unreadable)?;
     if metadata.is_dir() {
         return Err(format!("--key-file {} is a folder; a file is accepted", path.display()));
+    }
+    let owner = metadata.uid();
+    if owner != user && owner != ROOT {
+        return Err(format!(
+            "--key-file {} belongs to the user {owner}, who can replace it; one of root or of the user {user}, whose process \
+             this is, is accepted",
+            path.display()
+        ));
     }
     let mode = metadata.mode() & 0o777;
     if mode & 0o007 != 0 {
@@ -212,6 +224,29 @@ mod tests {
         (folder, path)
     }
 
+    fn open_own(path: &Path, is_shared: bool, credentials: Option<&Path>) -> Result<File, String> {
+        open_private(path, rustix::process::geteuid().as_raw(), is_shared, credentials)
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_refused_and_named_with_its_owner() {
+        let (_folder, path) = file(b"x", 0o600);
+        let own = rustix::process::geteuid().as_raw();
+        assert!(open_private(&path, own, false, None).is_ok());
+        // A file of root is everybody's to use; one of another user is not, not even for root.
+        let other = 4711;
+        if own == ROOT {
+            assert!(open_private(&path, other, false, None).is_ok());
+            std::os::unix::fs::chown(&path, Some(other), None).unwrap();
+            let error = open_private(&path, ROOT, false, None).unwrap_err();
+            assert!(error.contains("belongs to the user 4711"), "{error}");
+            assert!(open_private(&path, other, false, None).is_ok());
+        } else {
+            let error = open_private(&path, other, false, None).unwrap_err();
+            assert!(error.contains(&format!("belongs to the user {own}")), "{error}");
+        }
+    }
+
     #[test]
     fn a_secret_is_the_first_line_without_its_line_end() {
         for content in ["open sesame", "open sesame\n", "open sesame\r\n", "open sesame\nand more\n"] {
@@ -288,11 +323,7 @@ mod tests {
         ];
         for (mode, is_shared, is_accepted) in table {
             let (_folder, path) = file(b"x", mode);
-            assert_eq!(
-                open_private(&path, is_shared, None).is_ok(),
-                is_accepted,
-                "{mode:o} shared: {is_shared}"
-            );
+            assert_eq!(open_own(&path, is_shared, None).is_ok(), is_accepted, "{mode:o} shared: {is_shared}");
         }
     }
 
@@ -301,22 +332,22 @@ mod tests {
         let (folder, path) = file(b"x", 0o440);
         let link = folder.path().join("link");
         symlink(&path, &link).unwrap();
-        assert!(open_private(&path, false, Some(folder.path())).is_ok());
-        assert!(open_private(&link, false, Some(folder.path())).is_ok());
+        assert!(open_own(&path, false, Some(folder.path())).is_ok());
+        assert!(open_own(&link, false, Some(folder.path())).is_ok());
         let elsewhere = tempfile::tempdir().unwrap();
         let outward = elsewhere.path().join("link");
         symlink(&path, &outward).unwrap();
-        assert!(open_private(&outward, false, Some(elsewhere.path())).is_err(), "a link that leads out");
-        assert!(open_private(&path, false, Some(&folder.path().join("missing"))).is_err());
+        assert!(open_own(&outward, false, Some(elsewhere.path())).is_err(), "a link that leads out");
+        assert!(open_own(&path, false, Some(&folder.path().join("missing"))).is_err());
     }
 
     #[test]
     fn a_folder_and_a_missing_file_are_refused_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
-        assert!(open_private(folder.path(), false, None).unwrap_err().contains("is a folder"));
+        assert!(open_own(folder.path(), false, None).unwrap_err().contains("is a folder"));
         assert!(
-            open_private(&folder.path().join("missing"), false, None).unwrap_err().contains("cannot be read")
+            open_own(&folder.path().join("missing"), false, None).unwrap_err().contains("cannot be read")
         );
     }
 }
