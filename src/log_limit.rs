@@ -70,7 +70,17 @@ impl LogLimit {
 /// Writes how many lines were left out at places that have been silent since. Called now and then by a running server.
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the guard alone has no background tasks"))]
 pub(crate) fn log_left_out() {
-    let now = Instant::now();
+    log_left_out_at(Instant::now());
+}
+
+/// Writes how many lines were left out, before the process ends.
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the guard alone does not end the process"))]
+pub(crate) fn log_all_left_out() {
+    log_left_out_at(Instant::now() + EVERY);
+}
+
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "as above"))]
+fn log_left_out_at(now: Instant) {
     let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
     pending.retain(|limit| {
         let left_out = limit.take_left_out(now);

@@ -1,14 +1,18 @@
 //! The log on standard error: one line a record, as text or JSON. A record that is written during a request has the
-//! request's id. Control characters are escaped, so that no text can add a line of its own.
+//! request's id. Control characters are escaped, so that no text can add a line of its own. Warnings and errors of other
+//! crates are a line a second each: actix writes one for every malformed request.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use env_logger::fmt::Formatter;
 use log::kv::{Error, Key, Value, VisitSource};
-use log::{LevelFilter, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::Map;
 
 use crate::http::RequestId;
+use crate::log_limit::LogLimit;
 use crate::server::config::LogFormat;
 
 /// Starts the log. `RUST_LOG` sets the levels; the default is `info` for our own lines and `warn` for other crates.
@@ -22,8 +26,54 @@ pub(super) fn start(format: LogFormat) {
         LogFormat::Text => text,
         LogFormat::Json => json,
     });
+    let lines = builder.build();
+    let level = lines.filter();
     // Fails only in a test, if another test of the process has started a log.
-    let _ = builder.try_init();
+    if ::log::set_boxed_logger(Box::new(Limited { lines, targets: Mutex::default() })).is_ok() {
+        ::log::set_max_level(level);
+    }
+}
+
+/// The log, with a limit for the warnings and errors of each target of other crates.
+struct Limited {
+    lines: env_logger::Logger,
+    targets: Mutex<HashMap<String, &'static LogLimit>>,
+}
+
+impl Limited {
+    /// Returns the limit of a record; `None` for our own, which are limited where a stranger can repeat them, and for the
+    /// levels that an operator has asked for.
+    fn limit_of(&self, record: &Record<'_>) -> Option<&'static LogLimit> {
+        let target = record.target();
+        if record.level() > Level::Warn || target.starts_with("hallpass") {
+            return None;
+        }
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(limit) = targets.get(target) {
+            return Some(*limit);
+        }
+        // Kept for good: there is one for each module that writes.
+        let limit = Box::leak(Box::new(LogLimit::new(target.to_owned().leak())));
+        targets.insert(target.to_owned(), limit);
+        Some(limit)
+    }
+}
+
+impl Log for Limited {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.lines.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        match self.limit_of(record).filter(|_| self.lines.matches(record)) {
+            Some(limit) => limit.log(record.level(), record.args()),
+            None => self.lines.log(record),
+        }
+    }
+
+    fn flush(&self) {
+        self.lines.flush();
+    }
 }
 
 fn text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {

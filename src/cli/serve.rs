@@ -33,6 +33,9 @@ impl ServeArgs {
 pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<(), CommandError> {
     let settings = common.settings(args.bind.as_deref())?;
     log::start(settings.log.format);
+    for warning in settings.warnings() {
+        ::log::warn!("{warning}");
+    }
     block_on(async {
         let store = open_store(&settings).await?;
         let unlocked = unlock(&store, &args.passphrase, &settings).await?;

@@ -25,7 +25,23 @@ use crate::token::{Claims, TokenError};
 /// The longest wait of a request for the key that its token names.
 const MAX_REFRESH_WAIT: Duration = Duration::from_secs(2);
 
-static REFUSED: LogLimit = LogLimit::new("request refused");
+static UNSERVED: LogLimit = LogLimit::new("request refused: no answer is possible");
+static INVALID: LogLimit = LogLimit::new("request refused: token_invalid");
+static REVOKED: LogLimit = LogLimit::new("request refused: token_revoked");
+static FORBIDDEN: LogLimit = LogLimit::new("request refused: role_missing");
+
+/// Logs why a request is refused: what only an attack or a fault causes as a line a second, with its count.
+fn log_refusal(refusal: Refusal) {
+    match refusal {
+        Refusal::Unavailable | Refusal::NotConfigured => UNSERVED.log(log::Level::Error, &refusal),
+        Refusal::TokenInvalid(_) | Refusal::CredentialAmbiguous => INVALID.log(log::Level::Info, &refusal),
+        Refusal::TokenRevoked => REVOKED.log(log::Level::Info, &refusal),
+        Refusal::RoleMissing => FORBIDDEN.log(log::Level::Info, &refusal),
+        Refusal::TokenMissing | Refusal::TokenExpired | Refusal::SignInStale | Refusal::Application(_) => {
+            log::debug!("request refused: {}: {refusal}", refusal.code());
+        }
+    }
+}
 
 /// The treatment of a token that names a key which is not in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,10 +156,7 @@ impl Authenticator {
     ///
     /// The app's own response is completed: success becomes 401, and a missing challenge is added.
     pub(super) fn refuse(&self, refusal: Refusal, request: &HttpRequest) -> Refused {
-        match refusal {
-            Refusal::Unavailable | Refusal::NotConfigured => REFUSED.log(log::Level::Error, &refusal),
-            _ => log::debug!("request refused: {}: {refusal}", refusal.code()),
-        }
+        log_refusal(refusal);
         let status = answer::status(refusal);
         let custom = self.on_unauthorized.as_ref().filter(|_| status.is_client_error());
         let Some(custom) = custom else {

@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::refused::Refused;
 use super::source::{DynUsers, KeySource, User};
 use crate::clock::Clock;
+use crate::log_limit::LogLimit;
 use crate::token::{Claims, VerifiedTokens};
 
 /// The app's check of verified claims that does not wait.
@@ -24,6 +25,8 @@ pub(super) type VerifyToken =
     dyn Fn(Arc<Claims>, HttpRequest) -> LocalBoxFuture<'static, Result<(), Refusal>> + Send + Sync;
 /// The app's own response to a refusal.
 pub(super) type OnUnauthorized = dyn Fn(Refusal, StatusCode, &HttpRequest) -> HttpResponse + Send + Sync;
+
+static NOT_CONFIGURED: LogLimit = LogLimit::new("no guard for AuthUser");
 
 /// Authenticates requests by their access token.
 ///
@@ -128,11 +131,12 @@ impl<U: Send + Sync + 'static> Guard<U> {
             return Ok(guard.clone());
         }
         request.app_data::<Self>().cloned().ok_or_else(|| {
-            log::error!(
-                "no guard for AuthUser<{user}>: add .app_data(guard.clone()) to the App, where guard is a \
-                 Guard<{user}>, or .wrap(guard.protect()) to the scope",
-                user = type_name::<U>()
+            let user = type_name::<U>();
+            let advice = format!(
+                "add .app_data(guard.clone()) to the App, where guard is a Guard<{user}>, or .wrap(guard.protect()) to the \
+                 scope"
             );
+            NOT_CONFIGURED.log(log::Level::Error, &advice);
             Refused::not_configured()
         })
     }

@@ -1,5 +1,5 @@
 //! The middleware around a whole app. It makes every failure JSON, the framework's own included; adds `X-Request-Id`
-//! and `X-Content-Type-Options` to every response; and reads the body of a refused request to its end, so that the
+//! and `X-Content-Type-Options` to every response, and a `Content-Security-Policy` to JSON; and reads the body of a refused request to its end, so that the
 //! client sees the response and its connection stays usable.
 
 use std::future::{Ready, ready};
@@ -11,7 +11,8 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forwar
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError, UrlencodedError};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::future::LocalBoxFuture;
@@ -23,13 +24,17 @@ use super::request_id::{RequestId, X_REQUEST_ID};
 /// The challenge of a 401 until another scheme or realm is configured.
 pub(crate) const DEFAULT_CHALLENGE: &str = r#"Bearer realm="Authentication Required""#;
 
+/// The Content-Security-Policy of JSON, if a browser shows it as a page: it loads nothing and stands in no frame.
+const JSON_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// The time in which the body of a refused request must arrive, before the connection is closed.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Middleware for a whole app: JSON failures, request ids, `X-Content-Type-Options: nosniff`.
 ///
 /// Wrap it around everything, CORS included: in actix-web, the last `wrap` is the outermost. A failure that is JSON
-/// already is sent unchanged; a 401 without a challenge gets [`challenge`](Self::challenge).
+/// already is sent unchanged; a 401 without a challenge gets [`challenge`](Self::challenge). JSON without a
+/// `Content-Security-Policy` gets one that allows nothing, for the case that a browser shows it as a page.
 ///
 /// # Example: an app whose 404 is JSON
 /// ```
@@ -161,6 +166,9 @@ impl Envelope {
         if response.status() == StatusCode::UNAUTHORIZED && !response.headers().contains_key(WWW_AUTHENTICATE)
         {
             response.headers_mut().insert(WWW_AUTHENTICATE, self.challenge.clone());
+        }
+        if is_json(response.headers()) && !response.headers().contains_key(CONTENT_SECURITY_POLICY) {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(JSON_POLICY));
         }
         response.headers_mut().insert(X_REQUEST_ID, id.header());
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -25,6 +25,9 @@ use crate::guard::{Guard, GuardError};
 use crate::http::{Envelope, X_REQUEST_ID};
 use crate::token::{Algorithm, JwkSet};
 
+/// The age of a signing key from which its rotation is advised, if nothing rotates it.
+const ROTATION_ADVISED: chrono::Duration = chrono::Duration::days(365);
+
 /// How long a browser may cache the answer to a preflight.
 const CORS_MAX_AGE_SECS: usize = 3_600;
 
@@ -93,6 +96,16 @@ impl AuthServer {
         let reason = rotation::Reason::Requested { trust_clock: false };
         if let Err(error) = rotation::plan(&stored_keys, &settings, clock.now(), reason) {
             log::warn!("{error}");
+        }
+        let age = stored_keys.last().map(|key| clock.now() - key.sealed.created_at);
+        if settings.key.rotate_every_days == 0
+            && let Some(age) = age.filter(|age| *age > ROTATION_ADVISED)
+        {
+            log::warn!(
+                "the newest signing key is {} days old and key.rotate_every_days is 0; hallpass key rotate makes a new one, \
+                 and no token dies",
+                age.num_days()
+            );
         }
         let state = Arc::new(
             State::load(

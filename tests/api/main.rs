@@ -19,6 +19,7 @@ mod import;
 mod jwks_url;
 mod key_commands;
 mod keys;
+mod log;
 mod login;
 mod manners;
 mod model;

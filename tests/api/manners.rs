@@ -1,6 +1,7 @@
 //! What all routes have in common: JSON failures, request ids, slashes, HEAD, OPTIONS, 405, body rules.
 
 use actix_web::http::Method;
+use actix_web::{App, test};
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
 
@@ -166,5 +167,27 @@ async fn a_request_without_a_token_is_refused_before_its_body_method_or_query_is
             let reply = app.ask(method.clone(), path).body("application/json", "{not json").send().await;
             reply.expect_refused("token_missing", &what);
         }
+    }
+}
+
+#[actix_rt::test]
+async fn json_that_a_browser_shows_as_a_page_loads_nothing() {
+    let app = TestApp::new().await;
+    let token = app.token().await;
+    let user = app.get_user(&token).await;
+    for (what, reply) in [("a user", user), ("a failure", app.get("/nowhere").send().await)] {
+        let policy = reply.header("content-security-policy");
+        assert_eq!(policy, Some("default-src 'none'; frame-ancestors 'none'"), "{what}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{what}");
+    }
+}
+
+#[actix_rt::test]
+async fn the_description_of_the_api_can_be_turned_off() {
+    let app = TestApp::with(|settings| settings.server.docs = false).await;
+    let service = test::init_service(App::new().configure(app.server.configure())).await;
+    for path in ["/docs", "/docs/docs.js", "/openapi.json"] {
+        let reply = test::call_service(&service, test::TestRequest::get().uri(path).to_request()).await;
+        assert_eq!(reply.status(), 404, "{path}");
     }
 }

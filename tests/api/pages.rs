@@ -34,7 +34,7 @@ async fn every_file_that_the_console_loads_has_its_media_type() {
         let expected = match path.rsplit_once('.').map(|(_, ending)| ending) {
             Some("js") => "text/javascript; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
-            Some("svg") => "image/svg+xml",
+            Some("svg") => "image/svg+xml; charset=utf-8",
             _ => "text/html; charset=utf-8",
         };
         assert_eq!(reply.header("content-type"), Some(expected), "{path}");

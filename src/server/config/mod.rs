@@ -7,8 +7,10 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `values` | how a value is written as text, read and checked |
+//! | `advice` | which settings deserve a warning at start |
 //! | `load` | files, environment and flags: which of them sets what |
 
+mod advice;
 mod load;
 mod values;
 
@@ -125,6 +127,8 @@ settings! {
         forwarded_header: String = "X-Forwarded-For", HEADER_NAME;
         /// whether the console, a web page for users, is at /
         console: bool = "true", BOOL;
+        /// whether the API's description is at /docs and /openapi.json
+        docs: bool = "true", BOOL;
     }
     /// The database.
     database: Database {

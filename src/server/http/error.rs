@@ -124,6 +124,10 @@ fn rule(error: &Error) -> Failure {
 }
 
 static UNAVAILABLE: LogLimit = LogLimit::new("a request was not served");
+static DELAYED: LogLimit = LogLimit::new("a request was refused for now");
+static REFRESH: LogLimit = LogLimit::new("a refresh was refused");
+static CSRF: LogLimit = LogLimit::new("a request was refused as forged");
+static FORBIDDEN: LogLimit = LogLimit::new("a request was forbidden");
 static OVERLOADED: LogLimit = LogLimit::new("a request was turned away");
 
 impl ResponseError for ApiError {
@@ -137,6 +141,13 @@ impl ResponseError for ApiError {
             Self::Rule(Error::Unavailable(_)) => UNAVAILABLE.log(log::Level::Error, self),
             Self::Rule(Error::Overloaded) => OVERLOADED.log(log::Level::Warn, self),
             Self::Rule(Error::Internal(_)) => log::error!("{self}"),
+            // What a stranger can repeat is a line a second, with its count.
+            Self::Rule(Error::TooManyAttempts { .. }) => DELAYED.log(log::Level::Info, self),
+            Self::Rule(Error::RefreshInvalid { .. }) => REFRESH.log(log::Level::Info, self),
+            Self::CsrfRejected => CSRF.log(log::Level::Info, self),
+            other if other.failure().status() == StatusCode::FORBIDDEN => {
+                FORBIDDEN.log(log::Level::Info, self);
+            }
             _ => log::debug!("request refused: {self}"),
         }
         self.failure().response()

@@ -34,6 +34,8 @@ pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context
         .service(routes::user::scope(context))
         .service(routes::well_known::scope(context))
         .service(routes::health::scope(context))
-        .configure(|config| routes::docs::configure(config, openapi::json))
         .configure(routes::console::configure_client);
+    if context.settings.docs {
+        routes::docs::configure(config, openapi::json);
+    }
 }

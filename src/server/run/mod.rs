@@ -9,7 +9,7 @@ use actix_web::{App, HttpServer};
 use super::AuthServer;
 use super::http::routes::metrics;
 use super::state::SYNC_EVERY;
-use crate::log_limit::log_left_out;
+use crate::log_limit::{log_all_left_out, log_left_out};
 
 /// How long requests in flight may take to finish after the server was stopped.
 const SHUTDOWN_SECS: u64 = 30;
@@ -116,6 +116,7 @@ impl Running {
             log::warn!("the last uses of sessions were not written: {error}");
         }
         server.store().close().await;
+        log_all_left_out();
         result
     }
 }

@@ -14,7 +14,11 @@ pub(crate) fn resource(hasher: &Hasher) -> Resource {
     let hasher = hasher.clone();
     let show = move || {
         let text = text(&hasher);
-        async { HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4")).body(text) }
+        async {
+            HttpResponse::Ok()
+                .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+                .body(text)
+        }
     };
     endpoint("/metrics", [(Method::GET, web::to(show))])
 }

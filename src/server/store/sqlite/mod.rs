@@ -186,8 +186,9 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
         StoreError::Unavailable(format!("{} cannot be opened or made: {error}", what.display()))
     };
     match owner_only().create_new(true).open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(explain(path, error)),
-        _ => {}
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => close_to_others(path)?,
+        Err(error) => return Err(explain(path, error)),
     }
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push("-lock");
@@ -195,6 +196,37 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
     let lock = owner_only().create(true).open(&lock_path).map_err(|error| explain(&lock_path, error))?;
     lock.lock().map_err(|error| explain(&lock_path, error))?;
     Ok(lock)
+}
+
+/// Takes a database, and the log beside it, from users that are neither its owner nor of its group: whoever can read it has
+/// every hash and every address.
+#[cfg(unix)]
+fn close_to_others(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+
+    for companion in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(companion);
+        let file = PathBuf::from(file);
+        let Ok(metadata) = std::fs::metadata(&file) else { continue };
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o007 == 0 {
+            continue;
+        }
+        let (name, closed) = (file.display(), mode & !0o007);
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(closed)).map_err(|error| {
+            StoreError::Unavailable(format!(
+                "{name} has mode {mode:04o}, which gives everybody access, and that cannot be changed: {error}"
+            ))
+        })?;
+        log::warn!("{name} had mode {mode:04o}, which gave everybody access; it has {closed:04o} now");
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn close_to_others(_: &Path) -> Result<(), StoreError> {
+    Ok(())
 }
 
 fn owner_only() -> OpenOptions {
