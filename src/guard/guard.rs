@@ -125,10 +125,22 @@ impl<U: Send + Sync + 'static> Guard<U> {
         self.authenticator.challenge.of(refusal)
     }
 
-    /// Finds the guard of `request`: the middleware's, or else the nearest installed one.
+    /// Makes this the guard of `request` for what is inside a middleware, except where another is installed further inside.
+    pub(super) fn enter(&self, request: &HttpRequest) {
+        let mut extensions = request.extensions_mut();
+        extensions.insert(Entered { value: self.clone(), installed: installed::<Self>(request) });
+        extensions.insert(Entered {
+            value: Arc::clone(&self.authenticator),
+            installed: (installed::<Arc<Authenticator>>(request), installed::<Guard<User>>(request)),
+        });
+    }
+
+    /// Finds the guard of `request`: the nearest, a middleware's or an installed one.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, Refused> {
-        if let Some(guard) = request.extensions().get::<Self>() {
-            return Ok(guard.clone());
+        if let Some(entered) = request.extensions().get::<Entered<Self, Place>>()
+            && entered.installed == installed::<Self>(request)
+        {
+            return Ok(entered.value.clone());
         }
         request.app_data::<Self>().cloned().ok_or_else(|| {
             let user = type_name::<U>();
@@ -142,11 +154,31 @@ impl<U: Send + Sync + 'static> Guard<U> {
     }
 }
 
+/// What a middleware has put into a request, and what was installed where the middleware stands. If something else is
+/// installed where it is asked for, that is nearer.
+struct Entered<T, P> {
+    value: T,
+    installed: P,
+}
+
+/// The place in memory of what is installed: it tells two installations apart, of the same guard too.
+type Place = Option<usize>;
+
+fn installed<T: 'static>(request: &HttpRequest) -> Place {
+    request.app_data::<T>().map(|installed| std::ptr::from_ref(installed).addr())
+}
+
 impl Authenticator {
     /// Finds the authenticator of `request` for a handler that takes no particular user type.
     pub(super) fn of(request: &HttpRequest) -> Result<Arc<Self>, Refused> {
-        if let Some(authenticator) = request.extensions().get::<Arc<Self>>() {
-            return Ok(Arc::clone(authenticator));
+        let (own, of_user) = (installed::<Arc<Self>>(request), installed::<Guard<User>>(request));
+        if let Some(entered) = request.extensions().get::<Entered<Arc<Self>, (Place, Place)>>() {
+            if entered.installed == (own, of_user) {
+                return Ok(Arc::clone(&entered.value));
+            }
+            if entered.installed.0 == own {
+                return Guard::<User>::of(request).map(|guard| guard.authenticator);
+            }
         }
         match request.app_data::<Arc<Self>>() {
             Some(authenticator) => Ok(Arc::clone(authenticator)),

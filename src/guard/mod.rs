@@ -39,6 +39,8 @@ pub use jwks_url::{JwksUrl, JwksUrlError};
 #[cfg(feature = "openapi")]
 pub use openapi::SECURITY_SCHEME;
 pub use policy::{AllOf, AnyOf, HasRoles, Policy, Require, Role, RoleName, SignedInWithin};
+#[cfg(feature = "testing")]
+pub(crate) use protect::OptionsAnswered;
 pub use protect::{Protect, ProtectService};
 pub use refusal::Refusal;
 pub use refused::Refused;

@@ -2,12 +2,12 @@
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
-use std::sync::Arc;
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::http::Method;
-use actix_web::{Error, HttpMessage};
+use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::future::LocalBoxFuture;
 
 use super::authenticate::UnknownKey;
@@ -17,8 +17,14 @@ use super::source::User;
 /// The middleware of a [`Guard`], from [`Guard::protect`].
 ///
 /// It refuses every request without a good token, also where a handler takes no user. Handlers may take
-/// [`AuthUser`](super::AuthUser) or [`Claims`](crate::token::Claims) at any place among their parameters. OPTIONS passes
-/// without a token, so that CORS preflights work (RFC 9110 §9.3.7; the Fetch standard sends them without credentials).
+/// [`AuthUser`](super::AuthUser) or [`Claims`](crate::token::Claims) at any place among their parameters.
+///
+/// OPTIONS needs no token. The middleware answers it itself, with 204, so that no handler runs for a stranger; see
+/// [`pass_options`](Self::pass_options). A CORS preflight passes to the CORS middleware inside, if there is one: the Fetch
+/// standard sends preflights without credentials.
+///
+/// Of two guards for one kind of user, the nearer to the handler counts: a guard that is installed inside the scope of
+/// this middleware is the one that the extractors there use. The middleware's own must accept the request too.
 ///
 /// # Example: all paths are guarded but one
 /// ```
@@ -48,7 +54,11 @@ use super::source::User;
 pub struct Protect<U = User> {
     guard: Guard<U>,
     public: Rc<[String]>,
+    answers_options: bool,
 }
+
+/// Left in a request whose OPTIONS the middleware has answered, for the audit.
+pub(crate) struct OptionsAnswered;
 
 impl<U: Send + Sync + 'static> Guard<U> {
     /// Returns the middleware that refuses every request without a good token, before any extractor is built.
@@ -64,7 +74,7 @@ impl<U: Send + Sync + 'static> Guard<U> {
     /// # let _ = app;
     /// ```
     pub fn protect(&self) -> Protect<U> {
-        Protect { guard: self.clone(), public: Rc::new([]) }
+        Protect { guard: self.clone(), public: Rc::new([]), answers_options: true }
     }
 }
 
@@ -85,6 +95,21 @@ impl<U: Send + Sync + 'static> Protect<U> {
         self.public = self.public.iter().cloned().chain([path]).collect();
         self
     }
+
+    /// Passes every OPTIONS to the routes, for an app whose routes answer it themselves, with `Allow` for example. A handler
+    /// for OPTIONS, or for any method, then runs for strangers.
+    ///
+    /// # Example
+    /// ```
+    /// # let guard = hallpass::testing::Mint::new().guard();
+    /// let middleware = guard.protect().pass_options();
+    /// # let _ = middleware;
+    /// ```
+    #[must_use]
+    pub fn pass_options(mut self) -> Self {
+        self.answers_options = false;
+        self
+    }
 }
 
 impl<S, B, U> Transform<S, ServiceRequest> for Protect<U>
@@ -93,7 +118,7 @@ where
     B: MessageBody + 'static,
     U: Send + Sync + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = ServiceResponse<EitherBody<B, BoxBody>>;
     type Error = Error;
     type Transform = ProtectService<S, U>;
     type InitError = ();
@@ -104,6 +129,7 @@ where
             service: Rc::new(service),
             guard: self.guard.clone(),
             public: Rc::clone(&self.public),
+            answers_options: self.answers_options,
         }))
     }
 }
@@ -113,6 +139,13 @@ pub struct ProtectService<S, U = User> {
     service: Rc<S>,
     guard: Guard<U>,
     public: Rc<[String]>,
+    answers_options: bool,
+}
+
+/// Tells whether a browser asks whether a page of another origin may send a request (Fetch standard, CORS-preflight).
+fn is_preflight(request: &ServiceRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 impl<S, U> ProtectService<S, U> {
@@ -129,7 +162,7 @@ where
     B: MessageBody + 'static,
     U: Send + Sync + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = ServiceResponse<EitherBody<B, BoxBody>>;
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
 
@@ -137,9 +170,13 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let guard = self.guard.clone();
-        request.extensions_mut().insert(guard.clone());
-        request.extensions_mut().insert(Arc::clone(&guard.authenticator));
+        guard.enter(request.request());
         let service = Rc::clone(&self.service);
+        if self.answers_options && request.method() == Method::OPTIONS && !is_preflight(&request) {
+            request.extensions_mut().insert(OptionsAnswered);
+            let response = request.into_response(HttpResponse::NoContent()).map_into_right_body();
+            return Box::pin(ready(Ok(response)));
+        }
         if self.is_public(&request) {
             return Box::pin(async move { Ok(service.call(request).await?.map_into_left_body()) });
         }
@@ -154,7 +191,11 @@ where
 
 impl<U> Clone for Protect<U> {
     fn clone(&self) -> Self {
-        Self { guard: self.guard.clone(), public: Rc::clone(&self.public) }
+        Self {
+            guard: self.guard.clone(),
+            public: Rc::clone(&self.public),
+            answers_options: self.answers_options,
+        }
     }
 }
 

@@ -7,16 +7,17 @@ use std::rc::Rc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, init_service};
-use actix_web::{App, Error};
+use actix_web::{App, Error, HttpMessage};
 
 use super::app_routes::{AppRoutes, METHODS_ARE_KNOWN};
 use super::finding::Finding;
 use super::responses::{KnownMethods, Response, Responses};
 use super::route::Route;
 use super::sample;
+use crate::guard::OptionsAnswered;
 
 /// A query that `Query` does not parse.
 const QUERY: &str = "%FF=%FF&=%";
@@ -38,8 +39,8 @@ const BODY: &[u8] = b"{not json";
 /// authenticated, a 500, and, **from a route that exists**, a 404 or 405, since the audit did not reach that route.
 /// Satisfy host and header guards with [`header`](Self::header). For a method without a route, 404 and 405 pass.
 ///
-/// OPTIONS is a method like any other here. [`Protect`](crate::Protect) lets it through, so a handler for OPTIONS, or
-/// for any method, has to refuse the request itself.
+/// OPTIONS is a method like any other here. Where [`Protect`](crate::Protect) answers it, no handler runs; elsewhere a
+/// handler for OPTIONS, or for any method, has to refuse the request itself.
 ///
 /// Default services are asked too. `/api/*` stands for that of the scope `/api`, `/*` for that of the app; they may
 /// answer 401, 404 and 405.
@@ -227,16 +228,31 @@ impl Audit {
             service.call(request)
         }))
         .await;
-        let ask =
-            async |method: &Method, path: &str| match app.call(self.request(method, path).to_request()).await
-            {
-                Ok(response) => Response::new(method, path, response.status(), response.headers()),
+        let send = async |request: TestRequest| {
+            match app.call(request.to_request()).await {
+                Ok(response) => {
+                    let is_answered = response.request().extensions().contains::<OptionsAnswered>();
+                    (response.status(), response.headers().clone(), is_answered)
+                }
                 Err(error) => {
                     // The response that the server would make of it.
                     let response = error.error_response();
-                    Response::new(method, path, response.status(), response.headers())
+                    (response.status(), response.headers().clone(), false)
                 }
-            };
+            }
+        };
+        let ask = async |method: &Method, path: &str| {
+            let (status, headers, is_answered) = send(self.request(method, path)).await;
+            if !is_answered {
+                return Some(Response::new(method, path, status, &headers));
+            }
+            // The guard has answered for every path, and no handler has run. A preflight passes, so it may reach a 405 that
+            // names the methods of the route.
+            let preflight = self.request(method, path).insert_header((ORIGIN, "https://audit.example"));
+            let preflight = preflight.insert_header((ACCESS_CONTROL_REQUEST_METHOD, "GET"));
+            let (status, headers, _) = send(preflight).await;
+            (status == StatusCode::METHOD_NOT_ALLOWED).then(|| Response::new(method, path, status, &headers))
+        };
 
         ask(&Method::OPTIONS, "/").await;
         let app_routes = app_routes.get().cloned().unwrap_or_default();
@@ -269,7 +285,7 @@ impl Audit {
             let mut all = Vec::new();
             for method in known.to_ask() {
                 for path in &paths {
-                    all.push(ask(&method, path).await);
+                    all.extend(ask(&method, path).await);
                 }
             }
             let responses = Responses { pattern, known, all };
