@@ -94,12 +94,21 @@ impl TestApp {
     }
 
     pub async fn add_user(&self, email: &str, password: &str) {
+        self.add(email, password, &["editor"]).await;
+    }
+
+    /// Adds a user whose password is [`PASSWORD`].
+    pub async fn add_user_with_roles(&self, email: &str, roles: &[&str]) {
+        self.add(email, PASSWORD, roles).await;
+    }
+
+    async fn add(&self, email: &str, password: &str, roles: &[&str]) {
         let hash = Hasher::start(1, 1, 4).unwrap().hash(&Password::from(password)).await.unwrap();
         let user = NewUser {
             email: email.into(),
             email_is_verified: true,
             name: Some("Ada".into()),
-            roles: vec!["editor".into()],
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             password_hash: Some(hash),
         };
         self.users().add(user).await.unwrap();

@@ -13,7 +13,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/refresh", "POST, OPTIONS"),
     ("/auth/logout", "POST, OPTIONS"),
     ("/auth/logout-all", "POST, OPTIONS"),
-    ("/auth/verify", "GET, HEAD, OPTIONS"),
+    ("/auth/verify", "GET, HEAD"),
     ("/user", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ("/user/password", "POST, OPTIONS"),
     ("/user/sessions", "GET, HEAD, OPTIONS"),
@@ -100,6 +100,12 @@ async fn options_needs_no_token() {
     let app = TestApp::new().await;
     for (path, allow) in ROUTES {
         let reply = app.ask(Method::OPTIONS, path).send().await;
+        // A proxy that asks with its client's method would take a 204 for a yes.
+        if *path == "/auth/verify" {
+            reply.expect_failure(405, "method_not_allowed", path);
+            assert_eq!(reply.header("allow"), Some(*allow), "{path}");
+            continue;
+        }
         assert_eq!(reply.status, 204, "{path}: {}", reply.text());
         assert_eq!(reply.header("allow"), Some(*allow), "{path}");
         assert!(reply.header("x-request-id").is_some());

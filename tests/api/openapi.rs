@@ -88,7 +88,7 @@ pub fn hold_against_document(method: &Method, path: &str, reply: &Reply) {
         // What the document says once for all paths.
         let is_file = PAGES_FILES.iter().any(|pattern| is_instance(pattern, path));
         let expected: &[u16] = match (method, documented, path.starts_with("/user")) {
-            (&Method::OPTIONS, ..) => &[200, 204, 400, 404],
+            (&Method::OPTIONS, ..) => &[200, 204, 400, 404, 405],
             _ if is_file => &[200, 304, 404, 405],
             (_, Some(_), false) => &[405],
             (_, Some(_), true) => &[405, 401, 503],

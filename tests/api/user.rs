@@ -140,6 +140,12 @@ async fn a_reverse_proxy_gets_the_user_in_headers() {
         assert_eq!(reply.header("cache-control"), Some("no-store"));
     }
     app.get("/auth/verify").send().await.expect_refused("token_missing", "without a token");
+    app.add_user_with_roles("bob@example.com", &[]).await;
+    let bob = app.login("bob@example.com", PASSWORD).await.expect_data("a user without roles");
+    let bob = format!("Bearer {}", bob["token"].as_str().unwrap());
+    let reply = app.get("/auth/verify").authorization(&bob).send().await;
+    // Never empty: some proxies would keep the client's own header then.
+    assert_eq!(reply.header("x-auth-user-roles"), Some("-"));
     app.users().disable(app.user_id().await).await.unwrap();
     app.server.sync_changes().await.unwrap();
     let reply = app.get("/auth/verify").authorization(&format!("Bearer {token}")).send().await;

@@ -4,9 +4,19 @@ use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
+/// Returns the resource of a path that reverse proxies ask about each request, with GET or HEAD. OPTIONS is a 405 too, since
+/// a proxy that asks with its client's method would take a 204 for a yes.
+pub(crate) fn endpoint_for_proxies(path: &str, answer: Route) -> Resource {
+    resource(path, [(Method::GET, answer)], false)
+}
+
 /// Returns the resource of a path, with and without its trailing slash, and its methods. HEAD works where GET does,
 /// OPTIONS answers 204, every other method 405, both with `Allow` (RFC 9110 §9.3.7, §15.5.6).
 pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Route)>) -> Resource {
+    resource(path, methods, true)
+}
+
+fn resource(path: &str, methods: impl IntoIterator<Item = (Method, Route)>, has_options: bool) -> Resource {
     let path = path.trim_end_matches('/');
     let mut resource = web::resource([path.to_owned(), format!("{path}/")]);
     let mut allow = Vec::new();
@@ -19,11 +29,13 @@ pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Ro
             route.guard(guard::Method(method))
         });
     }
-    allow.push(Method::OPTIONS.to_string());
+    if has_options {
+        allow.push(Method::OPTIONS.to_string());
+    }
     let allow = HeaderValue::from_str(&allow.join(", ")).expect("method names are header characters");
     resource.default_service(web::to(move |request: HttpRequest| {
         let mut response = match *request.method() {
-            Method::OPTIONS => HttpResponse::NoContent().finish(),
+            Method::OPTIONS if has_options => HttpResponse::NoContent().finish(),
             _ => HttpResponse::MethodNotAllowed().finish(),
         };
         response.headers_mut().insert(ALLOW, allow.clone());

@@ -24,7 +24,7 @@ use crate::server::sessions::{ListedSession, Sessions};
 /// Returns the scope `/user`.
 pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFactory + use<> {
     web::scope("/user")
-        .wrap(context.guard.protect())
+        .wrap(context.guard.protect().pass_options())
         .app_data(web::Data::new(context.guard.clone()))
         .app_data(web::Data::new(context.accounts.clone()))
         .app_data(web::Data::new(context.sessions.clone()))
