@@ -129,7 +129,7 @@ pub struct AllOf<T>(PhantomData<T>);
 
 /// Requires a sign-in at most `MINUTES` minutes ago (RFC 9470).
 ///
-/// The sign-in is the beginning of the session. A refreshed token keeps it.
+/// The sign-in is the claim `auth_time`, or else the beginning of the session. A refreshed token keeps it.
 ///
 /// # Example
 /// ```
@@ -155,16 +155,11 @@ impl<U, const MINUTES: u32> Policy<U> for SignedInWithin<MINUTES> {
     }
 }
 
-/// Returns the time when the session of `claims` began: `auth_time` if the issuer sets it (OpenID Connect Core §2), or
+/// Returns the time of the sign-in of `claims`: `auth_time` if the issuer sets it (OpenID Connect Core §2), or
 /// else the time in a `sid` that is a UUIDv7 (RFC 9562 §5.7), as this crate's server makes it.
 fn signed_in_at(claims: &Claims) -> Option<DateTime<Utc>> {
-    #[derive(serde::Deserialize)]
-    struct AuthTime {
-        auth_time: Option<i64>,
-    }
-    let auth_time = claims.custom::<AuthTime>().ok().and_then(|claims| claims.auth_time);
-    if let Some(seconds) = auth_time {
-        return DateTime::from_timestamp(seconds, 0);
+    if let Some(at) = claims.authenticated_at() {
+        return Some(at);
     }
     let (seconds, nanos) = Uuid::try_parse(claims.sid.as_deref()?).ok()?.get_timestamp()?.to_unix();
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)

@@ -404,6 +404,19 @@ impl Token {
         self
     }
 
+    /// Sets how the user signed in, the claim `amr` (RFC 8176 §2). Defaults to `["pwd"]`.
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let token = mint.token_for("ada").signed_in_by(["pwd", "otp", "mfa"]);
+    /// # token.to_string();
+    /// ```
+    pub fn signed_in_by<M: Into<String>>(self, methods: impl IntoIterator<Item = M>) -> Self {
+        let methods: Vec<String> = methods.into_iter().map(Into::into).collect();
+        self.claim("amr", methods)
+    }
+
     /// Sets how long the token is valid, in whole seconds. Defaults to an hour.
     ///
     /// # Example
@@ -528,6 +541,7 @@ impl Token {
             "jti": Uuid::new_v4(),
             "sid": Uuid::new_v4(),
             "auth_time": signed_in.timestamp(),
+            "amr": ["pwd"],
             "roles": [],
         });
         for (name, value) in &self.claims {

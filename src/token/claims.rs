@@ -62,6 +62,13 @@ pub struct Claims {
     /// The session's id (OpenID Connect Front-Channel Logout 1.0 §3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// The time at which the user last proved who they are in the session. A refresh does not change it (OpenID Connect
+    /// Core 1.0 §2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    /// How the user proved it, for example `pwd` (RFC 8176 §2). Empty if the token does not tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
     /// The JSON text of the payload, for [`Claims::custom`].
     #[serde(skip)]
     pub(super) payload: Option<Arc<str>>,
@@ -91,6 +98,8 @@ impl Claims {
             exp,
             jti: None,
             sid: None,
+            auth_time: None,
+            amr: Vec::new(),
             payload: None,
         }
     }
@@ -129,6 +138,18 @@ impl Claims {
     /// ```
     pub fn expires_at(&self) -> DateTime<Utc> {
         to_date_time(self.exp)
+    }
+
+    /// Returns the time at which the user last proved who they are in the session, if the token has an `auth_time`.
+    ///
+    /// # Example
+    /// ```
+    /// let mut claims = hallpass::Claims::new("issuer", "audience", "ada", 1_900_000_000);
+    /// claims.auth_time = Some(1_899_996_400);
+    /// assert_eq!(claims.authenticated_at().unwrap().timestamp(), 1_899_996_400);
+    /// ```
+    pub fn authenticated_at(&self) -> Option<DateTime<Utc>> {
+        self.auth_time.map(to_date_time)
     }
 
     /// Returns true if `roles` contains `role`.
@@ -190,6 +211,8 @@ impl fmt::Debug for Claims {
             .field("exp", &self.exp)
             .field("jti", &self.jti)
             .field("sid", &self.sid)
+            .field("auth_time", &self.auth_time)
+            .field("amr", &self.amr)
             .finish_non_exhaustive()
     }
 }
@@ -277,6 +300,9 @@ impl Reader<'_> {
             roles: self.nullable("roles", strings)?.unwrap_or_default(),
             jti: self.nullable("jti", string)?,
             sid: self.nullable("sid", string)?,
+            auth_time: self.nullable("auth_time", |value| numeric_date(&value, f64::floor))?,
+            // Some issuers write a string, and no check depends on it.
+            amr: self.0.remove("amr").and_then(one_or_more).unwrap_or_default(),
             payload: None,
         })
     }
@@ -323,6 +349,13 @@ fn strings(value: Value) -> Option<Vec<String>> {
     match value {
         Value::Array(values) => values.into_iter().map(string).collect(),
         _ => None,
+    }
+}
+
+fn one_or_more(value: Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(vec![text]),
+        values => strings(values),
     }
 }
 
@@ -382,6 +415,8 @@ mod tests {
             ("roles", json!([["admin"]])),
             ("jti", json!(1)),
             ("sid", json!({})),
+            ("auth_time", json!("yesterday")),
+            ("auth_time", json!(-1)),
         ];
         for (name, value) in cases {
             let read = Claims::read(payload(name, value.clone()));
@@ -391,11 +426,11 @@ mod tests {
 
     #[test]
     fn null_is_accepted_for_claims_that_no_check_depends_on() {
-        for name in ["email", "roles", "jti", "sid"] {
+        for name in ["email", "roles", "jti", "sid", "auth_time", "amr"] {
             let read = Claims::read(payload(name, Value::Null)).unwrap();
             assert_eq!(
-                (read.email, read.roles, read.jti, read.sid),
-                (None, Vec::new(), None, None),
+                (read.email, read.roles, read.jti, read.sid, read.auth_time, read.amr),
+                (None, Vec::new(), None, None, None, Vec::new()),
                 "{name}"
             );
         }
@@ -412,6 +447,19 @@ mod tests {
         ] {
             let claims = Claims::read(payload("email_verified", value.clone())).unwrap();
             assert_eq!(claims.email_verified, read, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_methods_are_a_list_or_one_text_and_anything_else_tells_nothing() {
+        for (value, read) in [
+            (json!(["pwd", "otp"]), vec!["pwd", "otp"]),
+            (json!("pwd"), vec!["pwd"]),
+            (json!([1]), vec![]),
+            (json!({}), vec![]),
+        ] {
+            let claims = Claims::read(payload("amr", value.clone())).unwrap();
+            assert_eq!(claims.amr, read, "{value}");
         }
     }
 

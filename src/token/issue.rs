@@ -51,6 +51,10 @@ pub struct Grant {
     pub roles: Vec<String>,
     /// The session's id, for `sid`.
     pub session: Option<String>,
+    /// The time at which the user last proved who they are in the session, for `auth_time`.
+    pub auth_time: Option<DateTime<Utc>>,
+    /// How the user proved it, for `amr` (RFC 8176 §2).
+    pub amr: Vec<String>,
 }
 
 /// A signed token and its claims. `Debug` shows only the claims, because the token is a credential.
@@ -162,6 +166,8 @@ impl Issuer {
             nbf: Some(iat),
             jti: Some(Uuid::new_v4().to_string()),
             sid: grant.session.clone(),
+            auth_time: grant.auth_time.map(|at| at.timestamp()),
+            amr: grant.amr.clone(),
             ..Claims::new(&*self.issuer, &*self.audience, &*grant.subject, exp)
         };
         let payload = serde_json::to_string(&claims).map_err(|_| KeyError::ClaimsUnwritable)?;
@@ -194,6 +200,8 @@ mod tests {
             email_verified: Some(true),
             roles: vec!["admin".to_owned()],
             session: Some("s1".to_owned()),
+            auth_time: DateTime::from_timestamp(1_799_999_000, 500_000_000),
+            amr: vec!["pwd".to_owned()],
         }
     }
 
@@ -215,6 +223,7 @@ mod tests {
                 json!({
                     "iss": "https://id.example", "aud": "https://api.example", "sub": "ada",
                     "email": "ada@example.com", "email_verified": true, "roles": ["admin"], "sid": "s1", "jti": issued.claims.jti,
+                    "auth_time": 1_799_999_000, "amr": ["pwd"],
                     "iat": 1_800_000_000, "nbf": 1_800_000_000, "exp": 1_800_003_600,
                 })
             );

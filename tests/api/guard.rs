@@ -6,7 +6,8 @@ use chrono::Duration;
 use hallpass::token::{Algorithm, Grant, Issuer, KeyMaterial, SigningKey};
 use serde_json::{Value, json};
 
-use crate::app::TestApp;
+use crate::app::{EMAIL, PASSWORD, TestApp};
+use crate::session::Pair;
 
 /// Some paths that need a token. The audit in `audit.rs` covers all.
 pub const GUARDED_PATHS: &[&str] = &["/user", "/user/", "/user/password"];
@@ -218,12 +219,46 @@ async fn the_claims_and_the_header_are_those_of_the_contract() {
     assert_eq!(names(&parts.header), "alg kid typ");
     assert_eq!(parts.header["alg"], "EdDSA");
     assert_eq!(parts.header["typ"], "at+jwt");
-    assert_eq!(names(&parts.claims), "aud email email_verified exp iat iss jti nbf roles sid sub");
+    assert_eq!(
+        names(&parts.claims),
+        "amr aud auth_time email email_verified exp iat iss jti nbf roles sid sub"
+    );
     assert!(parts.claims["iss"].as_str().unwrap().starts_with("urn:uuid:"));
     assert_eq!(parts.claims["aud"], parts.claims["iss"]);
     assert_eq!(parts.claims["exp"].as_i64().unwrap() - parts.claims["iat"].as_i64().unwrap(), 3600);
     assert_eq!(parts.claims["nbf"], parts.claims["iat"]);
     assert_eq!(parts.claims["roles"], json!(["editor"]));
+}
+
+#[actix_rt::test]
+async fn the_time_and_method_of_the_sign_in_stay_through_a_refresh_and_are_new_with_a_new_password() {
+    let app = TestApp::new().await;
+    let began = app.clock.now().timestamp();
+    let first = Pair::of(&app.login(EMAIL, PASSWORD).await);
+    app.pass(Duration::minutes(11)).await;
+    let second = Pair::of(&app.refresh(&first.refresh).await);
+    let repeated = Pair::of(&app.refresh(&first.refresh).await);
+    for (what, access) in
+        [("first", first.access), ("second", second.access), ("repeated", repeated.access.clone())]
+    {
+        let claims = Parts::of(&access).claims;
+        assert_eq!((&claims["auth_time"], &claims["amr"]), (&json!(began), &json!(["pwd"])), "{what}");
+    }
+    let body = json!({"current_password": PASSWORD, "new_password": "another horse battery"});
+    let changed = app.post("/user/password").authorization(&format!("Bearer {}", repeated.access)).json(body);
+    let claims = Parts::of(&Pair::of(&changed.send().await).access).claims;
+    assert_eq!(claims["auth_time"], json!(app.clock.now().timestamp()));
+}
+
+#[actix_rt::test]
+async fn a_session_of_a_server_before_auth_time_was_signed_in_at_its_beginning_by_password() {
+    let app = TestApp::new().await;
+    let began = app.clock.now().timestamp();
+    let pair = Pair::of(&app.login(EMAIL, PASSWORD).await);
+    app.database.execute("update sessions set auth_time = null, amr = null").await;
+    app.pass(Duration::minutes(11)).await;
+    let claims = Parts::of(&Pair::of(&app.refresh(&pair.refresh).await).access).claims;
+    assert_eq!((&claims["auth_time"], &claims["amr"]), (&json!(began), &json!(["pwd"])));
 }
 
 #[actix_rt::test]

@@ -22,7 +22,7 @@ pub struct Pair {
 
 impl Pair {
     #[track_caller]
-    fn of(reply: &Reply) -> Self {
+    pub fn of(reply: &Reply) -> Self {
         let data = reply.expect_data("tokens");
         let text = |name: &str| data[name].as_str().unwrap_or_else(|| panic!("no {name}: {data}")).to_owned();
         Self { access: text("token"), refresh: text("refresh_token") }

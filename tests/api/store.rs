@@ -43,6 +43,7 @@ fn session(number: u128, user: u128, secs: i64) -> NewSession {
         id: id(number),
         user_id: id(user),
         at: at(secs),
+        methods: vec!["pwd".into()],
         token_until: at(secs + 3_600),
         refresh_digest: [number as u8; 32],
         by_cookie: number.is_multiple_of(2),

@@ -13,8 +13,10 @@ const MEANINGS = {
   exp: 'expires at',
   jti: 'token ID',
   sid: 'session ID',
+  auth_time: 'last proof of who you are',
+  amr: 'how you signed in',
 };
-const TIMES = ['iat', 'nbf', 'exp'];
+const TIMES = ['iat', 'nbf', 'exp', 'auth_time'];
 
 export async function token(hallpass) {
   await hallpass.token();

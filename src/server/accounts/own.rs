@@ -9,7 +9,7 @@ use crate::server::abuse::RateLimiter;
 use crate::server::credentials::{Hasher, Password, PasswordContext, PasswordRules, Strength};
 use crate::server::error::{Error, FieldErrors};
 use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
-use crate::server::sessions::{Sessions, Tokens};
+use crate::server::sessions::{Proof, Sessions, Tokens};
 use crate::server::state::State;
 use crate::server::store::Store;
 use crate::token::Claims;
@@ -145,7 +145,9 @@ impl Accounts {
         let by_cookie = self.sessions.is_by_cookie(claims).await?;
         let hash = self.hasher.hash(new).await?;
         loop {
-            let prepared = self.sessions.prepare(id, client, by_cookie)?;
+            // The user has just confirmed the old password.
+            let proof = Proof::Password { hash: hash.clone() };
+            let prepared = self.sessions.prepare(id, &proof, client, by_cookie)?;
             let session = &prepared.session;
             let event =
                 Event::new(EventKind::PasswordChanged, session.at).user(id).session(session.id).by(client);

@@ -14,7 +14,7 @@ pub use change::Change;
 pub use client::Client;
 pub use event::{Event, EventFilter, EventKind, RecordedEvent};
 pub use key::{KdfParams, SealedInstallation, SealedKey, StoredKey};
-pub use session::{Digest, NewSession, Retention, Rotation};
+pub use session::{Authentication, Digest, NewSession, Retention, Rotation};
 pub use session::{Lifetimes, Session};
 pub use user::UserRecord;
 

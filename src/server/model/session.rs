@@ -8,6 +8,15 @@ use super::Client;
 /// SHA-256 of a refresh token.
 pub type Digest = [u8; 32];
 
+/// The last time that the user of a session proved who they are, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    /// The time. A refresh does not change it.
+    pub at: DateTime<Utc>,
+    /// The methods (RFC 8176 §2), for example `pwd`.
+    pub methods: Vec<String>,
+}
+
 /// A session about to begin.
 #[derive(Debug, Clone)]
 pub struct NewSession {
@@ -17,6 +26,8 @@ pub struct NewSession {
     pub user_id: Uuid,
     /// The time of the sign-in.
     pub at: DateTime<Utc>,
+    /// How the user signed in. They proved it at `at`.
+    pub methods: Vec<String>,
     /// The expiry of its first access token.
     pub token_until: DateTime<Utc>,
     /// The digest of its first refresh token.
@@ -46,8 +57,17 @@ pub struct Session {
     pub refresh_digest: Digest,
     /// The client that signed in or refreshed last.
     pub client: Client,
+    /// The last time that the user proved who they are, and how.
+    pub authentication: Authentication,
     /// The time when it was ended, if it was.
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl NewSession {
+    /// Returns the proof with which it begins.
+    pub fn authentication(&self) -> Authentication {
+        Authentication { at: self.at, methods: self.methods.clone() }
+    }
 }
 
 impl Session {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::server::error::Error;
 use crate::server::keys::SigningKeys;
-use crate::server::model::UserRecord;
+use crate::server::model::{Authentication, UserRecord};
 use crate::token::{Grant, Issuer};
 
 /// A signed access token.
@@ -46,6 +46,7 @@ impl AccessTokens {
         &self,
         user: &UserRecord,
         session: Uuid,
+        authentication: Authentication,
         session_end: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<AccessToken, Error> {
@@ -58,6 +59,8 @@ impl AccessTokens {
             email_verified: Some(user.email_verified_at.is_some()),
             roles: user.roles.clone(),
             session: Some(session.to_string()),
+            auth_time: Some(authentication.at),
+            amr: authentication.methods,
         };
         let key = self
             .keys

@@ -20,6 +20,14 @@ pub(crate) enum Proof {
 }
 
 impl Proof {
+    /// Returns the method of the proof (RFC 8176 §2).
+    fn methods(&self) -> Vec<String> {
+        let methods: &[&str] = match self {
+            Self::Password { .. } => &["pwd"],
+        };
+        methods.iter().map(|&method| method.to_owned()).collect()
+    }
+
     /// Tells whether the proof is still valid for the user as stored now.
     fn holds_for(&self, user: &UserRecord) -> bool {
         match self {
@@ -35,13 +43,14 @@ pub(in crate::server) struct Prepared {
 }
 
 impl Sessions {
-    /// Makes a session for `user`; it begins once it is stored.
+    /// Makes a session for `user`, who gave `proof`; it begins once it is stored.
     ///
     /// # Errors
     /// [`Error::Internal`] where the system provides no random numbers.
     pub(in crate::server) fn prepare(
         &self,
         user: Uuid,
+        proof: &Proof,
         client: &Client,
         by_cookie: bool,
     ) -> Result<Prepared, Error> {
@@ -53,6 +62,7 @@ impl Sessions {
             id,
             user_id: user,
             at: now,
+            methods: proof.methods(),
             token_until: now + access_tokens.lifetime(),
             refresh_digest: token.digest(),
             by_cookie,
@@ -76,7 +86,13 @@ impl Sessions {
         state.sync_changes().await?;
         let session_end = session.at + refresh.expires_in;
         Ok(Tokens {
-            access_token: access_tokens.issue(&user, session.id, session_end, session.at)?,
+            access_token: access_tokens.issue(
+                &user,
+                session.id,
+                session.authentication(),
+                session_end,
+                session.at,
+            )?,
             refresh,
             user: user.into(),
         })

@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use super::{Parts, Refresh, RefreshToken, Sessions, Tokens};
 use crate::log_limit::LogLimit;
 use crate::server::error::Error;
-use crate::server::model::{CLOCK_STEP, Client, Event, EventKind, Lifetimes, Rotation, Session, UserRecord};
+use crate::server::model::{
+    Authentication, CLOCK_STEP, Client, Event, EventKind, Lifetimes, Rotation, Session, UserRecord,
+};
 use crate::server::store::{FirstUse, StoreError, Transaction};
 
 static LAST_KEY: LogLimit = LogLimit::new("a refreshed session's token is signed by the last known key");
@@ -23,7 +25,12 @@ pub(crate) struct RefreshCredential {
 /// The outcome of presenting a refresh token.
 enum Outcome {
     /// The client gets the successor made with `salt`.
-    Successor { user: Box<UserRecord>, salt: [u8; 32], expires_at: DateTime<Utc> },
+    Successor {
+        user: Box<UserRecord>,
+        salt: [u8; 32],
+        expires_at: DateTime<Utc>,
+        authentication: Authentication,
+    },
     /// The token was used before the grace period. The session has been revoked.
     Reused,
     /// The session has ended or never existed, or its tokens do not come this way (cookie or body). Nothing was
@@ -100,21 +107,27 @@ impl Sessions {
             Ok::<_, Error>(outcome)
         });
         let outcome = match done {
-            Some((user, began)) => {
+            Some((user, began, authentication)) => {
                 let expires_at = (began + lifetimes.absolute).min(now + lifetimes.idle);
-                Outcome::Successor { user: Box::new(user), salt, expires_at }
+                Outcome::Successor { user: Box::new(user), salt, expires_at, authentication }
             }
             None => decide.await?,
         };
         match outcome {
-            Outcome::Successor { user, salt, expires_at } => {
+            Outcome::Successor { user, salt, expires_at, authentication } => {
                 // Synced so that the token is not signed by a key that was revoked meanwhile. The old refresh token has
                 // been used, so a failure here must not lose the new one.
                 if let Err(error) = state.sync_changes().await {
                     LAST_KEY.log(log::Level::Warn, &error);
                 }
                 Ok(Tokens {
-                    access_token: access_tokens.issue(&user, token.session(), expires_at, now)?,
+                    access_token: access_tokens.issue(
+                        &user,
+                        token.session(),
+                        authentication,
+                        expires_at,
+                        now,
+                    )?,
                     refresh: Refresh {
                         token: refresh_tokens.successor(&token, &salt),
                         expires_in: expires_at - now,
@@ -154,14 +167,16 @@ async fn rotate(
         tx.set_refresh_digest(session.id, &presented.successor, *at, client).await?;
         tx.extend_tokens(session.id, presented.token_until).await?;
         tx.record(event(EventKind::Refreshed)).await?;
+        let authentication = session.authentication.clone();
         let expires_at = Session { refreshed_at: *at, ..session }.expires_at(lifetimes);
-        return Ok(Outcome::Successor { user, salt: rotation.salt, expires_at });
+        return Ok(Outcome::Successor { user, salt: rotation.salt, expires_at, authentication });
     }
     match tx.rotation(session.id, &token.digest()).await? {
         Some(first_use) if is_repeat(&first_use, *at, lifetimes) => {
             tx.extend_tokens(session.id, presented.token_until).await?;
             let expires_at = session.expires_at(lifetimes);
-            Ok(Outcome::Successor { user, salt: first_use.salt, expires_at })
+            let authentication = session.authentication;
+            Ok(Outcome::Successor { user, salt: first_use.salt, expires_at, authentication })
         }
         _ => {
             tx.end_session(session.id, *at).await?;

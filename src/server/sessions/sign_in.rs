@@ -35,11 +35,12 @@ impl Sessions {
             if !is_right || !user.is_enabled() {
                 break;
             }
-            let prepared = self.prepare(user.id, client, by_cookie)?;
+            let proof = Proof::Password { hash };
+            let prepared = self.prepare(user.id, &proof, client, by_cookie)?;
+            let Proof::Password { hash } = &proof;
             let (session, remembered) = (&prepared.session, attempt.remembered(prepared.session.at));
-            let mut begun = store.try_begin_session(session, &hash, attempt.counted(), remembered).await?;
+            let mut begun = store.try_begin_session(session, hash, attempt.counted(), remembered).await?;
             if begun.is_none() {
-                let proof = Proof::Password { hash: hash.clone() };
                 begun = store
                     .write(async |tx| {
                         let user = store_session(tx, session, &proof).await?;
@@ -53,7 +54,7 @@ impl Sessions {
             if let Some(user) = begun {
                 let id = user.id;
                 let tokens = self.tokens(user, prepared).await?;
-                self.renew_hash(id, password, &hash).await;
+                self.renew_hash(id, password, hash).await;
                 return Ok(tokens);
             }
         }

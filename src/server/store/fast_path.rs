@@ -9,9 +9,11 @@ use super::Store;
 use super::connection::{Connection, time};
 use super::error::{Fault, StoreError};
 use super::retry::with_timeout;
+use super::sessions::authentication;
 use super::users::{UserColumns, user_record};
 use crate::server::model::{
-    Client, CounterKey, Digest, Event, EventKind, KnownAddress, Lifetimes, NewSession, Rotation, UserRecord,
+    Authentication, Client, CounterKey, Digest, Event, EventKind, KnownAddress, Lifetimes, NewSession,
+    Rotation, UserRecord,
 };
 
 /// The first use of a refresh token, as a client presents it.
@@ -37,8 +39,20 @@ pub struct FirstUse<'a> {
     pub limit: Option<([CounterKey; 2], u32)>,
 }
 
-type FirstUseColumns =
-    (Uuid, String, Option<i64>, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>, i64);
+type FirstUseColumns = (
+    Uuid,
+    String,
+    Option<i64>,
+    Option<String>,
+    String,
+    Option<String>,
+    Option<i64>,
+    i64,
+    Option<i64>,
+    i64,
+    Option<i64>,
+    Option<String>,
+);
 
 /// A counter of attempts, and the region in which its limit delays none.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +82,8 @@ pub enum Counted {
 const NO_COUNTER: i64 = -1;
 
 impl Store {
-    /// Gives a refresh token that is used for the first time its successor, in one round trip. Returns the user and the
-    /// time at which the session began; `None` where the rule must decide, and nothing was changed: on SQLite, for a
+    /// Gives a refresh token that is used for the first time its successor, in one round trip. Returns the user, the
+    /// time at which the session began and how it was signed in; `None` where the rule must decide, and nothing was changed: on SQLite, for a
     /// token that was used before, for a session that is over, over a limit, and where the connection was lost.
     ///
     /// # Errors
@@ -77,7 +91,7 @@ impl Store {
     pub async fn try_first_use(
         &self,
         first: &FirstUse<'_>,
-    ) -> Result<Option<(UserRecord, DateTime<Utc>)>, StoreError> {
+    ) -> Result<Option<(UserRecord, DateTime<Utc>, Authentication)>, StoreError> {
         let at = first.rotation.at;
         let (keys, most) = first.limit.unwrap_or(([CounterKey(NO_COUNTER); 2], u32::MAX));
         let hour_ago = at - Duration::hours(1);
@@ -94,7 +108,7 @@ impl Store {
                              and exists (select 1 from users where users.id = sessions.user_id) \
                              and not exists (select 1 from attempts where slot in ($11, $12) \
                                and window_began > $13 and in_window >= $14) \
-                           returning user_id, created_at \
+                           returning user_id, created_at, auth_time, amr \
                          ), rotated as ( \
                            insert into rotations (digest, session_id, salt, at) select $2, $1, $15, $4 from advanced \
                          ), counted as ( \
@@ -108,7 +122,8 @@ impl Store {
                            select $4, $16, user_id, $1, $7, $17 from advanced \
                          ) \
                          select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, users.created_at, \
-                           last_login_at, advanced.created_at from advanced join users on users.id = advanced.user_id",
+                           last_login_at, advanced.created_at, auth_time, amr \
+                           from advanced join users on users.id = advanced.user_id",
                     )
                     .bind(first.session)
                     .bind(&first.digest[..])
@@ -131,14 +146,28 @@ impl Store {
                     .await
             })
             .await?;
-        let Some((id, email, verified, name, roles, hash, disabled, created, last_login, began)) = row else {
+        let Some((
+            id,
+            email,
+            verified,
+            name,
+            roles,
+            hash,
+            disabled,
+            created,
+            last_login,
+            began,
+            auth_time,
+            amr,
+        )) = row
+        else {
             return Ok(None);
         };
         let columns: UserColumns = (id, email, verified, name, roles, hash, disabled, created, last_login);
         let user = user_record(columns)?;
         let event = Event::new(EventKind::Refreshed, at);
         event.user(user.id).session(first.session).by(first.client).log();
-        Ok(Some((user, time(began)?)))
+        Ok(Some((user, time(began)?, authentication(auth_time, amr.as_deref(), began)?)))
     }
 
     /// Counts an attempt at `at` in one round trip, if no counter delays it: in the counters `if_known` where somebody has
@@ -245,8 +274,8 @@ impl Store {
                              last_login_at \
                          ), began as ( \
                            insert into sessions (id, user_id, created_at, refreshed_at, last_seen_at, token_until, \
-                             refresh_digest, by_cookie, user_agent, address) \
-                           select $1, id, $3, $3, $3, $5, $6, $7, $8, $9 from signed_in \
+                             refresh_digest, by_cookie, user_agent, address, auth_time, amr) \
+                           select $1, id, $3, $3, $3, $5, $6, $7, $8, $9, $3, $16 from signed_in \
                          ), changed as ( \
                            insert into changes (kind, subject, at) select 'user', id, $3 from signed_in \
                          ), recorded as ( \
@@ -277,6 +306,7 @@ impl Store {
                     .bind(key(1))
                     .bind(&known.0.0[..])
                     .bind(known.1.timestamp_millis())
+                    .bind(session.methods.join(" "))
                     .fetch_optional()
                     .await
             })

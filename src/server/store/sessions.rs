@@ -5,16 +5,30 @@ use uuid::Uuid;
 
 use super::connection::{Connection, Transaction, select_for_update, time};
 use super::error::StoreError;
-use crate::server::model::{Change, Client, Digest, Lifetimes, NewSession, Rotation, Session};
+use crate::server::model::{
+    Authentication, Change, Client, Digest, Lifetimes, NewSession, Rotation, Session,
+};
 
-type SessionColumns =
-    (Uuid, Option<Uuid>, i64, i64, i64, bool, Vec<u8>, Option<String>, Option<String>, Option<i64>);
+type SessionColumns = (
+    Uuid,
+    Option<Uuid>,
+    i64,
+    i64,
+    i64,
+    bool,
+    Vec<u8>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+);
 
 macro_rules! select_session {
     ($rest:literal) => {
         concat!(
             "select id, user_id, created_at, refreshed_at, last_seen_at, by_cookie, refresh_digest, user_agent, address, \
-             ended_at from sessions ",
+             ended_at, auth_time, amr from sessions ",
             $rest
         )
     };
@@ -68,7 +82,7 @@ impl Transaction {
     pub async fn insert_session(&mut self, session: &NewSession) -> Result<(), StoreError> {
         self.query(
             "insert into sessions (id, user_id, created_at, refreshed_at, last_seen_at, token_until, refresh_digest, \
-             by_cookie, user_agent, address) values ($1, $2, $3, $3, $3, $4, $5, $6, $7, $8)",
+             by_cookie, user_agent, address, auth_time, amr) values ($1, $2, $3, $3, $3, $4, $5, $6, $7, $8, $3, $9)",
         )
         .bind(session.id)
         .bind(session.user_id)
@@ -78,6 +92,7 @@ impl Transaction {
         .bind(session.by_cookie)
         .bind(&session.client.user_agent)
         .bind(session.client.address.map(|address| address.to_string()))
+        .bind(session.methods.join(" "))
         .execute()
         .await?;
         Ok(())
@@ -206,6 +221,8 @@ fn session(columns: SessionColumns) -> Result<Session, StoreError> {
         user_agent,
         address,
         ended_at,
+        auth_time,
+        amr,
     ) = columns;
     Ok(Session {
         id,
@@ -216,8 +233,19 @@ fn session(columns: SessionColumns) -> Result<Session, StoreError> {
         by_cookie,
         refresh_digest: exactly(refresh_digest, "a session's digest")?,
         client: Client { user_agent, address: address.and_then(|text| text.parse().ok()), request_id: None },
+        authentication: authentication(auth_time, amr.as_deref(), created_at)?,
         ended_at: ended_at.map(time).transpose()?,
     })
+}
+
+/// Returns how a session was signed in. A server of before these columns signed in by password alone.
+pub(super) fn authentication(
+    auth_time: Option<i64>,
+    amr: Option<&str>,
+    created_at: i64,
+) -> Result<Authentication, StoreError> {
+    let methods = amr.unwrap_or("pwd").split_whitespace().map(str::to_owned).collect();
+    Ok(Authentication { at: time(auth_time.unwrap_or(created_at))?, methods })
 }
 
 fn exactly<const N: usize>(bytes: Vec<u8>, what: &str) -> Result<[u8; N], StoreError> {

@@ -55,6 +55,7 @@ fn a_token_has_the_claims_that_were_set() {
         .roles(["admin", "editor"])
         .session("s1")
         .signed_in_ago(Duration::minutes(11))
+        .signed_in_by(["pwd", "otp"])
         .lifetime(Duration::minutes(5))
         .claim("tenant", 3);
     let claims = verified(&mint, token).unwrap();
@@ -67,7 +68,8 @@ fn a_token_has_the_claims_that_were_set() {
     assert_eq!(claims.expires_at(), now + Duration::minutes(5));
     let custom: Value = claims.custom().unwrap();
     assert_eq!(custom["tenant"], 3);
-    assert_eq!(custom["auth_time"], (now - Duration::minutes(11)).timestamp());
+    assert_eq!(claims.authenticated_at(), Some(now - Duration::minutes(11)));
+    assert_eq!(claims.amr, ["pwd", "otp"]);
 }
 
 #[test]

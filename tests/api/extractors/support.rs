@@ -56,6 +56,7 @@ impl TestIssuer {
             email_verified: Some(true),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             session: Some(session_begun(self.clock.now())),
+            ..Grant::default()
         })
     }
 
