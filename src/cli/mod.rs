@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `serve`, `demo`, `user`, `import`, `key`, `token`, `events`, `openapi`, `config` | the commands |
+//! | `serve`, `demo`, `user`, `import`, `key`, `token`, `events`, `database`, `openapi`, `config` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
@@ -11,6 +11,7 @@
 
 mod common;
 mod config;
+mod database;
 mod demo;
 mod error;
 mod events;
@@ -67,6 +68,9 @@ enum Command {
     Token(token::TokenCommand),
     /// Show the event log
     Events(events::EventsArgs),
+    /// Check the database; move it to another one
+    #[command(subcommand)]
+    Database(database::DatabaseCommand),
     /// Print the OpenAPI document of the server
     Openapi(openapi::OpenapiArgs),
     /// Print the settings in force and where each comes from
@@ -124,6 +128,7 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Some(Command::Key(command)) => key::run(&common, command),
         Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),
+        Some(Command::Database(command)) => database::run(&common, &command),
         Some(Command::Openapi(args)) => openapi::run(&args),
         Some(Command::Config) => config::run(&common),
     }

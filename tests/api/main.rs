@@ -10,6 +10,7 @@ mod cookie;
 mod cors;
 mod crash;
 mod database;
+mod database_move;
 mod events;
 mod examples;
 mod expect;

@@ -14,6 +14,7 @@ const OTHERS: &[&str] = &[
     "concurrency::",
     "crash::",
     "database::",
+    "database_move::",
     "examples::",
     "extractors::",
     "import::",

@@ -11,6 +11,7 @@
 //! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |
 //! | `changes` | `position`, `changes_since`; `note_change` |
 //! | `retention` | `Store::delete_expired` |
+//! | `transfer` | `Store::copy_to`, `Store::digests`, `Store::problems`: from one database into another |
 //! | `fast_path` | `Store::try_first_use`, `Store::try_count`, `Store::try_begin_session`, `Store::try_record`: transactions as one statement each, in PostgreSQL |
 //!
 //! `sqlite/` and `postgres/` own what differs: connecting, migrating, beginning and committing. The deadline and the
@@ -34,6 +35,7 @@ mod retry;
 mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod transfer;
 mod users;
 mod xid_sequence;
 
@@ -43,6 +45,7 @@ pub use connection::Transaction;
 pub use error::StoreError;
 pub use fast_path::{Counted, FirstUse, FreeCount};
 pub use retry::TIMEOUT;
+pub use transfer::{Copied, CopyError, TableDigest};
 
 use super::config::{self, DatabaseUrl};
 use super::model::Event;

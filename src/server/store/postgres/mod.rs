@@ -151,6 +151,17 @@ impl Pool {
         Ok(Transaction::on(connection.inner))
     }
 
+    /// Begins a transaction that reads: it sees the database as its first statement finds it.
+    pub(super) async fn snapshot(&self) -> Result<Connection, sqlx::Error> {
+        let mut connection = self.acquire().await?;
+        if let Inner::Postgres(inner) = &mut connection.inner {
+            // Nothing ends the transaction but the end of the connection.
+            inner.close_on_drop();
+            inner.execute("begin isolation level repeatable read, read only").await?;
+        }
+        Ok(connection)
+    }
+
     pub(super) async fn roll_back(&self, mut tx: Transaction) {
         // Otherwise the connection is closed, which rolls back too.
         if tx.fault != Fault::ConnectionLost

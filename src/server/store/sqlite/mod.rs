@@ -87,6 +87,11 @@ impl Pools {
         Ok(Connection::on(Inner::Sqlite(self.readers.acquire().await?)))
     }
 
+    /// Begins a transaction that reads: it sees the database as its first statement finds it.
+    pub(super) async fn snapshot(&self) -> Result<Connection, sqlx::Error> {
+        Ok(Connection::on(Inner::SqliteTransaction(self.readers.begin().await?)))
+    }
+
     /// Begins a transaction, waiting for the write lock: a deferred one that reads first would fail instead of waiting.
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         let transaction = self.writer.begin_with("begin immediate").await?;
