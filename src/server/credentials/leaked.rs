@@ -57,12 +57,10 @@ mod tests {
         assert!(found <= 12, "{found}, about 3 are expected");
     }
 
-    /// Makes the filter: see `data/README.md`.
+    /// Makes the filter, if there is a list: see `data/README.md`.
     #[test]
-    #[ignore = "run by hand, with the list in HALLPASS_TEST_LEAKED_LIST"]
-    fn make_the_filter() {
-        let list =
-            std::env::var("HALLPASS_TEST_LEAKED_LIST").expect("HALLPASS_TEST_LEAKED_LIST names the list");
+    fn the_filter_is_made_of_the_list_that_the_environment_names() {
+        let Ok(list) = std::env::var("HALLPASS_TEST_LEAKED_LIST") else { return };
         let list = std::fs::read(list).unwrap();
         let lines = list.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
         let lines = lines.map(|line| line.trim_end_matches('\r'));
