@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_cors::Cors;
 use actix_web::http::Method;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Condition;
 use actix_web::web::ServiceConfig;
 
@@ -152,6 +152,7 @@ impl AuthServer {
             access_tokens: AccessTokens::new(issuer.clone(), audience, token_lifetime, Arc::clone(&keys)),
             refresh_tokens: RefreshTokens::new(&vault),
             lifetimes,
+            per_user: settings.session.per_user,
             limiter: limiter.clone(),
             hasher: hasher.clone(),
         });
@@ -224,7 +225,7 @@ impl AuthServer {
         let mut cors = Cors::default()
             .allowed_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
             .allowed_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID, X_HALLPASS])
-            .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, DATE])
+            .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, DATE, LINK])
             .max_age(CORS_MAX_AGE_SECS);
         // Either any origin or cookies, never both.
         if origins == &["*"] {

@@ -33,6 +33,7 @@ mod round_trips;
 mod secrets;
 mod session;
 mod session_end;
+mod session_list;
 mod settings;
 mod store;
 mod test_database;

@@ -55,8 +55,10 @@ impl TestApp {
             grace: seconds(settings.reuse_grace),
         };
         let now = self.clock.now();
-        let read =
-            self.server.store().read(async |connection| connection.sessions_of(user, now, &lifetimes).await);
+        let read = self
+            .server
+            .store()
+            .read(async |connection| connection.sessions_of(user, now, &lifetimes, None, 1_000).await);
         read.await.unwrap()
     }
 

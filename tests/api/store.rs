@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use hallpass::server::model::{
     AttemptCounter, Change, Client, CounterKey, Event, EventFilter, EventKind, KdfParams, KnownAddress,
-    Lifetimes, NewSession, Retention, Rotation, SealedInstallation, SealedKey, UserRecord,
+    Lifetimes, NewSession, Retention, Rotation, SealedInstallation, SealedKey, SessionPlace, UserRecord,
 };
 use hallpass::server::store::{Position, Store, StoreError};
 use uuid::Uuid;
@@ -283,13 +283,14 @@ async fn a_session_is_refreshed_used_listed_and_ended() {
     on_each(async |store, _| {
         let get =
             async |number| store.read(async |connection| connection.session(id(number)).await).await.unwrap();
-        let list = async |secs| {
+        let page = async |secs, after, limit| {
             let read = async |connection: &mut hallpass::server::store::Connection| {
-                connection.sessions_of(id(100), at(secs), &LIFETIMES).await
+                connection.sessions_of(id(100), at(secs), &LIFETIMES, after, limit).await
             };
             let sessions = store.read(read).await.unwrap();
             sessions.into_iter().map(|session| session.id.as_u128()).collect::<Vec<_>>()
         };
+        let list = async |secs| page(secs, None, 10).await;
         let client = Client {
             address: Some("2001:db8::1".parse().unwrap()),
             user_agent: Some("Browser/1.0 (Ü)".into()),
@@ -312,9 +313,9 @@ async fn a_session_is_refreshed_used_listed_and_ended() {
         );
         assert_eq!((stored.refresh_digest, &stored.client.user_agent), ([2; 32], &client.user_agent));
         assert_eq!((stored.client.address, &stored.client.request_id), (client.address, &None));
-        assert_eq!(get(9).await, None);
         assert_eq!(list(10).await, [3, 2, 1], "the latest first, then the higher id");
-
+        assert_eq!(page(10, Some(SessionPlace { created_at: at(0), id: id(2) }), 5).await, [1]);
+        assert_eq!(write(store, async |tx| tx.surplus_sessions(id(100), 2).await).await, [id(1)]);
         assert_eq!(write(store, async |tx| tx.lock_session(id(2)).await).await, Some(stored));
         let rotation = Rotation { salt: [5; 32], at: kept(50) };
         write(store, async |tx| {

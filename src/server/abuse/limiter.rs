@@ -5,7 +5,8 @@
 //! - of a **known address** of an account, one that has signed in to it: its owner can sign in whatever others do;
 //! - of an **address**, over all accounts.
 //!
-//! Registrations are counted by address, refreshes by session, failed refreshes by address, each with a limit an hour.
+//! Registrations are counted by address, refreshes by session, failed refreshes by address, changes of an account by its
+//! user, each with a limit an hour.
 //!
 //! An attempt is counted first and uncounted only by a success, so that one whose client went away stays counted.
 //! Counters are chosen by the typed address, before the account is looked up, so they reveal nothing about it. An
@@ -53,6 +54,7 @@ enum Kind {
     Registration = 4,
     Refresh = 5,
     Session = 6,
+    Write = 7,
 }
 
 /// An attempt within the limits. It is in flight until this is dropped, and counts as a failure until it
@@ -144,6 +146,23 @@ impl RateLimiter {
             let limits = [(key, self.hourly_limit(self.settings.registrations_per_hour))];
             // No account: it is known nowhere.
             let pair = KnownAddress(self.mac(Kind::Registration, &[&network]));
+            self.count(&pair, &[], &limits, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts a change of the account of `user` by its user.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`] when the user must wait, [`Error::Unavailable`].
+    pub(crate) async fn count_write(&self, user: Uuid, now: DateTime<Utc>) -> Result<(), Error> {
+        if self.settings.on {
+            let limits = [(
+                self.counter(Kind::Write, &[user.as_bytes()]),
+                self.hourly_limit(self.settings.writes_per_hour),
+            )];
+            // No address: it is known nowhere.
+            let pair = KnownAddress(self.mac(Kind::Write, &[user.as_bytes()]));
             self.count(&pair, &[], &limits, now).await?;
         }
         Ok(())

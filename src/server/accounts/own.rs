@@ -102,16 +102,20 @@ impl Accounts {
         Ok(user.into())
     }
 
-    /// Gives the user another name and returns the user as changed.
+    /// Gives the user another name and returns the user as changed. The name that the user has already changes nothing.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; [`Error::UserGone`] when the user was deleted meanwhile.
+    /// [`Error::TooManyAttempts`], [`Error::Unavailable`]; [`Error::UserGone`] when the user was deleted meanwhile.
     pub(crate) async fn rename(&self, id: Uuid, name: &str, client: &Client) -> Result<User, Error> {
         let event = Event::new(EventKind::UserRenamed, self.clock.now()).user(id).by(client);
+        self.limiter.count_write(id, event.at).await?;
         let user = self
             .store
             .write(async |tx| {
                 let user = tx.lock_user(id).await?.ok_or(Error::UserGone)?;
+                if user.name.as_deref() == Some(name) {
+                    return Ok(user);
+                }
                 tx.set_name(id, Some(name)).await?;
                 tx.note_change(Change::User(id), event.at).await?;
                 tx.record(event.clone()).await?;

@@ -201,6 +201,8 @@ settings! {
         registrations_per_hour: u32 = "100", COUNT;
         /// refreshes of a session per hour, and failed refreshes from an address
         refreshes_per_hour: u32 = "3600", COUNT;
+        /// changes of an account by its user per hour: of the name, and sessions ended from another
+        writes_per_hour: u32 = "300", COUNT;
     }
     /// Sessions and their refresh tokens.
     session: Session {
@@ -210,6 +212,8 @@ settings! {
         idle_lifetime as "idle_lifetime_s": Duration = "1209600", Seconds(60, 31_536_000);
         /// how long a session lasts in total, in seconds
         refresh_lifetime as "refresh_lifetime_s": Duration = "7776000", Seconds(60, 315_360_000);
+        /// the most sessions of a user; a further sign-in ends the oldest
+        per_user: u32 = "100", Whole(1, 10_000);
     }
     /// The event log.
     events: Events {

@@ -112,3 +112,12 @@ pub struct Retention {
     /// How long events are kept.
     pub events: Duration,
 }
+
+/// The place of a session in the list of its user's sessions, the latest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionPlace {
+    /// The time at which it began, to the millisecond.
+    pub created_at: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
+}

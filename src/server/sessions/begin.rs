@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::end::end_surplus;
 use super::{Parts, Refresh, Sessions, Tokens};
 use crate::server::error::Error;
 use crate::server::model::{Change, Client, Event, EventKind, NewSession, UserRecord};
@@ -99,12 +100,13 @@ impl Sessions {
     }
 }
 
-/// Stores a session that begins with `proof`. Returns the user as stored then, or `None` where the user was disabled or
+/// Stores a session that begins with `proof`, and ends the user's oldest beyond `most`. Returns the user as stored then, or `None` where the user was disabled or
 /// deleted, or the proof no longer holds; nothing was written then.
 pub(super) async fn store_session(
     tx: &mut Transaction,
     session: &NewSession,
     proof: &Proof,
+    most: u32,
 ) -> Result<Option<UserRecord>, StoreError> {
     let user = tx.lock_user(session.user_id).await?;
     let Some(user) = user.filter(|user| user.is_enabled() && proof.holds_for(user)) else {
@@ -117,6 +119,7 @@ pub(super) async fn store_session(
     let at: DateTime<Utc> = session.at;
     tx.set_last_login(user.id, at).await?;
     tx.insert_session(session).await?;
+    end_surplus(tx, user.id, most, at, &session.client).await?;
     tx.note_change(Change::User(user.id), at).await?;
     let event = Event::new(EventKind::SignedIn, at).user(user.id).session(session.id);
     tx.record(event.by(&session.client)).await?;

@@ -1,5 +1,6 @@
 //! Sign-out: of one session, or of all sessions of a user.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Parts, RefreshCredential, Sessions};
@@ -73,7 +74,7 @@ impl Sessions {
     /// Ends one of the user's sessions. Returns true where it was the session of this request, and by cookie.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where the user has no such session; [`Error::Unavailable`].
+    /// [`Error::NotFound`] where the user has no such session; [`Error::TooManyAttempts`], [`Error::Unavailable`].
     pub(crate) async fn end(
         &self,
         user: Uuid,
@@ -81,13 +82,30 @@ impl Sessions {
         claims: &Claims,
         client: &Client,
     ) -> Result<bool, Error> {
-        let Parts { store, clock, state, .. } = &*self.inner;
+        let Parts { store, clock, state, limiter, .. } = &*self.inner;
         let event = Event::new(EventKind::SessionEnded, clock.now()).by(client);
+        limiter.count_write(user, event.at).await?;
         let ended = store.write(async |tx| end(tx, session, Some(user), &event).await).await?;
         let ended = ended.ok_or(Error::NotFound)?;
         state.sync_changes().await?;
         Ok(ended.by_cookie && session_of(claims) == Some(session))
     }
+}
+
+/// Ends the oldest sessions of the user but the newest `most`, which a session that has just begun at `at` is one of.
+pub(super) async fn end_surplus(
+    tx: &mut Transaction,
+    user: Uuid,
+    most: u32,
+    at: DateTime<Utc>,
+    client: &Client,
+) -> Result<(), StoreError> {
+    for session in tx.surplus_sessions(user, most).await? {
+        tx.end_session(session, at).await?;
+        let event = Event::new(EventKind::SessionEnded, at).user(user).session(session).by(client);
+        tx.record(event.detail("because", "session.per_user")).await?;
+    }
+    Ok(())
 }
 
 /// Ends a session; with an `owner`, only of that user. Returns it, or `None` where there is no such session or it had

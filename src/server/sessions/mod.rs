@@ -30,7 +30,7 @@ pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
 use super::abuse::RateLimiter;
 use super::credentials::Hasher;
 use super::error::Error;
-use super::model::{Lifetimes, Session};
+use super::model::{Lifetimes, Session, SessionPlace};
 use super::state::{State, session_of};
 use super::store::Store;
 use crate::clock::{Clock, serialize_rfc3339};
@@ -58,6 +58,8 @@ pub(crate) struct Parts {
     pub refresh_tokens: RefreshTokens,
     /// The lifetimes of sessions.
     pub lifetimes: Lifetimes,
+    /// The most sessions of a user.
+    pub per_user: u32,
     /// The rate limits.
     pub limiter: RateLimiter,
     /// The threads that hash passwords.
@@ -115,16 +117,31 @@ impl Sessions {
         Self { inner: Arc::new(parts) }
     }
 
-    /// Lists the user's sessions, the latest first.
+    /// Lists up to `limit` of the user's sessions, the latest first, from `after` on. Also returns the place after which
+    /// the next page begins; `None` after the last.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub(crate) async fn list(&self, user: Uuid, claims: &Claims) -> Result<Vec<ListedSession>, Error> {
+    pub(crate) async fn list(
+        &self,
+        user: Uuid,
+        claims: &Claims,
+        after: Option<SessionPlace>,
+        limit: u32,
+    ) -> Result<(Vec<ListedSession>, Option<SessionPlace>), Error> {
         let Parts { store, clock, state, lifetimes, .. } = &*self.inner;
         let current = session_of(claims);
         let now = clock.now();
-        let sessions =
-            store.read(async |connection| connection.sessions_of(user, now, lifetimes).await).await?;
+        // One more than asked for tells whether there is a next page.
+        let mut sessions = store
+            .read(async |connection| connection.sessions_of(user, now, lifetimes, after, limit + 1).await)
+            .await?;
+        let has_more = sessions.len() > limit as usize;
+        sessions.truncate(limit as usize);
+        let next = sessions
+            .last()
+            .filter(|_| has_more)
+            .map(|last| SessionPlace { created_at: last.created_at, id: last.id });
         let list = |session: Session| ListedSession {
             id: session.id,
             created_at: session.created_at,
@@ -136,7 +153,7 @@ impl Sessions {
             user_agent: session.client.user_agent,
             ip: session.client.address.map(|address| address.to_string()),
         };
-        Ok(sessions.into_iter().map(list).collect())
+        Ok((sessions.into_iter().map(list).collect(), next))
     }
 
     /// Tells whether the session that the claims name has its refresh tokens in the cookie.

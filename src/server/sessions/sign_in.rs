@@ -22,7 +22,7 @@ impl Sessions {
         client: &Client,
         by_cookie: bool,
     ) -> Result<Tokens, Error> {
-        let Parts { store, clock, limiter, hasher, .. } = &*self.inner;
+        let Parts { store, clock, limiter, hasher, per_user, .. } = &*self.inner;
         let attempt = limiter.begin_attempt(email, client.counted_address(), clock.now()).await?;
         let mut failed = Event::new(EventKind::SignInFailed, clock.now()).by(client);
         // A second round is for the rare case that the user was changed while the hash was computed.
@@ -39,11 +39,12 @@ impl Sessions {
             let prepared = self.prepare(user.id, &proof, client, by_cookie)?;
             let Proof::Password { hash } = &proof;
             let (session, remembered) = (&prepared.session, attempt.remembered(prepared.session.at));
-            let mut begun = store.try_begin_session(session, hash, attempt.counted(), remembered).await?;
+            let mut begun =
+                store.try_begin_session(session, hash, attempt.counted(), remembered, *per_user).await?;
             if begun.is_none() {
                 begun = store
                     .write(async |tx| {
-                        let user = store_session(tx, session, &proof).await?;
+                        let user = store_session(tx, session, &proof, *per_user).await?;
                         if user.is_some() {
                             attempt.succeed(tx, session.at).await?;
                         }

@@ -249,7 +249,7 @@ impl Store {
         Ok(recorded.is_some())
     }
 
-    /// Begins a session of a user who is enabled and whose stored hash is `hash`, in one round trip: the session, the time
+    /// Begins a session of a user who is enabled, has fewer than `most` sessions and the stored hash `hash`, in one round trip: the session, the time
     /// of the sign-in, the change and the event; takes the attempt back from `counted` and remembers the address. Returns
     /// the user; `None` where the rule must decide, and nothing was changed.
     ///
@@ -261,6 +261,7 @@ impl Store {
         hash: &str,
         counted: &[CounterKey],
         known: (&KnownAddress, DateTime<Utc>),
+        most: u32,
     ) -> Result<Option<UserRecord>, StoreError> {
         let key = |place: usize| counted.get(place).map_or(NO_COUNTER, |key| key.0);
         let row: Option<UserColumns> = self
@@ -270,6 +271,7 @@ impl Store {
                         "with signed_in as ( \
                            update users set last_login_at = $3 \
                            where id = $2 and password_hash = $4 and disabled_at is null \
+                             and (select count(*) from sessions where user_id = $2 and ended_at is null) < $17 \
                            returning id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, \
                              last_login_at \
                          ), began as ( \
@@ -307,6 +309,7 @@ impl Store {
                     .bind(&known.0.0[..])
                     .bind(known.1.timestamp_millis())
                     .bind(session.methods.join(" "))
+                    .bind(i64::from(most))
                     .fetch_optional()
                     .await
             })

@@ -5,7 +5,7 @@
 //! | file | operations |
 //! |---|---|
 //! | `users` | `user`, `user_by_email`, `users_after`; `lock_user`, `insert_user`, `set_name`, `set_password_hash`, `set_disabled`, `set_last_login`, `delete_user` |
-//! | `sessions` | `session`, `sessions_of`, `ended_sessions`; `lock_session`, `insert_session`, `set_refresh_digest`, `extend_tokens`, `rotation`, `insert_rotation`, `end_session`, `end_sessions_of`, `set_last_seen` |
+//! | `sessions` | `session`, `sessions_of`, `ended_sessions`; `lock_session`, `insert_session`, `set_refresh_digest`, `extend_tokens`, `rotation`, `insert_rotation`, `end_session`, `end_sessions_of`, `surplus_sessions`, `set_last_seen` |
 //! | `keys` | `installation`, `signing_keys`; `insert_installation`, `replace_seal`, `lock_signing_keys`, `insert_key`, `replace_key`, `delete_key`, `raise_token_lifetime` |
 //! | `events` | `events`; `record` |
 //! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |

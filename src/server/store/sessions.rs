@@ -6,8 +6,11 @@ use uuid::Uuid;
 use super::connection::{Connection, Transaction, select_for_update, time};
 use super::error::StoreError;
 use crate::server::model::{
-    Authentication, Change, Client, Digest, Lifetimes, NewSession, Rotation, Session,
+    Authentication, Change, Client, Digest, Lifetimes, NewSession, Rotation, Session, SessionPlace,
 };
+
+/// The most sessions that one sign-in ends, so that it stays quick where the setting was lowered.
+const MOST_AT_ONCE: i64 = 100;
 
 type SessionColumns = (
     Uuid,
@@ -41,23 +44,31 @@ impl Connection {
         row.map(session).transpose()
     }
 
-    /// Returns the user's sessions that can be refreshed at `now`, or have an access token that has not expired; the
-    /// latest first.
+    /// Returns up to `limit` of the user's sessions that can be refreshed at `now`, or have an access token that has not
+    /// expired; the latest first, from the place `after` on.
     pub async fn sessions_of(
         &mut self,
         user: Uuid,
         now: DateTime<Utc>,
         lifetimes: &Lifetimes,
+        after: Option<SessionPlace>,
+        limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
+        let (before, id) =
+            after.map_or((i64::MAX, Uuid::max()), |place| (place.created_at.timestamp_millis(), place.id));
         let rows = self
             .query(select_session!(
                 "where user_id = $1 and ended_at is null \
-                 and (token_until > $2 or (created_at > $3 and refreshed_at > $4)) order by created_at desc, id desc"
+                 and (token_until > $2 or (created_at > $3 and refreshed_at > $4)) \
+                 and (created_at < $5 or (created_at = $5 and id < $6)) order by created_at desc, id desc limit $7"
             ))
             .bind(user)
             .bind(now.timestamp_millis())
             .bind((now - lifetimes.absolute).timestamp_millis())
             .bind((now - lifetimes.idle).timestamp_millis())
+            .bind(before)
+            .bind(id)
+            .bind(i64::from(limit))
             .fetch_all()
             .await?;
         rows.into_iter().map(session).collect()
@@ -194,6 +205,21 @@ impl Transaction {
             .execute()
             .await?;
         Ok(())
+    }
+
+    /// Returns the user's sessions that have not been ended, without the newest `most`.
+    pub async fn surplus_sessions(&mut self, user: Uuid, most: u32) -> Result<Vec<Uuid>, StoreError> {
+        let rows: Vec<(Uuid,)> = self
+            .query(
+                "select id from sessions where user_id = $1 and ended_at is null \
+                 order by created_at desc, id desc limit $2 offset $3",
+            )
+            .bind(user)
+            .bind(MOST_AT_ONCE)
+            .bind(i64::from(most))
+            .fetch_all()
+            .await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     /// Notes the times at which sessions were last used.

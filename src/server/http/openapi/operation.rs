@@ -88,6 +88,20 @@ impl Operation {
         self
     }
 
+    /// Accepts a parameter of the query, like this `example`.
+    pub(crate) fn query(mut self, name: &'static str, description: &'static str, example: &Value) -> Self {
+        let kind = if example.is_number() { Type::Integer } else { Type::String };
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(ObjectBuilder::new().schema_type(kind).build()))
+            .example(Some(example.clone()));
+        self.builder = self.builder.parameter(parameter);
+        self
+    }
+
     /// Requires an access token.
     pub(crate) fn guarded(mut self) -> Self {
         self.builder = self.builder.security(requirement(SECURITY_SCHEME));

@@ -2,7 +2,9 @@
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
+use actix_web::http::header::{HeaderValue, LINK};
 use actix_web::{HttpResponse, web};
+use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -18,7 +20,7 @@ use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{Operation, PASSWORD, SESSION, TIME, a_user, some_tokens};
 use crate::server::http::responses::{TokenResponse, data, ended, tokens, user_id};
 use crate::server::http::{ApiError, Context};
-use crate::server::model::Client;
+use crate::server::model::{Client, SessionPlace};
 use crate::server::sessions::{ListedSession, Sessions};
 
 /// Returns the scope `/user`.
@@ -42,6 +44,10 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
 }
 
+const CURSOR: &str = "1769851800000.01a20856-390a-7613-b291-9f86fb9e0787";
+const LINK_EXAMPLE: &str =
+    "</user/sessions?limit=50&cursor=1769851800000.01a20856-390a-7613-b291-9f86fb9e0787>; rel=\"next\"";
+
 /// Returns the operations of these routes.
 pub(crate) fn operations() -> Vec<Operation> {
     let account = |method, path, id, summary| Operation::new("Account", method, path, id, summary).guarded();
@@ -51,7 +57,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         account(Method::PATCH, "/user/", "renameUser", "Change the name")
             .takes::<RenameRequest>(json!({"name": "Ada Lovelace"}))
             .gives::<User>(200, "The changed user", a_user())
-            .checks("name", "is required"),
+            .checks("name", "is required")
+            .fails([Error::TooManyAttempts { retry_after_secs: 60 }.into()]),
         account(Method::DELETE, "/user/", "deleteUser", "Delete the account")
             .takes::<DeleteRequest>(json!({"password": PASSWORD}))
             .gives_nothing("The user and every session are deleted")
@@ -73,6 +80,11 @@ pub(crate) fn operations() -> Vec<Operation> {
             .fails([Error::PasswordWrong.into()])
             .hashes(),
         session(Method::GET, "/user/sessions", "listSessions", "List the sessions")
+            .text("If there are more than `limit`, the header `Link` (RFC 8288) has the address of the next ones.")
+            .query("limit", "The most sessions to list, from 1 to 200, which is the default", &json!(200))
+            .query("cursor", "The place after which to begin, from the header `Link`", &json!(CURSOR))
+            .header("Link", "The next page; only if there is one", LINK_EXAMPLE)
+            .fails([ApiError::RequestInvalid(BAD_LIMIT)])
             .gives_list::<ListedSession>(
                 200,
                 "The sessions, latest first",
@@ -88,7 +100,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             ),
         session(Method::DELETE, "/user/sessions/{id}", "endSession", "End a session")
             .gives_nothing("The session has ended")
-            .fails([Error::NotFound.into()]),
+            .fails([Error::NotFound.into(), Error::TooManyAttempts { retry_after_secs: 60 }.into()]),
     ]
 }
 
@@ -169,8 +181,47 @@ async fn delete(
     Ok(ended(deleted.map_err(ApiError::behind(&guard))?))
 }
 
-async fn list_sessions(user: AuthUser, sessions: web::Data<Sessions>) -> Result<HttpResponse, ApiError> {
-    Ok(data(sessions.list(user_id(&user)?, user.claims()).await?))
+/// The part of a list that a client asks for.
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+/// The longest page, which is the default.
+const LONGEST_PAGE: u32 = 200;
+
+const BAD_LIMIT: &str = "limit is a whole number from 1 to 200";
+const BAD_CURSOR: &str = "the cursor is not one of a Link header of this list";
+
+async fn list_sessions(
+    user: AuthUser,
+    sessions: web::Data<Sessions>,
+    web::Query(page): web::Query<Page>,
+) -> Result<HttpResponse, ApiError> {
+    let limit = page.limit.unwrap_or(LONGEST_PAGE);
+    if !(1..=LONGEST_PAGE).contains(&limit) {
+        return Err(ApiError::RequestInvalid(BAD_LIMIT));
+    }
+    let after =
+        page.cursor.map(|text| place(&text).ok_or(ApiError::RequestInvalid(BAD_CURSOR))).transpose()?;
+    let (list, next) = sessions.list(user_id(&user)?, user.claims(), after, limit).await?;
+    let mut response = data(list);
+    if let Some(SessionPlace { created_at, id }) = next {
+        let cursor = format!("{}.{id}", created_at.timestamp_millis());
+        let link = format!("</user/sessions?limit={limit}&cursor={cursor}>; rel=\"next\"");
+        response
+            .headers_mut()
+            .insert(LINK, HeaderValue::from_str(&link).expect("numbers are header characters"));
+    }
+    Ok(response)
+}
+
+/// Reads a cursor.
+fn place(cursor: &str) -> Option<SessionPlace> {
+    let (millis, id) = cursor.split_once('.')?;
+    let created_at = DateTime::from_timestamp_millis(millis.parse().ok()?)?;
+    Some(SessionPlace { created_at, id: Uuid::try_parse(id).ok()? })
 }
 
 async fn end_session(
