@@ -20,6 +20,7 @@ const OTHERS: &[&str] = &[
     "import::",
     "jwks_url::",
     "key_commands::",
+    "lost_connections::",
     "postgres::",
     "prompt::",
     "round_trips::",

@@ -1,76 +1,10 @@
 //! How often a request waits for PostgreSQL: counted by a proxy that reads the protocol.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use serde_json::json;
 
 use crate::app::{EMAIL, PASSWORD, Reply, TestApp};
+use crate::postgres_proxy::Proxy;
 use crate::test_database::{TestDatabase, postgres_answers};
-
-/// A proxy in front of PostgreSQL.
-struct Proxy {
-    port: u16,
-    round_trips: Arc<AtomicUsize>,
-}
-
-impl Proxy {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let round_trips = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&round_trips);
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let (host, port) = TestDatabase::postgres_address();
-                let server = TcpStream::connect((host.as_str(), port)).unwrap();
-                let (mut answers, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut answers, &mut to_client);
-                    let _ = to_client.shutdown(Shutdown::Both);
-                });
-                let count = Arc::clone(&count);
-                std::thread::spawn(move || {
-                    let _ = pass(&client, &server, &count);
-                    let _ = server.shutdown(Shutdown::Both);
-                });
-            }
-        });
-        Self { port, round_trips }
-    }
-
-    /// Returns the round trips since the last call.
-    fn take(&self) -> usize {
-        self.round_trips.swap(0, Ordering::SeqCst)
-    }
-}
-
-/// Passes the client's messages on and counts those that a request waits for: each execution of a statement and each simple
-/// query. Not counted are the preparation of a statement, once for each connection; the test of a connection that is given
-/// back to the pool; and the notification of other servers.
-fn pass(mut client: &TcpStream, mut server: &TcpStream, count: &AtomicUsize) -> std::io::Result<()> {
-    // The first message has no type.
-    let mut kind = None;
-    loop {
-        let mut length = [0; 4];
-        if let Some(kind) = &mut kind {
-            client.read_exact(std::slice::from_mut(kind))?;
-        }
-        client.read_exact(&mut length)?;
-        let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
-        client.read_exact(&mut body)?;
-        match kind {
-            Some(b'E') => count.fetch_add(1, Ordering::SeqCst),
-            Some(b'Q') if !body.starts_with(b"notify ") => count.fetch_add(1, Ordering::SeqCst),
-            _ => 0,
-        };
-        let message: Vec<u8> = kind.into_iter().chain(length).chain(body).collect();
-        server.write_all(&message)?;
-        kind = Some(0);
-    }
-}
 
 #[actix_rt::test]
 async fn a_refresh_asks_postgresql_twice_and_a_sign_in_four_times() {
