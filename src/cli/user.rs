@@ -57,6 +57,9 @@ pub(super) enum UserCommand {
     Disable {
         /// The user's e-mail address
         email: String,
+        /// Disable even the last admin
+        #[arg(long)]
+        force: bool,
     },
     /// Let a disabled user sign in again
     Enable {
@@ -81,6 +84,9 @@ pub(super) enum UserCommand {
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
+        /// Delete even the last admin
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -118,9 +124,9 @@ async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -
             users.set_password(user.id, &hash).await.map_err(gone(&user))?;
             print_line(format_args!("{} has a new password; every earlier token is invalid", user.email))?;
         }
-        UserCommand::Disable { email } => {
+        UserCommand::Disable { email, force } => {
             let user = find(users, &email).await?;
-            users.disable(user.id).await.map_err(gone(&user))?;
+            unless_forced(users, force).disable(user.id).await.map_err(gone(&user))?;
             print_line(format_args!("{} is disabled; every token is invalid", user.email))?;
         }
         UserCommand::Enable { email } => {
@@ -130,12 +136,12 @@ async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -
         }
         UserCommand::Import { file } => super::import::import(users, &file).await?,
         UserCommand::Export { json } => super::import::export(users, json).await?,
-        UserCommand::Delete { email, yes } => {
+        UserCommand::Delete { email, yes, force } => {
             let user = find(users, &email).await?;
             if !yes {
                 confirm_deletion(&user)?;
             }
-            users.delete(user.id).await.map_err(gone(&user))?;
+            unless_forced(users, force).delete(user.id).await.map_err(gone(&user))?;
             print_line(format_args!("{} is deleted", user.email))?;
         }
     }
@@ -291,10 +297,19 @@ pub(super) async fn find(users: &UserAdmin, email: &str) -> Result<UserRecord, C
     users.find(&email).await?.ok_or_else(unknown)
 }
 
+/// Returns the acts that refuse to leave no admin, unless that is forced.
+fn unless_forced(users: &UserAdmin, force: bool) -> UserAdmin {
+    if force { users.forced() } else { users.clone() }
+}
+
 /// Reports a user that was deleted after it was found.
 fn gone(user: &UserRecord) -> impl FnOnce(Error) -> CommandError + use<'_> {
     |error| match error {
         Error::NotFound => CommandError::running(format!("{} was deleted meanwhile", user.email)),
+        Error::LastAdmin => CommandError::running(format!(
+            "{} is the last admin; give another user the role first, or confirm with --force",
+            user.email
+        )),
         other => other.into(),
     }
 }

@@ -10,7 +10,7 @@ use actix_web::middleware::Condition;
 use actix_web::web::ServiceConfig;
 
 use super::abuse::RateLimiter;
-use super::accounts::{Accounts, UserAdmin};
+use super::accounts::{Accounts, Directory, UserAdmin};
 use super::config::{Settings, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::http::{self, Context, X_HALLPASS};
@@ -27,6 +27,9 @@ use crate::token::{Algorithm, JwkSet};
 
 /// The age of a signing key from which its rotation is advised, if nothing rotates it.
 const ROTATION_ADVISED: chrono::Duration = chrono::Duration::days(365);
+
+/// The most transactions with which a clean-up writes the terms by which users are found.
+const INDEX_BATCHES: usize = 200;
 
 /// How long a browser may cache the answer to a preflight.
 const CORS_MAX_AGE_SECS: usize = 3_600;
@@ -192,6 +195,9 @@ impl AuthServer {
         let context = Context {
             guard: self.inner.guard.clone(),
             accounts: self.inner.accounts.clone(),
+            users: self.users(),
+            directory: self.directory(),
+            state: Arc::clone(&self.inner.state),
             sessions: self.inner.sessions.clone(),
             keys: Arc::clone(&self.inner.keys),
             server_keys: Arc::clone(&self.inner.server_keys),
@@ -257,6 +263,11 @@ impl AuthServer {
         UserAdmin::new(self.inner.store.clone(), self.inner.clock.clone())
     }
 
+    /// Returns the list of users, to be searched.
+    pub fn directory(&self) -> Directory {
+        Directory::new(self.inner.store.clone())
+    }
+
     /// Returns the password-hashing service.
     pub fn hasher(&self) -> &Hasher {
         &self.inner.hasher
@@ -309,6 +320,7 @@ impl AuthServer {
             events: seconds(settings.events.keep),
         };
         let now = clock.now();
+        self.directory().index(INDEX_BATCHES).await?;
         store.delete_expired(now, &retention).await?;
         rotation::remove_expired(store, vault, now, retention.leeway).await
     }

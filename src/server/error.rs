@@ -30,6 +30,9 @@ pub enum Error {
     /// The password that a signed-in user was asked for once more is wrong.
     #[error("password wrong")]
     PasswordWrong,
+    /// The act would leave no enabled user with the role `admin`.
+    #[error("the last admin")]
+    LastAdmin,
     /// `registration.open` is off.
     #[error("registration closed")]
     RegistrationClosed,

@@ -396,3 +396,16 @@ fn a_command_whose_reader_has_gone_ends_silently_with_141() {
         assert_eq!((output.status.code(), &*err), (Some(141), ""), "{arguments:?}");
     }
 }
+
+#[test]
+fn the_last_admin_is_disabled_or_deleted_only_by_force() {
+    let place = Workplace::new();
+    let add = ["user", "add", EMAIL, "--role", "admin", "--password-stdin"];
+    place.run(&add, "correct horse battery\n").expect(0, "add");
+    let refusal =
+        "ada@example.com is the last admin; give another user the role first, or confirm with --force";
+    place.run(&["user", "disable", EMAIL], "").expect_error(1, refusal);
+    place.run(&["user", "delete", EMAIL, "--yes"], "").expect_error(1, refusal);
+    place.run(&["user", "disable", EMAIL, "--force"], "").expect(0, "disable");
+    place.run(&["user", "delete", EMAIL, "--yes"], "").expect(0, "a disabled admin is none");
+}

@@ -1,6 +1,7 @@
 //! The server as seen from outside: the real app under actix's test harness, and the binary as a process.
 
 mod account;
+mod admin;
 mod app;
 mod audit;
 mod change_feed;
@@ -38,6 +39,7 @@ mod session_end;
 mod session_list;
 mod settings;
 mod store;
+mod store_admin;
 mod test_database;
 mod throttle;
 mod token_commands;

@@ -27,6 +27,7 @@ const OTHERS: &[&str] = &[
     "secrets::",
     "settings::",
     "store::",
+    "store_admin::",
     "token_commands::",
 ];
 

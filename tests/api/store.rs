@@ -94,21 +94,6 @@ async fn write<T>(
     store.write(work).await.unwrap()
 }
 
-#[test]
-fn the_stories_run_every_operation_that_the_store_lists() {
-    let (listed, told) = (include_str!("../../src/server/store/mod.rs"), include_str!("store.rs"));
-    let rows = listed.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once("` |"));
-    let mut count = 0;
-    for (file, operations) in rows.filter(|(file, _)| !["fast_path", "transfer"].contains(file)) {
-        for name in operations.split('`').skip(1).step_by(2) {
-            let name = name.trim_start_matches("Store::");
-            assert!(told.contains(&format!(".{name}(")), "{file}: {name} is in no story");
-            count += 1;
-        }
-    }
-    assert!(count > 40, "the list has another form: {count} operations were found");
-}
-
 #[actix_rt::test]
 async fn an_installation_is_created_once_and_resealed_once() {
     on_each(async |store, _| {

@@ -76,6 +76,15 @@ fn describe(page: &mut String, path: &str, method: &str, operation: &Value) {
     if let Some(text) = operation["description"].as_str() {
         let _ = write!(page, "{text}\n\n");
     }
+    let parameters: Vec<_> = list(&operation["parameters"]).filter(|one| one["in"] == "query").collect();
+    if !parameters.is_empty() {
+        page.push_str("| parameter | type | |\n|---|---|---|\n");
+        for parameter in parameters {
+            let (name, about) = (text(&parameter["name"]), text(&parameter["description"]));
+            let _ = writeln!(page, "| `{name}` | {} | {about} |", type_of(&parameter["schema"]));
+        }
+        page.push('\n');
+    }
     let body = &operation["requestBody"]["content"]["application/json"];
     if let Some((_, example)) = examples(body).next() {
         let _ = write!(page, "```json\n{example}\n```\n\n");

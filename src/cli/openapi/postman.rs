@@ -240,6 +240,20 @@ const CHECKS: &[(&str, &[Check])] = &[
             after: "pm.test('the token is stored', () => pm.expect(pm.environment.get('token')).to.eql(pm.response.json().data.token));",
             ..NONE },
     ]),
+    // The account of the checks is no admin.
+    ("Without the role", &[
+        Check { name: "List the users", method: "get", path: "/admin/users", status: 403, error: "role_missing", ..NONE },
+        Check { name: "Add a user", method: "post", path: "/admin/users", status: 403, error: "role_missing",
+            body: r#"{"email": "other@example.com", "password": "{{check_password}}"}"#, ..NONE },
+        Check { name: "Show another user", method: "get", path: "/admin/users/{id}", status: 403, error: "role_missing", ..NONE },
+        Check { name: "Change another user", method: "patch", path: "/admin/users/{id}", status: 403, error: "role_missing",
+            body: r#"{"disabled": true}"#, ..NONE },
+        Check { name: "Delete another user", method: "delete", path: "/admin/users/{id}", status: 403, error: "role_missing", ..NONE },
+        Check { name: "Set another user's password", method: "post", path: "/admin/users/{id}/password", status: 403, error: "role_missing",
+            body: r#"{"new_password": "{{check_password}}"}"#, ..NONE },
+        Check { name: "List another user's sessions", method: "get", path: "/admin/users/{id}/sessions", status: 403, error: "role_missing", ..NONE },
+        Check { name: "End another user's sessions", method: "delete", path: "/admin/users/{id}/sessions", status: 403, error: "role_missing", ..NONE },
+    ]),
     ("With the token", &[
         Check { name: "Show the user", method: "get", path: "/user/", status: 200,
             after: "pm.test('it is the user', () => pm.expect(pm.response.json().data.email).to.eql(pm.environment.get('check_email')));",

@@ -1,19 +1,44 @@
-//! The acts of the operator: add, list, disable, enable, delete, import. They need neither the passphrase nor a running
-//! server; servers read each change from the database.
+//! The acts of the operator and of admins: add, change, disable, enable, delete, import. They need neither the passphrase
+//! nor a running server; servers read each change from the database.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::last_admin::{ADMIN, check_another_admin};
 use crate::clock::Clock;
 use crate::server::error::Error;
-use crate::server::model::{Change, Event, EventKind, UserRecord};
+use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
 use crate::server::store::{Store, StoreError, Transaction};
 
-/// The accounts of an installation, as the operator sees them.
+/// The accounts of an installation, as the operator and admins see them.
 #[derive(Debug, Clone)]
 pub struct UserAdmin {
     store: Store,
     clock: Clock,
+    actor: Option<Actor>,
+    keeps_an_admin: bool,
+}
+
+/// The admin who acts, for the events.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// The admin's id.
+    pub id: Uuid,
+    /// The client of the request.
+    pub client: Client,
+}
+
+/// The changes of a user. What is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct UserChanges {
+    /// The name.
+    pub name: Option<String>,
+    /// The roles, sorted, each once.
+    pub roles: Option<Vec<String>>,
+    /// Disables the user and ends every session, or enables the user again.
+    pub disabled: Option<bool>,
+    /// Says whether the address is verified.
+    pub email_verified: Option<bool>,
 }
 
 /// A user to be added. The fields have been checked.
@@ -62,7 +87,33 @@ pub(crate) struct ImportCounts {
 impl UserAdmin {
     /// The accounts in `store`.
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock }
+        Self { store, clock, actor: None, keeps_an_admin: true }
+    }
+
+    /// Records `actor` with every act.
+    #[must_use]
+    pub fn acting(&self, actor: Actor) -> Self {
+        Self { actor: Some(actor), ..self.clone() }
+    }
+
+    /// Lets acts leave no enabled admin.
+    #[must_use]
+    pub fn forced(&self) -> Self {
+        Self { keeps_an_admin: false, ..self.clone() }
+    }
+
+    /// Starts the event of an act.
+    fn event(&self, kind: EventKind) -> Event {
+        let event = Event::new(kind, self.clock.now());
+        match &self.actor {
+            Some(Actor { id, client }) => event.by(client).detail("by", id.to_string()),
+            None => event,
+        }
+    }
+
+    /// Checks that an act against `id` leaves an enabled admin.
+    async fn check_last_admin(&self, tx: &mut Transaction, id: Uuid) -> Result<(), Error> {
+        if self.keeps_an_admin { check_another_admin(tx, id).await } else { Ok(()) }
     }
 
     /// Returns the user with this address, which must be trimmed and in lower case.
@@ -71,6 +122,15 @@ impl UserAdmin {
     /// [`StoreError`] when the database cannot be read.
     pub async fn find(&self, email: &str) -> Result<Option<UserRecord>, StoreError> {
         self.store.read(async |connection| connection.user_by_email(email).await).await
+    }
+
+    /// Returns the user with this id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
+    pub async fn get(&self, id: Uuid) -> Result<UserRecord, Error> {
+        let user = self.store.read(async |connection| connection.user(id).await).await?;
+        user.ok_or(Error::NotFound)
     }
 
     /// Returns at most `limit` users, sorted by address, from the one after `after`.
@@ -95,7 +155,7 @@ impl UserAdmin {
     /// [`Error::EmailTaken`], [`Error::Unavailable`].
     pub async fn add(&self, user: NewUser) -> Result<UserRecord, Error> {
         let user = user.into_record(self.clock.now());
-        let event = Event::new(EventKind::UserAdded, user.created_at).user(user.id);
+        let event = self.event(EventKind::UserAdded).user(user.id);
         self.store
             .write(async |tx| {
                 if tx.insert_user(&user).await? == 0 {
@@ -130,7 +190,8 @@ impl UserAdmin {
     /// # Errors
     /// [`StoreError`] when the database cannot be written.
     pub(crate) async fn record_import(&self, counts: &ImportCounts) -> Result<(), StoreError> {
-        let event = Event::new(EventKind::UsersImported, self.clock.now())
+        let event = self
+            .event(EventKind::UsersImported)
             .detail("added", counts.added)
             .detail("existing", counts.existing)
             .detail("refused", counts.refused);
@@ -160,13 +221,9 @@ impl UserAdmin {
     /// Disables the user and ends every session.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
+    /// [`Error::LastAdmin`]; [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
     pub async fn disable(&self, id: Uuid) -> Result<(), Error> {
-        self.change(id, EventKind::UserDisabled, async |tx, at| {
-            tx.set_disabled(id, Some(at)).await?;
-            tx.end_sessions_of(id, at).await
-        })
-        .await
+        self.update(id, &UserChanges { disabled: Some(true), ..UserChanges::default() }).await.map(|_| ())
     }
 
     /// Enables the user again. Ended sessions stay ended.
@@ -174,19 +231,96 @@ impl UserAdmin {
     /// # Errors
     /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
     pub async fn enable(&self, id: Uuid) -> Result<(), Error> {
-        self.change(id, EventKind::UserEnabled, async |tx, _| tx.set_disabled(id, None).await).await
+        self.update(id, &UserChanges { disabled: Some(false), ..UserChanges::default() }).await.map(|_| ())
+    }
+
+    /// Makes these changes to the user, each an event that tells from what to what, and returns the user as changed.
+    ///
+    /// # Errors
+    /// [`Error::LastAdmin`]; [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
+    pub async fn update(&self, id: Uuid, changes: &UserChanges) -> Result<UserRecord, Error> {
+        let takes_admin =
+            changes.disabled == Some(true) || changes.roles.as_ref().is_some_and(|roles| !is_admin(roles));
+        self.store
+            .write(async |tx| {
+                if takes_admin {
+                    self.check_last_admin(tx, id).await?;
+                }
+                let mut user = tx.lock_user(id).await?.ok_or(Error::NotFound)?;
+                let events = self.apply(tx, &mut user, changes).await?;
+                if !events.is_empty() {
+                    tx.note_change(Change::User(id), self.clock.now()).await?;
+                }
+                for event in events {
+                    tx.record(event).await?;
+                }
+                Ok(user)
+            })
+            .await
+    }
+
+    /// Makes the changes that differ from what is stored, and returns their events.
+    async fn apply(
+        &self,
+        tx: &mut Transaction,
+        user: &mut UserRecord,
+        changes: &UserChanges,
+    ) -> Result<Vec<Event>, StoreError> {
+        let (id, now) = (user.id, self.clock.now());
+        let mut events = Vec::new();
+        if let Some(name) = changes.name.as_ref().filter(|name| user.name.as_ref() != Some(name)) {
+            tx.set_name(id, Some(name)).await?;
+            let event = self.event(EventKind::UserRenamed).user(id);
+            events.push(event.detail("from", user.name.replace(name.clone())).detail("to", name.as_str()));
+        }
+        if let Some(roles) = changes.roles.as_ref().filter(|roles| user.roles != **roles) {
+            tx.set_roles(id, roles).await?;
+            let event = self.event(EventKind::UserRolesChanged).user(id);
+            let from = std::mem::replace(&mut user.roles, roles.clone());
+            events.push(event.detail("from", from).detail("to", roles.as_slice()));
+        }
+        if let Some(verified) = changes.email_verified.filter(|is| *is != user.email_verified_at.is_some()) {
+            user.email_verified_at = verified.then_some(now);
+            tx.set_email_verified(id, user.email_verified_at).await?;
+            let event = self.event(EventKind::EmailVerificationSet).user(id);
+            events.push(event.detail("from", !verified).detail("to", verified));
+        }
+        if let Some(disabled) = changes.disabled.filter(|is| *is == user.is_enabled()) {
+            user.disabled_at = disabled.then_some(now);
+            tx.set_disabled(id, user.disabled_at).await?;
+            if disabled {
+                tx.end_sessions_of(id, now).await?;
+            }
+            let kind = if disabled { EventKind::UserDisabled } else { EventKind::UserEnabled };
+            events.push(self.event(kind).user(id));
+        }
+        Ok(events)
     }
 
     /// Deletes the user and ends every session.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
+    /// [`Error::LastAdmin`]; [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
     pub async fn delete(&self, id: Uuid) -> Result<(), Error> {
-        self.change(id, EventKind::UserDeleted, async |tx, at| {
-            tx.end_sessions_of(id, at).await?;
-            tx.delete_user(id).await
-        })
-        .await
+        let event = self.event(EventKind::UserDeleted).user(id);
+        self.store
+            .write(async |tx| {
+                self.check_last_admin(tx, id).await?;
+                tx.lock_user(id).await?.ok_or(Error::NotFound)?;
+                tx.end_sessions_of(id, event.at).await?;
+                tx.delete_user(id).await?;
+                tx.note_change(Change::User(id), event.at).await?;
+                Ok(tx.record(event.clone()).await?)
+            })
+            .await
+    }
+
+    /// Ends every session of the user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
+    pub async fn end_sessions(&self, id: Uuid) -> Result<(), Error> {
+        self.change(id, EventKind::SignedOutEverywhere, async |tx, at| tx.end_sessions_of(id, at).await).await
     }
 
     /// Makes `change` to a user, records it and notes it for every server, in one transaction.
@@ -196,7 +330,7 @@ impl UserAdmin {
         kind: EventKind,
         mut change: impl AsyncFnMut(&mut Transaction, DateTime<Utc>) -> Result<(), StoreError>,
     ) -> Result<(), Error> {
-        let event = Event::new(kind, self.clock.now()).user(id);
+        let event = self.event(kind).user(id);
         self.store
             .write(async |tx| {
                 tx.lock_user(id).await?.ok_or(Error::NotFound)?;
@@ -207,4 +341,8 @@ impl UserAdmin {
             })
             .await
     }
+}
+
+fn is_admin(roles: &[String]) -> bool {
+    roles.iter().any(|role| role == ADMIN)
 }

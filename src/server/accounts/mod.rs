@@ -4,13 +4,20 @@
 //! |---|---|
 //! | `fields` | what an e-mail address, a name and a role may be |
 //! | `own` | registration, change of name and password, deletion, by the account's owner |
-//! | `admin` | users added, listed, disabled, enabled, imported and deleted by the operator |
+//! | `admin` | users added, changed, disabled, enabled, imported and deleted by the operator or an admin |
+//! | `last_admin` | the last admin stays |
+//! | `directory`, `terms` | the list of all users; the words by which they are found |
 
 mod admin;
+mod directory;
 mod fields;
+mod last_admin;
 mod own;
+mod terms;
 
 pub(crate) use admin::ImportCounts;
-pub use admin::{NewUser, UserAdmin};
+pub use admin::{Actor, NewUser, UserAdmin, UserChanges};
+pub use directory::{Directory, UserSearch};
 pub(crate) use fields::{MAX_EMAIL_BYTES, parse_email, parse_name, parse_roles};
+pub(crate) use last_admin::ADMIN;
 pub(crate) use own::Accounts;

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::admin::NewUser;
+use super::last_admin::check_another_admin;
 use crate::clock::Clock;
 use crate::guard::User;
 use crate::server::abuse::RateLimiter;
@@ -69,6 +70,20 @@ impl Accounts {
             None => Ok(()),
             Some(reason) => Err(Error::ValidationFailed(FieldErrors::from([(field, vec![reason])]))),
         }
+    }
+
+    /// Hashes a new password that is not among the common ones, for an admin.
+    ///
+    /// # Errors
+    /// [`Error::ValidationFailed`] for a common password; [`Error::Overloaded`].
+    pub(crate) async fn hash_new(
+        &self,
+        field: &'static str,
+        password: &Password,
+        context: PasswordContext,
+    ) -> Result<String, Error> {
+        self.check_uncommon(field, password, context).await?;
+        Ok(self.hasher.hash(password).await?)
     }
 
     /// Registers an account. `email`, `name` and the shape of `password` have been checked.
@@ -180,7 +195,7 @@ impl Accounts {
     /// cookie.
     ///
     /// # Errors
-    /// As for [`change_password`](Self::change_password).
+    /// [`Error::LastAdmin`]; otherwise as for [`change_password`](Self::change_password).
     pub(crate) async fn delete(
         &self,
         id: Uuid,
@@ -195,6 +210,7 @@ impl Accounts {
             let is_deleted = self
                 .store
                 .write(async |tx| {
+                    check_another_admin(tx, id).await?;
                     if !is_unchanged(tx.lock_user(id).await?, &user) {
                         return Ok(false);
                     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::guard::Guard;
-use crate::server::accounts::Accounts;
+use crate::server::accounts::{Accounts, Directory, UserAdmin};
 use crate::server::config;
 use crate::server::keys::SigningKeys;
 use crate::server::sessions::Sessions;
-use crate::server::state::ServerKeys;
+use crate::server::state::{ServerKeys, State};
 use crate::server::store::Store;
 
 /// The parts of the server that handlers use. Each handler takes the one that it needs.
@@ -16,9 +16,12 @@ use crate::server::store::Store;
 pub(in crate::server) struct Context {
     pub guard: Guard,
     pub accounts: Accounts,
+    pub users: UserAdmin,
+    pub directory: Directory,
     pub sessions: Sessions,
     pub keys: Arc<SigningKeys>,
     pub server_keys: Arc<ServerKeys>,
+    pub state: Arc<State>,
     pub store: Store,
     pub clock: Clock,
     pub settings: config::Server,

@@ -1,5 +1,7 @@
 //! The failures of the server's routes: the error type of all handlers, and the only mapping from errors to answers.
 
+use std::borrow::Cow;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
@@ -27,9 +29,9 @@ pub(crate) enum ApiError {
     /// The cookie came without the header `X-Hallpass`.
     #[error("the cookie came without its proof header")]
     CsrfRejected,
-    /// The request contradicts itself; the text says how.
+    /// The request contradicts itself, or a parameter of its query is not acceptable; the text says how.
     #[error("request invalid: {0}")]
-    RequestInvalid(&'static str),
+    RequestInvalid(Cow<'static, str>),
     /// The user of a token that was valid a moment ago is gone. Answered like a revoked token, with its challenge.
     #[error("the user is gone")]
     UserGone(HeaderValue),
@@ -68,7 +70,9 @@ impl ApiError {
                 "csrf_rejected",
                 "a request with the cookie must have the header X-Hallpass: 1",
             ),
-            Self::RequestInvalid(reason) => Failure::new(StatusCode::BAD_REQUEST, "request_invalid", *reason),
+            Self::RequestInvalid(reason) => {
+                Failure::new(StatusCode::BAD_REQUEST, "request_invalid", reason.clone().into_owned())
+            }
             Self::UserGone(challenge) => {
                 unauthorized("token_revoked").with_header(WWW_AUTHENTICATE, challenge.clone())
             }
@@ -99,6 +103,11 @@ fn rule(error: &Error) -> Failure {
         Error::PasswordWrong => {
             Failure::new(StatusCode::FORBIDDEN, "password_wrong", "the password is wrong")
         }
+        Error::LastAdmin => Failure::new(
+            StatusCode::FORBIDDEN,
+            "last_admin",
+            "no enabled user with the role admin would be left; give the role to another user first",
+        ),
         Error::RegistrationClosed => Failure::new(
             StatusCode::FORBIDDEN,
             "registration_closed",

@@ -29,6 +29,10 @@ impl Checked {
         self.take("name", name.and_then(|name| accounts::parse_name(&name)))
     }
 
+    pub(crate) fn roles(&mut self, given: &[String]) -> Vec<String> {
+        self.take("roles", accounts::parse_roles(given))
+    }
+
     /// Takes a field that is required and may be empty.
     pub(crate) fn required<T: Default>(&mut self, field: &'static str, given: Option<T>) -> T {
         self.take(field, given.ok_or_else(|| REQUIRED.to_owned()))

@@ -5,7 +5,7 @@
 //! | `routes/` | one file per scope: its paths, its handlers and their description |
 //! | `context` | the parts of the server that handlers use |
 //! | `endpoint` | a path and its methods |
-//! | `body`, `client`, `fields` | the request: its JSON body, its client, its fields checked |
+//! | `body`, `query`, `client`, `fields` | the request: its JSON body, its query, its client, its fields checked |
 //! | `responses`, `error`, `cookie` | the answer: `{"data": …}`, a failure, the refresh cookie |
 //! | `openapi/` | the OpenAPI document |
 
@@ -18,6 +18,7 @@ mod error;
 mod fields;
 pub mod openapi;
 mod pages;
+mod query;
 mod responses;
 pub(in crate::server) mod routes;
 
@@ -32,6 +33,7 @@ pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context
     config
         .service(routes::auth::scope(context))
         .service(routes::user::scope(context))
+        .service(routes::admin::scope(context))
         .service(routes::well_known::scope(context))
         .service(routes::health::scope(context))
         .configure(routes::console::configure_client);

@@ -74,6 +74,10 @@ kinds! {
     UsersImported = "users_imported",
     /// A user's name was changed.
     UserRenamed = "user_renamed",
+    /// A user's roles were changed.
+    UserRolesChanged = "user_roles_changed",
+    /// An admin said whether a user's address is verified.
+    EmailVerificationSet = "email_verification_set",
     /// A user's password was changed and every earlier session ended.
     PasswordChanged = "password_changed",
     /// A user was disabled.

@@ -16,7 +16,7 @@ pub use event::{Event, EventFilter, EventKind, RecordedEvent};
 pub use key::{KdfParams, SealedInstallation, SealedKey, StoredKey};
 pub use session::{Authentication, Digest, NewSession, Retention, Rotation};
 pub use session::{Lifetimes, Session, SessionPlace};
-pub use user::UserRecord;
+pub use user::{UserPage, UserRecord};
 
 /// The longest step back of a clock that is expected. Expired rows are kept this much longer, so that no revoked token
 /// becomes valid again.

@@ -28,6 +28,23 @@ pub struct UserRecord {
     pub last_login_at: Option<DateTime<Utc>>,
 }
 
+/// A page of users. All conditions must hold.
+#[derive(Debug, Clone, Default)]
+pub struct UserPage {
+    /// The address, trimmed and in lower case.
+    pub email: Option<String>,
+    /// A term from the first of these to before the second.
+    pub words: Option<(String, String)>,
+    /// The term of a role.
+    pub role: Option<String>,
+    /// Disabled, or not.
+    pub disabled: Option<bool>,
+    /// Added before the user with this id.
+    pub before: Option<Uuid>,
+    /// The most users.
+    pub limit: u32,
+}
+
 impl UserRecord {
     /// Tells whether the user may sign in at all.
     pub fn is_enabled(&self) -> bool {

@@ -4,7 +4,8 @@
 //!
 //! | file | operations |
 //! |---|---|
-//! | `users` | `user`, `user_by_email`, `users_after`; `lock_user`, `insert_user`, `set_name`, `set_password_hash`, `set_disabled`, `set_last_login`, `delete_user` |
+//! | `users` | `user`, `user_by_email`, `users_after`; `lock_user`, `insert_user`, `set_name`, `set_roles`, `set_email_verified`, `set_password_hash`, `set_disabled`, `set_last_login`, `delete_user` |
+//! | `terms` | `users_page`, `has_users_to_index`; `take_users_to_index`, `replace_terms`, `lock_admins` |
 //! | `sessions` | `session`, `sessions_of`, `ended_sessions`; `lock_session`, `insert_session`, `set_refresh_digest`, `extend_tokens`, `rotation`, `insert_rotation`, `end_session`, `end_sessions_of`, `surplus_sessions`, `set_last_seen` |
 //! | `keys` | `installation`, `signing_keys`; `insert_installation`, `replace_seal`, `lock_signing_keys`, `insert_key`, `replace_key`, `delete_key`, `raise_token_lifetime` |
 //! | `events` | `events`; `record` |
@@ -35,6 +36,7 @@ mod retry;
 mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod terms;
 mod transfer;
 mod users;
 mod xid_sequence;
@@ -45,6 +47,8 @@ pub use connection::Transaction;
 pub use error::StoreError;
 pub use fast_path::{Counted, FirstUse, FreeCount};
 pub use retry::TIMEOUT;
+#[cfg(feature = "testing")]
+pub use terms::PAGE_STATEMENTS;
 pub use transfer::{Copied, CopyError, TableDigest};
 
 use super::config::{self, DatabaseUrl};

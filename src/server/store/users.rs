@@ -53,6 +53,13 @@ impl Transaction {
         row.map(user_record).transpose()
     }
 
+    /// Returns the user with this id, who cannot be deleted until the transaction ends.
+    pub(super) async fn user_kept(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
+        let query =
+            self.query_by_dialect(select_user!("where id = $1"), select_user!("where id = $1 for key share"));
+        query.bind(id).fetch_optional().await?.map(user_record).transpose()
+    }
+
     /// Adds a user, unless the address is taken. Returns the number of users added.
     pub async fn insert_user(&mut self, user: &UserRecord) -> Result<u64, StoreError> {
         self.query(INSERT)
@@ -72,6 +79,24 @@ impl Transaction {
     /// Sets the user's name.
     pub async fn set_name(&mut self, id: Uuid, name: Option<&str>) -> Result<(), StoreError> {
         self.query("update users set name = $2 where id = $1").bind(id).bind(name).execute().await?;
+        Ok(())
+    }
+
+    /// Sets the user's roles.
+    pub async fn set_roles(&mut self, id: Uuid, roles: &[String]) -> Result<(), StoreError> {
+        let query = self.query("update users set roles = $2 where id = $1");
+        query.bind(id).bind(roles.join(" ")).execute().await?;
+        Ok(())
+    }
+
+    /// Sets the time at which somebody proved to read the mail of the user's address; `None` if nobody did.
+    pub async fn set_email_verified(
+        &mut self,
+        id: Uuid,
+        at: Option<DateTime<Utc>>,
+    ) -> Result<(), StoreError> {
+        let query = self.query("update users set email_verified_at = $2 where id = $1");
+        query.bind(id).bind(at.map(|at| at.timestamp_millis())).execute().await?;
         Ok(())
     }
 

@@ -33,6 +33,7 @@ pub(super) const TAGS: &[(&str, &str)] = &[
     ("Sign-in", "Create an account, sign in, refresh tokens, sign out."),
     ("Account", "Show, change and delete the user's own account."),
     ("Sessions", "List and end the user's sessions."),
+    ("Admin", "See and help other users. Every route needs the role `admin`."),
     ("Service", "Public keys, health checks, and this document."),
 ];
 
@@ -116,6 +117,27 @@ impl Operation {
         self.asks_database()
     }
 
+    /// Requires an access token of a user with this role.
+    pub(crate) fn with_role(mut self) -> Self {
+        self = self.guarded();
+        self.failures.push(answer::failure(Refusal::RoleMissing, &answer::Challenge::bearer()));
+        self
+    }
+
+    /// Accepts this parameter in the query. `schema` is its JSON schema.
+    pub(crate) fn parameter(mut self, name: &'static str, description: &'static str, schema: Value) -> Self {
+        let schema: Schema = serde_json::from_value(schema).expect("a schema");
+        self.builder = self.builder.parameter(
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(Some(description))
+                .schema(Some(schema)),
+        );
+        self.fails([ApiError::RequestInvalid("limit is not acceptable: 1 to 200 is accepted".into())])
+    }
+
     /// Accepts the refresh cookie too, with the header `X-Hallpass`.
     pub(crate) fn with_cookie_too(mut self) -> Self {
         let proof = ParameterBuilder::new()
@@ -129,7 +151,7 @@ impl Operation {
             .security(SecurityRequirement::default())
             .security(requirement(COOKIE_SCHEME))
             .parameter(proof);
-        self.fails([ApiError::RequestInvalid(COOKIE_AND_BODY), ApiError::CsrfRejected])
+        self.fails([ApiError::RequestInvalid(COOKIE_AND_BODY.into()), ApiError::CsrfRejected])
     }
 
     /// Requires a body like this `example`.

@@ -24,6 +24,19 @@ pub(crate) fn a_user() -> Value {
     })
 }
 
+/// The session of every example.
+pub(crate) fn a_session() -> Value {
+    json!({
+        "id": SESSION,
+        "created_at": TIME,
+        "last_seen_at": TIME,
+        "expires_at": "2026-03-02T09:30:00Z",
+        "user_agent": "curl/8.14.1",
+        "ip": "192.0.2.7",
+        "current": true,
+    })
+}
+
 /// The tokens of every example.
 pub(crate) fn some_tokens(message: &str) -> Value {
     json!({

@@ -60,7 +60,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             )
             .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
-            .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(TWO_COOKIES)])
+            .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(TWO_COOKIES.into())])
             .checks("password", "is required")
             .hashes(),
         post("/auth/register", "register", "Create an account")
@@ -227,7 +227,7 @@ impl RefreshRequest {
     fn credential(self, request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
         match (self.refresh_token, cookie_credential(request)?) {
             (Some(text), None) => Ok(Some(RefreshCredential { text, by_cookie: false })),
-            (Some(_), Some(_)) => Err(ApiError::RequestInvalid(cookie::COOKIE_AND_BODY)),
+            (Some(_), Some(_)) => Err(ApiError::RequestInvalid(cookie::COOKIE_AND_BODY.into())),
             // A page of another origin cannot set this header without a preflight, which fails unless
             // `server.cors_origins` lists the origin.
             (None, Some(_)) if request.headers().get(X_HALLPASS).is_none_or(|value| value != "1") => {
@@ -248,7 +248,7 @@ fn cookie_credential(request: &HttpRequest) -> Result<Option<RefreshCredential>,
     let mut named = cookies.iter().filter(|cookie| cookie.name() == cookie::NAME);
     let first = named.next();
     if named.next().is_some() {
-        return Err(ApiError::RequestInvalid(TWO_COOKIES));
+        return Err(ApiError::RequestInvalid(TWO_COOKIES.into()));
     }
     Ok(first.map(|cookie| RefreshCredential { text: cookie.value().to_owned().into(), by_cookie: true }))
 }

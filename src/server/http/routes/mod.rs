@@ -1,5 +1,6 @@
 //! The routes, one file per scope.
 
+pub(crate) mod admin;
 pub(crate) mod auth;
 pub(crate) mod console;
 pub(crate) mod docs;
@@ -15,6 +16,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         auth::operations(),
         user::operations(),
+        admin::operations(),
         well_known::operations(),
         health::operations(),
         docs::operations(),

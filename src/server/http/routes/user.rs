@@ -17,11 +17,12 @@ use crate::server::error::Error;
 use crate::server::http::body::{Body, given};
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::fields::Checked;
-use crate::server::http::openapi::{Operation, PASSWORD, SESSION, TIME, a_user, some_tokens};
+use crate::server::http::openapi::{Operation, PASSWORD, a_session, a_user, some_tokens};
 use crate::server::http::responses::{TokenResponse, data, ended, tokens, user_id};
 use crate::server::http::{ApiError, Context};
 use crate::server::model::{Client, SessionPlace};
 use crate::server::sessions::{ListedSession, Sessions};
+use crate::token::Claims;
 
 /// Returns the scope `/user`.
 pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFactory + use<> {
@@ -44,8 +45,8 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
 }
 
-const CURSOR: &str = "1769851800000.01a20856-390a-7613-b291-9f86fb9e0787";
-const LINK_EXAMPLE: &str =
+pub(super) const CURSOR: &str = "1769851800000.01a20856-390a-7613-b291-9f86fb9e0787";
+pub(super) const LINK_EXAMPLE: &str =
     "</user/sessions?limit=50&cursor=1769851800000.01a20856-390a-7613-b291-9f86fb9e0787>; rel=\"next\"";
 
 /// Returns the operations of these routes.
@@ -63,7 +64,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .takes::<DeleteRequest>(json!({"password": PASSWORD}))
             .gives_nothing("The user and every session are deleted")
             .checks("password", "is required")
-            .fails([Error::PasswordWrong.into()])
+            .fails([Error::PasswordWrong.into(), Error::LastAdmin.into()])
             .hashes(),
         account(Method::POST, "/user/password", "changePassword", "Change the password")
             .text("Every earlier token of the user is revoked; the answer has the tokens of a new session.")
@@ -84,19 +85,11 @@ pub(crate) fn operations() -> Vec<Operation> {
             .query("limit", "The most sessions to list, from 1 to 200, which is the default", &json!(200))
             .query("cursor", "The place after which to begin, from the header `Link`", &json!(CURSOR))
             .header("Link", "The next page; only if there is one", LINK_EXAMPLE)
-            .fails([ApiError::RequestInvalid(BAD_LIMIT)])
+            .fails([ApiError::RequestInvalid(BAD_LIMIT.into())])
             .gives_list::<ListedSession>(
                 200,
                 "The sessions, latest first",
-                json!([{
-                    "id": SESSION,
-                    "created_at": TIME,
-                    "last_seen_at": TIME,
-                    "expires_at": "2026-03-02T09:30:00Z",
-                    "user_agent": "curl/8.14.1",
-                    "ip": "192.0.2.7",
-                    "current": true,
-                }]),
+                json!([a_session()]),
             ),
         session(Method::DELETE, "/user/sessions/{id}", "endSession", "End a session")
             .gives_nothing("The session has ended")
@@ -183,7 +176,7 @@ async fn delete(
 
 /// The part of a list that a client asks for.
 #[derive(Deserialize)]
-struct Page {
+pub(super) struct Page {
     limit: Option<u32>,
     cursor: Option<String>,
 }
@@ -191,7 +184,7 @@ struct Page {
 /// The longest page, which is the default.
 const LONGEST_PAGE: u32 = 200;
 
-const BAD_LIMIT: &str = "limit is a whole number from 1 to 200";
+pub(super) const BAD_LIMIT: &str = "limit is a whole number from 1 to 200";
 const BAD_CURSOR: &str = "the cursor is not one of a Link header of this list";
 
 async fn list_sessions(
@@ -199,17 +192,30 @@ async fn list_sessions(
     sessions: web::Data<Sessions>,
     web::Query(page): web::Query<Page>,
 ) -> Result<HttpResponse, ApiError> {
+    session_page(&sessions, user_id(&user)?, user.claims(), page, "/user/sessions").await
+}
+
+/// Answers with a page of the user's sessions. `path` is that of the route, for the next page.
+pub(super) async fn session_page(
+    sessions: &Sessions,
+    user: Uuid,
+    claims: &Claims,
+    page: Page,
+    path: &str,
+) -> Result<HttpResponse, ApiError> {
     let limit = page.limit.unwrap_or(LONGEST_PAGE);
     if !(1..=LONGEST_PAGE).contains(&limit) {
-        return Err(ApiError::RequestInvalid(BAD_LIMIT));
+        return Err(ApiError::RequestInvalid(BAD_LIMIT.into()));
     }
-    let after =
-        page.cursor.map(|text| place(&text).ok_or(ApiError::RequestInvalid(BAD_CURSOR))).transpose()?;
-    let (list, next) = sessions.list(user_id(&user)?, user.claims(), after, limit).await?;
+    let after = page
+        .cursor
+        .map(|text| place(&text).ok_or(ApiError::RequestInvalid(BAD_CURSOR.into())))
+        .transpose()?;
+    let (list, next) = sessions.list(user, claims, after, limit).await?;
     let mut response = data(list);
     if let Some(SessionPlace { created_at, id }) = next {
         let cursor = format!("{}.{id}", created_at.timestamp_millis());
-        let link = format!("</user/sessions?limit={limit}&cursor={cursor}>; rel=\"next\"");
+        let link = format!("<{path}?limit={limit}&cursor={cursor}>; rel=\"next\"");
         response
             .headers_mut()
             .insert(LINK, HeaderValue::from_str(&link).expect("numbers are header characters"));

@@ -1,0 +1,354 @@
+//! `/admin`: what an admin sees and does. The whole scope is under the guard, and each handler asks for the role.
+
+use std::sync::Arc;
+
+use actix_web::dev::HttpServiceFactory;
+use actix_web::http::Method;
+use actix_web::{HttpResponse, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::user::{BAD_LIMIT, CURSOR, LINK_EXAMPLE, Page, session_page};
+use crate::clock::serialize_rfc3339;
+use crate::guard::{Require, Role, RoleName};
+use crate::server::accounts::{
+    ADMIN, Accounts, Actor, Directory, NewUser, UserAdmin, UserChanges, UserSearch, parse_roles,
+};
+use crate::server::credentials::Password;
+use crate::server::error::Error;
+use crate::server::http::body::{Body, given};
+use crate::server::http::endpoint::endpoint;
+use crate::server::http::fields::Checked;
+use crate::server::http::openapi::{Operation, PASSWORD, a_session, a_user};
+use crate::server::http::query::Parameters;
+use crate::server::http::responses::{created, data, user_id};
+use crate::server::http::{ApiError, Context};
+use crate::server::model::{Client, UserRecord};
+use crate::server::sessions::{ListedSession, Sessions};
+use crate::server::state::State;
+
+/// The role `admin`.
+#[derive(Debug)]
+pub(crate) struct Admin;
+
+impl RoleName for Admin {
+    const NAME: &'static str = ADMIN;
+}
+
+/// Returns the scope `/admin`.
+pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFactory + use<> {
+    web::scope("/admin")
+        .wrap(context.guard.protect().pass_options())
+        .app_data(web::Data::new(context.accounts.clone()))
+        .app_data(web::Data::new(context.sessions.clone()))
+        .app_data(web::Data::new(context.users.clone()))
+        .app_data(web::Data::new(context.directory.clone()))
+        .app_data(web::Data::from(Arc::clone(&context.state)))
+        .app_data(web::Data::new(context.settings.clone()))
+        .service(endpoint("/users", [(Method::GET, web::to(list_users)), (Method::POST, web::to(add_user))]))
+        .service(endpoint(
+            "/users/{id}",
+            [
+                (Method::GET, web::to(show_user)),
+                (Method::PATCH, web::to(change_user)),
+                (Method::DELETE, web::to(delete_user)),
+            ],
+        ))
+        .service(endpoint("/users/{id}/password", [(Method::POST, web::to(set_password))]))
+        .service(endpoint(
+            "/users/{id}/sessions",
+            [(Method::GET, web::to(list_sessions)), (Method::DELETE, web::to(end_sessions))],
+        ))
+}
+
+/// Returns the operations of these routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    let admin = |method, path, id, summary| Operation::new("Admin", method, path, id, summary).with_role();
+    vec![
+        admin(Method::GET, "/admin/users", "listUsers", "List the users")
+            .text("Newest first. All given filters must hold. A page after the first is asked for with the `next_cursor` of the one before.")
+            .parameter("email", "This address exactly", json!({"type": "string"}))
+            .parameter("q", "The beginning of a word of the address or name", json!({"type": "string", "maxLength": 254}))
+            .parameter("role", "Users with this role", json!({"type": "string"}))
+            .parameter("disabled", "Disabled users, or those that are not", json!({"type": "boolean"}))
+            .parameter("limit", "The most users", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}))
+            .parameter("cursor", "The `next_cursor` of the page before", json!({"type": "string", "format": "uuid"}))
+            .gives::<UserList>(200, "A page of users", json!({"users": [an_admins_user()], "next_cursor": null})),
+        admin(Method::POST, "/admin/users", "addUser", "Add a user")
+            .text("The address counts as verified: the admin vouches for it.")
+            .takes::<AddRequest>(json!({"email": "grace@example.com", "password": PASSWORD, "name": "Grace Hopper", "roles": ["editor"]}))
+            .gives::<AdminUser>(201, "The user", an_admins_user())
+            .checks("email", "is required")
+            .fails([Error::EmailTaken.into()])
+            .hashes(),
+        admin(Method::GET, "/admin/users/{id}", "showOtherUser", "Show a user")
+            .gives::<AdminUser>(200, "The user", an_admins_user())
+            .fails([Error::NotFound.into()]),
+        admin(Method::PATCH, "/admin/users/{id}", "changeOtherUser", "Change a user")
+            .text("What is not given stays. Disabling a user ends every session; enabling revives none. The last enabled admin can be neither disabled nor lose the role.")
+            .takes::<ChangeRequest>(json!({"roles": ["admin", "editor"], "disabled": false}))
+            .gives::<AdminUser>(200, "The changed user", an_admins_user())
+            .checks("roles", "\"Admin\" is no role: 1 to 32 of a-z 0-9 _ . - are accepted, a letter or digit first")
+            .fails([Error::NotFound.into(), Error::LastAdmin.into()]),
+        admin(Method::DELETE, "/admin/users/{id}", "deleteOtherUser", "Delete a user")
+            .gives_nothing("The user and every session are deleted")
+            .fails([Error::NotFound.into(), Error::LastAdmin.into()]),
+        admin(Method::POST, "/admin/users/{id}/password", "setPassword", "Set a user's password")
+            .takes::<PasswordRequest>(json!({"new_password": "seventeen blue lanterns"}))
+            .gives_nothing("The password is set, and every session of the user has ended")
+            .checks("new_password", "is required")
+            .fails([Error::NotFound.into()])
+            .hashes(),
+        admin(Method::GET, "/admin/users/{id}/sessions", "listOtherSessions", "List a user's sessions")
+            .text("If there are more than `limit`, the header `Link` (RFC 8288) has the address of the next ones.")
+            .query("limit", "The most sessions to list, from 1 to 200, which is the default", &json!(200))
+            .query("cursor", "The place after which to begin, from the header `Link`", &json!(CURSOR))
+            .header("Link", "The next page; only if there is one", LINK_EXAMPLE)
+            .gives_list::<ListedSession>(200, "The sessions, latest first", json!([a_session()]))
+            .fails([ApiError::RequestInvalid(BAD_LIMIT.into())])
+            .fails([Error::NotFound.into()]),
+        admin(Method::DELETE, "/admin/users/{id}/sessions", "endOtherSessions", "End a user's sessions")
+            .gives_nothing("Every session of the user has ended")
+            .fails([Error::NotFound.into()]),
+    ]
+}
+
+/// The user of the examples, as an admin sees it.
+fn an_admins_user() -> Value {
+    let mut user = a_user();
+    user["disabled"] = json!(false);
+    user
+}
+
+/// A user, as an admin sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AdminUser {
+    #[schema(value_type = String, format = "uuid")]
+    id: Uuid,
+    email: String,
+    email_verified: bool,
+    #[schema(required)]
+    name: Option<String>,
+    roles: Vec<String>,
+    /// True if the user cannot sign in.
+    disabled: bool,
+    #[serde(serialize_with = "serialize_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "serialize_rfc3339")]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    last_login_at: Option<DateTime<Utc>>,
+}
+
+impl From<UserRecord> for AdminUser {
+    fn from(user: UserRecord) -> Self {
+        Self {
+            id: user.id,
+            email_verified: user.email_verified_at.is_some(),
+            disabled: !user.is_enabled(),
+            email: user.email,
+            name: user.name,
+            roles: user.roles,
+            created_at: user.created_at,
+            last_login_at: user.last_login_at,
+        }
+    }
+}
+
+/// A page of users.
+#[derive(Debug, Serialize, ToSchema)]
+struct UserList {
+    users: Vec<AdminUser>,
+    /// For the next page; null if this is the last.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+async fn list_users(
+    _admin: Require<Role<Admin>>,
+    directory: web::Data<Directory>,
+    parameters: Parameters,
+) -> Result<HttpResponse, ApiError> {
+    let limit = parameters.limit()?;
+    let role = |text: &str| parse_roles(&[text.to_owned()]).ok()?.pop();
+    let search = UserSearch {
+        email: parameters.text("email")?.map(|email| email.trim().to_ascii_lowercase()),
+        words: parameters.text("q")?.map(str::to_owned),
+        role: parameters.checked("role", "1 to 32 of a-z 0-9 _ . - are accepted", role)?,
+        disabled: parameters.value("disabled", "true or false is accepted")?,
+        before: parameters
+            .checked("cursor", "a next_cursor is accepted", |text| Uuid::try_parse(text).ok())?,
+        // One more tells whether there is a next page.
+        limit: limit + 1,
+    };
+    let mut users = directory.search(&search).await?;
+    let has_more = users.len() > limit as usize;
+    users.truncate(limit as usize);
+    let next_cursor = users.last().filter(|_| has_more).map(|user| user.id.to_string());
+    Ok(data(UserList { users: users.into_iter().map(AdminUser::from).collect(), next_cursor }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AddUserRequest)]
+struct AddRequest {
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = "email", max_length = 254)]
+    email: Option<String>,
+    /// `password.min_length` to 256 characters, none of the common ones.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password, max_length = 256)]
+    password: Option<Password>,
+    /// No control characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Vec<String>, required = false, max_items = 32)]
+    roles: Option<Vec<String>>,
+}
+
+async fn add_user(
+    admin: Require<Role<Admin>>,
+    accounts: web::Data<Accounts>,
+    users: web::Data<UserAdmin>,
+    client: Client,
+    Body(request): Body<AddRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let mut checked = Checked::default();
+    let email = checked.email(request.email);
+    let name = request.name.map(|name| checked.name(Some(name)));
+    let roles = checked.roles(&request.roles.unwrap_or_default());
+    let context = accounts.password_context(&email, name.as_deref());
+    let password = checked.new_password("password", request.password, &context);
+    checked.verdict()?;
+    let password_hash = Some(accounts.hash_new("password", &password, context).await?);
+    let user = NewUser { email, email_is_verified: true, name, roles, password_hash };
+    let user = acting(&users, &admin, client)?.add(user).await?;
+    Ok(created(AdminUser::from(user)))
+}
+
+async fn show_user(
+    _admin: Require<Role<Admin>>,
+    users: web::Data<UserAdmin>,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(data(AdminUser::from(users.get(id(&path)?).await?)))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChangeUserRequest)]
+struct ChangeRequest {
+    /// No control characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Vec<String>, required = false, max_items = 32)]
+    roles: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool, required = false)]
+    disabled: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool, required = false)]
+    email_verified: Option<bool>,
+}
+
+async fn change_user(
+    admin: Require<Role<Admin>>,
+    users: web::Data<UserAdmin>,
+    state: web::Data<State>,
+    client: Client,
+    path: web::Path<String>,
+    Body(request): Body<ChangeRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let id = id(&path)?;
+    let mut checked = Checked::default();
+    let changes = UserChanges {
+        name: request.name.map(|name| checked.name(Some(name))),
+        roles: request.roles.map(|roles| checked.roles(&roles)),
+        disabled: request.disabled,
+        email_verified: request.email_verified,
+    };
+    checked.verdict()?;
+    let user = acting(&users, &admin, client)?.update(id, &changes).await?;
+    state.sync_changes().await?;
+    Ok(data(AdminUser::from(user)))
+}
+
+async fn delete_user(
+    admin: Require<Role<Admin>>,
+    users: web::Data<UserAdmin>,
+    state: web::Data<State>,
+    client: Client,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    acting(&users, &admin, client)?.delete(id(&path)?).await?;
+    state.sync_changes().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SetPasswordRequest)]
+struct PasswordRequest {
+    /// `password.min_length` to 256 characters, none of the common ones.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = true, format = Password, max_length = 256)]
+    new_password: Option<Password>,
+}
+
+async fn set_password(
+    admin: Require<Role<Admin>>,
+    accounts: web::Data<Accounts>,
+    users: web::Data<UserAdmin>,
+    state: web::Data<State>,
+    client: Client,
+    path: web::Path<String>,
+    Body(request): Body<PasswordRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let user = users.get(id(&path)?).await?;
+    let mut checked = Checked::default();
+    let context = accounts.password_context(&user.email, user.name.as_deref());
+    let password = checked.new_password("new_password", request.new_password, &context);
+    checked.verdict()?;
+    let hash = accounts.hash_new("new_password", &password, context).await?;
+    acting(&users, &admin, client)?.set_password(user.id, &hash).await?;
+    state.sync_changes().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn list_sessions(
+    admin: Require<Role<Admin>>,
+    users: web::Data<UserAdmin>,
+    sessions: web::Data<Sessions>,
+    path: web::Path<String>,
+    web::Query(page): web::Query<Page>,
+) -> Result<HttpResponse, ApiError> {
+    let user = users.get(id(&path)?).await?;
+    let path = format!("/admin/users/{}/sessions", user.id);
+    session_page(&sessions, user.id, admin.claims(), page, &path).await
+}
+
+async fn end_sessions(
+    admin: Require<Role<Admin>>,
+    users: web::Data<UserAdmin>,
+    state: web::Data<State>,
+    client: Client,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    acting(&users, &admin, client)?.end_sessions(id(&path)?).await?;
+    state.sync_changes().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Returns the acts on users, with this admin in their events.
+fn acting(users: &UserAdmin, admin: &Require<Role<Admin>>, client: Client) -> Result<UserAdmin, Error> {
+    Ok(users.acting(Actor { id: user_id(admin)?, client }))
+}
+
+/// Reads an id. A text that is none names no user.
+fn id(path: &str) -> Result<Uuid, Error> {
+    Uuid::try_parse(path).map_err(|_| Error::NotFound)
+}
