@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::CommandError;
 use super::output::{eprint_line, output_error, print_line};
 use crate::server::accounts::{ImportCounts, NewUser, UserAdmin, parse_email, parse_name, parse_roles};
-use crate::server::credentials::check_stored;
+use crate::server::credentials::{Cost, Costs, check_stored};
 
 /// Users written in one transaction.
 const BATCH: usize = 1000;
@@ -35,12 +36,15 @@ enum Roles {
     List(Vec<String>),
 }
 
-/// Adds the users of the file `path`: JSON lines if its first character is `{`, otherwise CSV with a header. Records the
+/// The time of a check from which an import names a hash as slow.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Adds the users of the file `path` whose hashes take at most `most_time` to check: JSON lines if its first character is `{`, otherwise CSV with a header. Records the
 /// import as one event, with its counts.
 ///
 /// # Errors
 /// [`CommandError`] if the file or the database cannot be used, or if a line was refused. What was added by then stays.
-pub(super) async fn import(users: &UserAdmin, path: &Path) -> Result<(), CommandError> {
+pub(super) async fn import(users: &UserAdmin, path: &Path, most_time: Duration) -> Result<(), CommandError> {
     let unreadable =
         |error: std::io::Error| CommandError::running(format!("{} cannot be read: {error}", path.display()));
     let file = File::open(path)
@@ -55,6 +59,11 @@ pub(super) async fn import(users: &UserAdmin, path: &Path) -> Result<(), Command
         progress: &progress,
         batch: Vec::with_capacity(BATCH),
         counts: ImportCounts::default(),
+        costs: Costs::default(),
+        most_time,
+        weak: Noted::default(),
+        slow: Noted::default(),
+        too_slow: Noted::default(),
     };
     let outcome = match reader.fill_buf().map_err(unreadable)?.first() {
         Some(b'{') => import.json_lines(reader).await,
@@ -62,6 +71,7 @@ pub(super) async fn import(users: &UserAdmin, path: &Path) -> Result<(), Command
     };
     let counts = import.counts;
     progress.finish_and_clear();
+    import.print_costs();
     // An import that stopped halfway has added users too.
     if outcome.is_ok() || counts.added > 0 {
         users.record_import(&counts).await?;
@@ -84,6 +94,39 @@ struct Import<'a> {
     progress: &'a ProgressBar,
     batch: Vec<NewUser>,
     counts: ImportCounts,
+    costs: Costs,
+    most_time: Duration,
+    weak: Noted,
+    slow: Noted,
+    too_slow: Noted,
+}
+
+/// Hashes that are worth a line after the import: their number, and the one that is furthest off with its line.
+#[derive(Debug, Default)]
+struct Noted {
+    count: usize,
+    worst: Option<(u64, Cost)>,
+}
+
+impl Noted {
+    fn add(&mut self, number: u64, cost: Cost, is_worse: impl FnOnce(&Cost, &Cost) -> bool) {
+        self.count += 1;
+        if self.worst.as_ref().is_none_or(|(_, worst)| is_worse(&cost, worst)) {
+            self.worst = Some((number, cost));
+        }
+    }
+
+    /// Says in one line how many there are.
+    fn print(&self, what: &str, worst_is: &str) {
+        if let Some((number, cost)) = &self.worst {
+            let seconds = cost.time.as_secs_f64();
+            let count = self.count;
+            eprint_line(format_args!(
+                "{count} password hashes {what}; {worst_is}, on line {number}, is {} (about {seconds:.3} s)",
+                cost.name
+            ));
+        }
+    }
 }
 
 impl Import<'_> {
@@ -143,10 +186,45 @@ impl Import<'_> {
     /// Adds the user of a line, or refuses the line.
     async fn add(&mut self, number: u64, line: Result<Line, String>) -> Result<(), CommandError> {
         match line.and_then(user) {
+            // Counted rather than reported line by line: all lines of a file may be alike.
+            Ok(user) if self.is_too_slow(number, &user) => self.counts.refused += 1,
             Ok(user) => self.batch.push(user),
             Err(reason) => self.refuse(number, &reason),
         }
         if self.batch.len() >= BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    /// Notes what the user's hash costs to check. Returns true where that is too much.
+    fn is_too_slow(&mut self, number: u64, user: &NewUser) -> bool {
+        let Some(cost) = user.password_hash.as_deref().and_then(|hash| self.costs.of(hash)) else {
+            return false;
+        };
+        let is_slower = |one: &Cost, other: &Cost| one.time > other.time;
+        if cost.time > self.most_time {
+            self.too_slow.add(number, cost, is_slower);
+            return true;
+        }
+        if cost.is_weak {
+            self.weak.add(number, cost, |one, other| one.time < other.time);
+        } else if cost.time > SLOW {
+            self.slow.add(number, cost, is_slower);
+        }
+        false
+    }
+
+    /// Says which hashes are weak, slow and too slow.
+    fn print_costs(&self) {
+        let Self { weak, slow, too_slow, most_time, .. } = self;
+        weak.print(
+            "are weak: whoever steals them tries many passwords, until each is replaced at its owner's next sign-in",
+            "the weakest",
+        );
+        slow.print("keep a core busy for more than 1 s at their owners' next sign-in", "the slowest");
+        let most = most_time.as_secs();
+        too_slow.print(
+            &format!("are refused: they take more than password.import_max_s, {most} s"),
+            "the slowest",
+        );
     }
 
     fn refuse(&mut self, number: u64, reason: &str) {

@@ -134,7 +134,9 @@ async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -
             users.enable(user.id).await.map_err(gone(&user))?;
             print_line(format_args!("{} can sign in again", user.email))?;
         }
-        UserCommand::Import { file } => super::import::import(users, &file).await?,
+        UserCommand::Import { file } => {
+            super::import::import(users, &file, settings.password.import_max).await?;
+        }
         UserCommand::Export { json } => super::import::export(users, json).await?,
         UserCommand::Delete { email, yes, force } => {
             let user = find(users, &email).await?;

@@ -295,3 +295,35 @@ async fn an_imported_bcrypt_hash_of_a_long_password_never_locks_its_owner_out() 
     app.login("long@example.com", &long).await.expect_refused("credentials_invalid", "the old one");
     app.login("long@example.com", &mistyped).await.expect_data("the new one");
 }
+
+#[test]
+fn weak_and_slow_hashes_are_counted_in_one_line_each_and_those_beyond_the_setting_are_refused() {
+    let place = Workplace::new();
+    let tail = "ECHSTyW86PwweIgxmnh2Lex0vxKuMNEEPr5XQx.T1FKwR2SvYtGEq";
+    let pbkdf2 = "pbkdf2_sha256$1$saltsalt12345678$+07ad3o8iOzWcExe4oPtbkGAEQv1mlPImPt/gur0FmQ=";
+    let mut text = "email,password_hash\n".to_owned();
+    for (number, hash) in
+        [format!("$2b$04${tail}"), pbkdf2.into(), format!("$2b$12${tail}"), format!("$2b$18${tail}")]
+            .iter()
+            .enumerate()
+    {
+        text += &format!("user{number}@example.com,{hash}\nagain{number}@example.com,{hash}\n");
+    }
+    let done = import(&place, "users.csv", &text);
+    assert_eq!(done.out, "6 added, 0 existing and unchanged, 2 refused\n", "{done:?}");
+    let lines: Vec<_> = done.err.lines().filter(|line| line.contains("password hashes")).collect();
+    assert_eq!(lines.len(), 2, "{}", done.err);
+    assert!(lines[0].starts_with("4 password hashes are weak"), "{}", done.err);
+    assert!(lines[0].contains("on line 4, is PBKDF2 of rounds 1"), "{}", done.err);
+    assert!(lines[1].starts_with("2 password hashes are refused: they take more than"), "{}", done.err);
+    assert!(
+        lines[1].contains("password.import_max_s, 5 s; the slowest, on line 8, is bcrypt of cost 18"),
+        "{}",
+        done.err
+    );
+
+    let place = Workplace::new().variable("HALLPASS_PASSWORD__IMPORT_MAX_S", "600");
+    let done = import(&place, "users.csv", &text);
+    done.expect(0, "a higher setting");
+    assert!(done.err.contains("2 password hashes keep a core busy for more than 1 s"), "{}", done.err);
+}

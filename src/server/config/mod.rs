@@ -173,6 +173,8 @@ settings! {
         bcrypt_cost: u32 = "12", Whole(4, 18);
         /// minimum length of a password, in characters
         min_length: usize = "8", Whole(8, 256);
+        /// the longest time for which an imported hash may keep a core busy at each sign-in, in seconds
+        import_max as "import_max_s": Duration = "5", Seconds(1, 600);
         /// how many passwords may wait to be hashed
         queue: usize = "64", Whole(1, 65_536);
     }

@@ -46,6 +46,17 @@ pub(super) enum Digest2 {
     Sha512,
 }
 
+impl Digest2 {
+    /// Returns the bytes of a digest.
+    pub(super) fn len(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+}
+
 /// The error for text that is not a hash of a kind above.
 const UNKNOWN: &str = "is no hash that is accepted: bcrypt, argon2id, and scrypt and PBKDF2 as Django and Werkzeug \
                        write them are";

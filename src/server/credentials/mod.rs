@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `context` | the words that anybody would try first for one user |
+//! | `cost` | what a stored hash costs to check |
 //! | `leaked` | leaked passwords |
 //! | `rules` | what a new password must be; its strength |
 //! | `password` | a password and its stored hash |
@@ -13,6 +14,7 @@
 
 mod batch;
 mod context;
+mod cost;
 mod error;
 mod foreign;
 mod hasher;
@@ -23,6 +25,7 @@ mod rules;
 
 pub(crate) use context::PasswordContext;
 pub use context::PasswordRules;
+pub(crate) use cost::{Cost, Costs};
 pub use error::HashError;
 pub use hasher::Hasher;
 pub use password::Password;

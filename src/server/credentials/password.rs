@@ -200,9 +200,14 @@ pub(crate) fn is_proof_of_all(password: &Password, stored: &str) -> bool {
         || Foreign::parse(stored).is_ok_and(|foreign| foreign.reads_all(password.expose()))
 }
 
+/// Returns bcrypt's own string in a hash of ours.
+pub(super) fn ours(stored: &str) -> Option<&str> {
+    stored.strip_prefix(PREFIX)
+}
+
 /// Returns the cost of a hash of ours.
 pub(super) fn cost_of(stored: &str) -> Option<u32> {
-    let parts: bcrypt::HashParts = stored.strip_prefix(PREFIX)?.parse().ok()?;
+    let parts: bcrypt::HashParts = ours(stored)?.parse().ok()?;
     Some(parts.get_cost())
 }
 
