@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `serve`, `demo`, `user`, `import`, `key`, `token`, `events`, `database`, `openapi`, `config` | the commands |
+//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `database`, `openapi`, `config` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
@@ -23,6 +23,7 @@ mod openapi;
 mod output;
 mod secret;
 mod serve;
+mod sessions;
 mod signals;
 mod terminal;
 mod token;
@@ -60,6 +61,9 @@ enum Command {
     /// Add, list and change users
     #[command(subcommand)]
     User(user::UserCommand),
+    /// End the sessions of everybody
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// Check, list, rotate and revoke signing keys; change the passphrase
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -125,6 +129,7 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Some(Command::Serve(args)) => serve::run(&common, &args),
         Some(Command::Demo) => demo::run(),
         Some(Command::User(command)) => user::run(&common, command),
+        Some(Command::Sessions(command)) => sessions::run(&common, &command),
         Some(Command::Key(command)) => key::run(&common, command),
         Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),

@@ -66,6 +66,8 @@ kinds! {
     SignedOut = "signed_out",
     /// All sessions of a user were ended.
     SignedOutEverywhere = "signed_out_everywhere",
+    /// Every session of every user was ended.
+    AllSessionsEnded = "all_sessions_ended",
     /// A session was ended from another.
     SessionEnded = "session_ended",
     /// A user was added.
