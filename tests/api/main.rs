@@ -30,6 +30,7 @@ mod openapi;
 mod pages;
 mod postgres;
 mod postgres_proxy;
+mod previous_schema;
 mod process;
 mod prompt;
 mod round_trips;

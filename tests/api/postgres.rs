@@ -22,6 +22,7 @@ const OTHERS: &[&str] = &[
     "key_commands::",
     "lost_connections::",
     "postgres::",
+    "previous_schema::",
     "prompt::",
     "round_trips::",
     "secrets::",
