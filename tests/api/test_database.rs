@@ -1,5 +1,6 @@
 //! A database of its own for a test: a SQLite file in a temporary folder, or a schema in PostgreSQL that is dropped at the
-//! end. `HALLPASS_TEST_DATABASE=postgres` chooses the latter for the whole run; the module `postgres` runs the tests so.
+//! end. `HALLPASS_TEST_DATABASE=postgres` chooses the latter for the whole run; the module `postgres` runs the tests so. With
+//! `HALLPASS_TEST_POOLER_URL` the servers reach the same PostgreSQL through a pooler in transaction mode.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -107,6 +108,9 @@ impl TestDatabase {
         settings.url = POSTGRES_URL.parse().unwrap();
         settings.schema = schema.clone();
         settings.pool = 4;
+        if let Ok(url) = std::env::var("HALLPASS_TEST_POOLER_URL") {
+            (settings.url, settings.pooler) = (url.parse().unwrap(), true);
+        }
         Self { settings, inner: Arc::new(Inner::Postgres { schema, database: None }) }
     }
 
@@ -141,8 +145,10 @@ impl TestDatabase {
         self.options().connect().await.unwrap()
     }
 
+    /// The tests themselves connect directly.
     fn options(&self) -> PgConnectOptions {
-        let options: PgConnectOptions = self.settings.url.to_string().parse().unwrap();
+        let url = if self.settings.pooler { POSTGRES_URL.clone() } else { self.settings.url.to_string() };
+        let options: PgConnectOptions = url.parse().unwrap();
         options.options([("search_path", self.settings.schema.as_str())])
     }
 

@@ -136,6 +136,8 @@ settings! {
         url: DatabaseUrl = "sqlite://hallpass.db", Url;
         /// PostgreSQL: the most connections of this process
         pool: u32 = "10", Whole(2, 1_000);
+        /// PostgreSQL: whether the URL leads to a pooler in transaction mode, like PgBouncer
+        pooler: bool = "false", BOOL;
         /// PostgreSQL: the schema of the tables, created if missing
         schema: String = "hallpass", SCHEMA;
         /// PostgreSQL: a file whose first line is the password

@@ -181,10 +181,8 @@ impl Query<'_> {
             }
             #[cfg(feature = "postgres")]
             (Inner::Postgres(to), Bound::Postgres(arguments)) => {
-                to.in_statement = true;
-                let done = sqlx::query_with(sql, arguments).execute(&mut **to).await;
-                to.in_statement = false;
-                done.map(|done| done.rows_affected())
+                let query = sqlx::query_with(sql, arguments).persistent(to.keeps_statements());
+                to.run(async |to| query.execute(to).await).await.map(|done| done.rows_affected())
             }
             #[allow(
                 unreachable_patterns,
@@ -215,10 +213,8 @@ impl Query<'_> {
             }
             #[cfg(feature = "postgres")]
             (Inner::Postgres(to), Bound::Postgres(arguments)) => {
-                to.in_statement = true;
-                let rows = sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await;
-                to.in_statement = false;
-                rows
+                let query = sqlx::query_as_with(sql, arguments).persistent(to.keeps_statements());
+                to.run(async |to| query.fetch_all(to).await).await
             }
             #[allow(
                 unreachable_patterns,

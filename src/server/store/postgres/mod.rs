@@ -13,7 +13,6 @@ mod checkout;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection as _, Executor, SqlSafeStr};
@@ -37,6 +36,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 
 /// The oldest PostgreSQL that is supported, as `server_version_num` writes it.
 const OLDEST_SERVER: u32 = 150_000;
+
+/// The number of the lock under which one server at a time brings the schema up to date.
+const MIGRATION_LOCK: i64 = 0x4861_6c6c_7061_7373;
 
 /// The channel on which servers tell each other that there are changes to read.
 const CHANNEL: &str = "hallpass_changes";
@@ -66,6 +68,8 @@ const SELECT_OUTCOME: &str = concat!(
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     pool: PgPool,
+    /// Behind a pooler in transaction mode: the statement that begins a transaction in the schema.
+    begin: Option<Arc<str>>,
     runtime: Handle,
     /// Other servers have told of changes.
     changed: Arc<Notify>,
@@ -103,7 +107,7 @@ impl RuntimeThread {
 impl Pool {
     pub(super) async fn open(url: &str, settings: &config::Database) -> Result<Self, StoreError> {
         let options = options(url, settings)?;
-        migrate(&options, &settings.schema).await?;
+        migrate(&options, settings).await?;
         let (runtime, thread) = RuntimeThread::start().map_err(|error| {
             StoreError::Unavailable(format!("the thread of the connections cannot be started: {error}"))
         })?;
@@ -114,10 +118,14 @@ impl Pool {
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
         let changed = Arc::new(Notify::new());
-        runtime.spawn(listen(options, Arc::downgrade(&changed)));
+        // No notification passes a pooler in transaction mode.
+        if !settings.pooler {
+            runtime.spawn(listen(options, Arc::downgrade(&changed)));
+        }
         let has_changes = Arc::new(Notify::new());
         runtime.spawn(tell(pool.clone(), Arc::clone(&has_changes)));
-        Ok(Self { pool, runtime, changed, has_changes, _thread: Arc::new(thread) })
+        let begin = settings.pooler.then(|| format!("begin; {}", set_schema(&settings.schema)).into());
+        Ok(Self { pool, begin, runtime, changed, has_changes, _thread: Arc::new(thread) })
     }
 
     pub(super) async fn close(&self) {
@@ -139,14 +147,13 @@ impl Pool {
                 opened.await.map_err(|_| sqlx::Error::PoolClosed)??
             }
         };
-        Ok(Connection::on(Inner::Postgres(Checkout::new(connection))))
+        Ok(Connection::on(Inner::Postgres(Checkout::new(connection, self.begin.clone()))))
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         let mut connection = self.acquire().await?;
         if let Inner::Postgres(inner) = &mut connection.inner {
-            inner.in_transaction = true;
-            inner.execute("begin").await?;
+            inner.begin().await?;
         }
         Ok(Transaction::on(connection.inner))
     }
@@ -157,7 +164,8 @@ impl Pool {
         if let Inner::Postgres(inner) = &mut connection.inner {
             // Nothing ends the transaction but the end of the connection.
             inner.close_on_drop();
-            inner.execute("begin isolation level repeatable read, read only").await?;
+            inner.begin().await?;
+            inner.execute("set transaction isolation level repeatable read, read only").await?;
         }
         Ok(connection)
     }
@@ -257,19 +265,45 @@ fn options(url: &str, settings: &config::Database) -> Result<PgConnectOptions, S
         let text = zeroize::Zeroizing::new(text);
         options = options.password(text.lines().next().unwrap_or_default());
     }
-    Ok(options
+    let options = options
         .application_name("hallpass")
-        .options([("search_path", settings.schema.as_str())])
         // sqlx logs statements at debug, slow ones too.
-        .log_slow_statements(log::LevelFilter::Debug, Duration::from_secs(1)))
+        .log_slow_statements(log::LevelFilter::Debug, Duration::from_secs(1));
+    if settings.pooler {
+        // PgBouncer refuses a connection with parameters that it does not know.
+        return Ok(options.extra_float_digits(None));
+    }
+    Ok(options.options([("search_path", settings.schema.as_str())]))
 }
 
-/// Brings the schema up to date. The migrator holds a lock of the database meanwhile.
-async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreError> {
+/// The statement that selects the schema for a transaction. The settings take letters, digits and _ alone.
+fn set_schema(schema: &str) -> String {
+    format!("set local search_path = \"{schema}\"")
+}
+
+/// Brings the schema up to date, in one transaction and under a lock that other servers wait for. That works behind a pooler in
+/// transaction mode too, which may give every transaction another connection of the database; therefore no prepared
+/// statement is left behind.
+async fn migrate(options: &PgConnectOptions, settings: &config::Database) -> Result<(), StoreError> {
     let failed = |error: sqlx::Error| classify(error).0;
-    let mut connection: PgConnection = options.connect().await.map_err(failed)?;
+    let schema = &settings.schema;
+    let mut connection: PgConnection = options.connect().await.map_err(|error| match failed(error) {
+        StoreError::Unavailable(cause) if cause.contains("unsupported startup parameter") => {
+            StoreError::Failed(format!(
+                "{cause}; behind a pooler in transaction mode, set database.pooler = true"
+            ))
+        }
+        other => other,
+    })?;
     if connection.server_version_num().is_some_and(|version| version < OLDEST_SERVER) {
         return Err(StoreError::Failed("it is a PostgreSQL before version 15".into()));
+    }
+    let mut tx = connection.begin().await.map_err(failed)?;
+    // The number is of our own choice. The lock ends with the transaction.
+    let begin = format!("{}; select pg_advisory_xact_lock({MIGRATION_LOCK})", set_schema(schema));
+    run(&mut tx, begin).await?;
+    if settings.pooler {
+        run(&mut tx, "deallocate all".to_owned()).await?;
     }
     let (exists, foreign): (bool, bool) = sqlx::query_as(
         "select exists (select 1 from pg_namespace where nspname = $1), \
@@ -277,30 +311,14 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
          and not exists (select 1 from pg_tables where schemaname = $1 and tablename = 'hallpass_migrations')",
     )
     .bind(schema)
-    .fetch_one(&mut connection)
+    .fetch_one(&mut *tx)
     .await
     .map_err(failed)?;
     if foreign {
         return Err(StoreError::Foreign(format!("the schema {schema}")));
     }
     if !exists {
-        // The settings take letters, digits and _ alone.
-        let create = sqlx::AssertSqlSafe(format!("create schema if not exists \"{schema}\""));
-        match sqlx::raw_sql(create).execute(&mut connection).await {
-            // Another server, which started at the same time, has created it.
-            Err(error) if error.as_database_error().is_some_and(DatabaseError::is_unique_violation) => {}
-            done => {
-                done.map_err(failed)?;
-            }
-        }
-    }
-    let (current,): (Option<String>,) =
-        sqlx::query_as("select current_schema()::text").fetch_one(&mut connection).await.map_err(failed)?;
-    if current.as_deref() != Some(schema) {
-        return Err(StoreError::Failed(format!(
-            "the connection's search_path does not lead to the schema {schema}; \
-             a pooler in between drops it: alter role … set search_path = {schema}"
-        )));
+        run(&mut tx, format!("create schema \"{schema}\"")).await?;
     }
     let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
     let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
@@ -308,13 +326,23 @@ async fn migrate(options: &PgConnectOptions, schema: &str) -> Result<(), StoreEr
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.dangerous_set_table_name("hallpass_migrations");
-    match migrator.run(&mut connection).await {
+    migrator.set_locking(false);
+    match migrator.run(&mut *tx).await {
         Ok(()) => {}
         Err(MigrateError::VersionMissing(found)) => return Err(StoreError::NewerSchema { found, known }),
         Err(MigrateError::Execute(error)) => return Err(classify(error).0),
         Err(error) => return Err(StoreError::Failed(error.to_string())),
     }
+    if settings.pooler {
+        run(&mut tx, "deallocate all".to_owned()).await?;
+    }
+    tx.commit().await.map_err(failed)?;
     connection.close().await.map_err(failed)
+}
+
+async fn run(connection: &mut PgConnection, sql: String) -> Result<(), StoreError> {
+    let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await;
+    done.map(drop).map_err(|error| classify(error).0)
 }
 
 /// Tells the other servers each time this one has changes, but not more often than every [`TELL_EVERY`]: one notification is

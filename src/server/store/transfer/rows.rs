@@ -68,7 +68,8 @@ async fn for_each_row(
 ) -> Result<(), StoreError> {
     macro_rules! read {
         ($connection:expr) => {{
-            let mut rows = sqlx::query(AssertSqlSafe(table.select())).fetch(&mut **$connection);
+            let mut rows =
+                sqlx::query(AssertSqlSafe(table.select())).persistent(false).fetch(&mut **$connection);
             while let Some(row) = rows.try_next().await.map_err(failed)? {
                 each(cells(table, &row).map_err(failed)?).await?;
             }
