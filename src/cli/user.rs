@@ -194,6 +194,7 @@ async fn add(
 
 async fn hash(settings: &Settings, password: &Password) -> Result<String, CommandError> {
     let hasher = Hasher::start(1, 1, settings.password.bcrypt_cost).map_err(CommandError::running)?;
+    let hasher = hasher.nfc(settings.password.nfc);
     hasher.hash(password).await.map_err(CommandError::running)
 }
 

@@ -140,7 +140,8 @@ impl AuthServer {
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
-            .map_err(OpenError::Hasher)?;
+            .map_err(OpenError::Hasher)?
+            .nfc(settings.password.nfc);
         let limiter =
             RateLimiter::new(store.clone(), settings.throttle.clone(), settings.password.queue, &vault);
         let lifetimes = Lifetimes {

@@ -273,3 +273,19 @@ async fn the_strength_of_a_password_is_told_while_it_is_typed_by_the_rules_that_
     let reply = app.post("/auth/password-strength").json(json!({"password": 1})).send().await;
     reply.expect_failure(400, "json_malformed", "a number");
 }
+
+#[actix_rt::test]
+async fn with_normalisation_a_password_is_the_same_in_either_form() {
+    let mut app = TestApp::new().await;
+    let (composed, decomposed) = ("caf\u{e9} au lait", "cafe\u{301} au lait");
+    app.add_user("before@example.com", decomposed).await;
+    app = app.with_settings(|settings| settings.password.nfc = true).await;
+    app.login("before@example.com", decomposed).await.expect_data("as it was typed before");
+    app.login("before@example.com", composed).await.expect_data("hashed anew at that sign-in");
+    let body = json!({"email": "after@example.com", "password": decomposed});
+    assert_eq!(app.post("/auth/register").json(body).send().await.status, 201);
+    for password in [composed, decomposed] {
+        app.login("after@example.com", password).await.expect_data(password);
+    }
+    app.login("after@example.com", "cafe au lait").await.expect_refused("credentials_invalid", "another");
+}

@@ -87,6 +87,15 @@ impl TestApp {
         Self { server, clock: self.clock.clone(), database: self.database.clone() }
     }
 
+    /// Returns a server on the same database with other settings.
+    pub async fn with_settings(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.server.settings().clone();
+        change(&mut settings);
+        let store = Store::open(&self.database.settings).await.unwrap();
+        let server = AuthServer::open(settings, store, self.vault().await, self.clock.clone()).await.unwrap();
+        Self { server, clock: self.clock.clone(), database: self.database.clone() }
+    }
+
     /// Restarts the server.
     pub async fn restart(&mut self) {
         let restarted = self.another().await;

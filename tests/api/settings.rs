@@ -217,6 +217,29 @@ fn the_passphrase_is_refused_from_files_and_never_repeated() {
 }
 
 #[test]
+fn the_profile_nist_sets_what_no_other_source_sets_and_refuses_what_does_not_conform() {
+    for (files, variables) in [
+        (vec![("config/default.toml", "profile = \"nist\"\n[log]\nformat = \"json\"\n")], vec![]),
+        (vec![(".env", "HALLPASS_PROFILE=nist\n")], vec![]),
+        (vec![], vec![("HALLPASS_PROFILE", "nist")]),
+    ] {
+        let settings = layers(&files, &variables).settings();
+        assert_eq!((settings.password.min_length, settings.password.nfc), (15, true));
+        assert_eq!(settings.session.refresh_lifetime.as_secs(), 30 * 86_400);
+    }
+    let with = |variable, value| layers(&[], &[("HALLPASS_PROFILE", "nist"), (variable, value)]);
+    assert_eq!(with("HALLPASS_PASSWORD__MIN_LENGTH", "20").settings().password.min_length, 20);
+    for (variable, value, words) in [
+        ("HALLPASS_PASSWORD__MIN_LENGTH", "14", ["password.min_length", "15 or more"]),
+        ("HALLPASS_PASSWORD__NFC", "false", ["password.nfc", "true is accepted"]),
+        ("HALLPASS_SESSION__REFRESH_LIFETIME_S", "2592001", ["session.refresh_lifetime_s", "30 days"]),
+    ] {
+        with(variable, value).expect_error(&words);
+    }
+    layers(&[], &[("HALLPASS_PROFILE", "owasp")]).expect_error(&["HALLPASS_PROFILE", "nist is accepted"]);
+}
+
+#[test]
 fn the_variables_of_the_test_suite_are_not_settings() {
     let url = "postgres://postgres@127.0.0.1:5432/postgres";
     layers(&[], &[("HALLPASS_TEST_POSTGRES_URL", url)]).settings();

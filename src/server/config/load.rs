@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::profile::Profile;
 use super::values::shown;
 use super::{FIELDS, Field, Settings};
 
@@ -17,6 +18,8 @@ use super::{FIELDS, Field, Settings};
 pub enum Origin {
     /// Built in.
     Default,
+    /// The profile of this name.
+    Profile(String),
     /// A settings file.
     File(PathBuf),
     /// A line of `.env`.
@@ -31,6 +34,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("built in"),
+            Self::Profile(name) => write!(f, "the profile {name}"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::DotEnv(variable) => write!(f, "{variable} in .env"),
             Self::Variable(variable) => write!(f, "{variable} in the environment"),
@@ -62,6 +66,8 @@ pub struct Sources {
 pub struct Loaded {
     settings: Settings,
     origins: BTreeMap<&'static str, Origin>,
+    /// The name of the profile, and where it comes from.
+    profile: Option<(String, Origin)>,
 }
 
 /// Returns the environment's name for a setting: `HALLPASS_TOKEN__LIFETIME_S` for `token.lifetime_s`.
@@ -76,7 +82,7 @@ impl Loaded {
     /// [`ConfigError`] for a setting that does not exist, a value that is not acceptable, or a file that was asked for and
     /// cannot be read.
     pub fn from(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut loaded = Self { settings: Settings::default(), origins: BTreeMap::new() };
+        let mut loaded = Self { settings: Settings::default(), origins: BTreeMap::new(), profile: None };
         let dot_env = read_dot_env(&sources.folder)?;
         loaded.read_file(&sources.folder.join("config/default.toml"), false)?;
         let environment = find(&sources.environment, "HALLPASS_ENV");
@@ -97,6 +103,7 @@ impl Loaded {
         for (flag, name, value) in &sources.flags {
             loaded.set(name, value, Origin::Flag(flag))?;
         }
+        loaded.apply_profile()?;
         Ok(loaded)
     }
 
@@ -124,6 +131,21 @@ impl Loaded {
         Ok(())
     }
 
+    /// Sets what the profile says and no other source.
+    fn apply_profile(&mut self) -> Result<(), ConfigError> {
+        let Some((name, origin)) = self.profile.take() else { return Ok(()) };
+        let profile = Profile::named(&name)
+            .map_err(|accepted| ConfigError(format!("the profile is {name:?} ({origin}); {accepted}")))?;
+        for (setting, text) in profile.settings() {
+            if !self.origins.contains_key(setting) {
+                self.set(setting, text, Origin::Profile(name.clone()))?;
+            }
+        }
+        let Some((setting, accepted)) = profile.objection(&self.settings) else { return Ok(()) };
+        let origin = self.origins.get(setting).unwrap_or(&Origin::Default);
+        Err(ConfigError(format!("{setting} does not conform to the profile {name} ({origin}); {accepted}")))
+    }
+
     fn read_file(&mut self, path: &Path, must_exist: bool) -> Result<(), ConfigError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -145,6 +167,10 @@ impl Loaded {
             ))
         })?;
         for (section, keys) in &table {
+            if let (PROFILE, toml::Value::String(name)) = (section.as_str(), keys) {
+                self.profile = Some((name.clone(), Origin::File(path.to_owned())));
+                continue;
+            }
             let toml::Value::Table(keys) = keys else {
                 return Err(ConfigError(format!(
                     "{section} is outside a section ({}); sections like [server] and [token] are accepted",
@@ -193,6 +219,9 @@ impl Loaded {
         origin: fn(String) -> Origin,
     ) -> Result<(), ConfigError> {
         for (variable, text) in variables {
+            if variable == PROFILE_VARIABLE && !text.is_empty() {
+                self.profile = Some((text.clone(), origin(variable.clone())));
+            }
             let Some(rest) = variable.strip_prefix("HALLPASS_").filter(|_| !is_no_setting(variable)) else {
                 continue;
             };
@@ -209,10 +238,14 @@ impl Loaded {
     }
 }
 
+/// The key of a settings file that names a profile, outside all sections; and the variable.
+const PROFILE: &str = "profile";
+const PROFILE_VARIABLE: &str = "HALLPASS_PROFILE";
+
 /// Tells whether the variable is ours, but no setting.
 fn is_no_setting(variable: &str) -> bool {
     match variable {
-        "HALLPASS_ENV" | "HALLPASS_KEY" => true,
+        "HALLPASS_ENV" | "HALLPASS_KEY" | PROFILE_VARIABLE => true,
         // Read by `cli::harden`, which lets tests look into the memory of a debug build.
         "HALLPASS_DUMPABLE" => cfg!(debug_assertions),
         // Set for the test suite, and inherited by the binaries that its scripts start.

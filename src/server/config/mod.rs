@@ -8,10 +8,12 @@
 //! |---|---|
 //! | `values` | how a value is written as text, read and checked |
 //! | `advice` | which settings deserve a warning at start |
+//! | `profile` | sets of settings by name |
 //! | `load` | files, environment and flags: which of them sets what |
 
 mod advice;
 mod load;
+mod profile;
 mod values;
 
 use std::fmt;
@@ -175,6 +177,8 @@ settings! {
         bcrypt_cost: u32 = "12", Whole(4, 18);
         /// minimum length of a password, in characters
         min_length: usize = "8", Whole(8, 256);
+        /// whether Unicode in passwords is normalised to NFC before it is counted and hashed
+        nfc: bool = "false", BOOL;
         /// the longest time for which an imported hash may keep a core busy at each sign-in, in seconds
         import_max as "import_max_s": Duration = "5", Seconds(1, 600);
         /// how many passwords may wait to be hashed

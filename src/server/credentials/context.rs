@@ -18,6 +18,7 @@ const OTHER_CHARS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct PasswordRules {
     min_chars: usize,
+    nfc: bool,
     site_words: Arc<[String]>,
 }
 
@@ -25,6 +26,8 @@ pub struct PasswordRules {
 #[derive(Debug, Clone)]
 pub(crate) struct PasswordContext {
     pub(super) min_chars: usize,
+    /// Passwords are normalised to NFC first.
+    pub(super) nfc: bool,
     pub(super) email: String,
     /// In lower case, the longest first.
     pub(super) words: Vec<String>,
@@ -38,6 +41,7 @@ impl PasswordRules {
         let words = hosts.flat_map(labels).chain(["hallpass".to_owned()]);
         Self {
             min_chars: settings.password.min_length,
+            nfc: settings.password.nfc,
             site_words: words.filter(|word| word.chars().count() >= SITE_WORD_CHARS).collect(),
         }
     }
@@ -50,7 +54,7 @@ impl PasswordRules {
         let mut words: Vec<String> = own.chain(self.site_words.iter().cloned()).collect();
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         words.dedup();
-        PasswordContext { min_chars: self.min_chars, email: email.to_owned(), words }
+        PasswordContext { min_chars: self.min_chars, nfc: self.nfc, email: email.to_owned(), words }
     }
 }
 

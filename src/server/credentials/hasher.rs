@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::batch::{Batch, Outcome, Task};
 use super::error::HashError;
-use super::password::{cost_of, hash};
+use super::password::{cost_of, hash, is_nfc};
 use super::{Password, PasswordContext, Strength};
 
 struct Job {
@@ -35,6 +35,8 @@ pub struct Hasher {
     /// Ends the threads when the last clone goes; the threads themselves hold only the queue.
     _life: Arc<Life>,
     cost: u32,
+    /// New hashes are of passwords normalised to NFC.
+    nfc: bool,
     /// The hash to compare with where the user has none, so that the answer takes as long.
     decoy: Arc<str>,
 }
@@ -102,7 +104,14 @@ impl Hasher {
                     .spawn(move || steady.serve_steadily())?;
             }
         }
-        Ok(Self { _life: Arc::new(Life(Arc::clone(&queue))), queue, cost, decoy: decoy.into() })
+        Ok(Self { _life: Arc::new(Life(Arc::clone(&queue))), queue, cost, nfc: false, decoy: decoy.into() })
+    }
+
+    /// Sets whether new hashes are of passwords normalised to NFC. Defaults to false.
+    #[must_use]
+    pub fn nfc(mut self, is_on: bool) -> Self {
+        self.nfc = is_on;
+        self
     }
 
     /// Returns the string to store for `password`.
@@ -110,7 +119,8 @@ impl Hasher {
     /// # Errors
     /// [`HashError`]; a full queue fails without waiting.
     pub async fn hash(&self, password: &Password) -> Result<String, HashError> {
-        match self.queue.run(Task::Hash(password.clone())).await? {
+        let password = if self.nfc { password.nfc() } else { password.clone() };
+        match self.queue.run(Task::Hash(password)).await? {
             Outcome::Hash(hash) => Ok(hash),
             _ => unreachable!("a task to hash is answered with a hash"),
         }
@@ -152,7 +162,7 @@ impl Hasher {
 
     /// Tells whether `stored` is due for a new hash: made by another program, or at a cost below the configured one.
     pub(crate) fn is_outdated(&self, stored: &str) -> bool {
-        cost_of(stored).is_none_or(|cost| cost < self.cost)
+        cost_of(stored).is_none_or(|cost| cost < self.cost) || (self.nfc && !is_nfc(stored))
     }
 }
 

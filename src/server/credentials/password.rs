@@ -27,6 +27,10 @@ const DOMAIN: &[u8] = b"hallpass password v1";
 
 const PREFIX: &str = "$hallpass$1";
 
+/// The beginning of a hash of a password that was normalised to NFC first (`password.nfc`). So a hash says itself what was
+/// hashed, and every password stays good when the setting changes.
+const PREFIX_NFC: &str = "$hallpass$2";
+
 /// The lowest cost that bcrypt has.
 const MIN_COST: u32 = 4;
 
@@ -41,18 +45,32 @@ const MAX_COST: u32 = 18;
 
 /// A password as typed. It is wiped when dropped, and `Debug` does not show it.
 #[derive(Clone)]
-pub struct Password(SecretString);
+pub struct Password {
+    typed: SecretString,
+    /// It has been normalised to NFC, and its hash is to say so.
+    is_nfc: bool,
+}
 
 impl Password {
     /// Returns the characters, for the rules and the hash alone.
     pub(super) fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.typed.expose_secret()
+    }
+
+    /// Returns the password normalised to NFC (Unicode Standard Annex #15).
+    pub(super) fn nfc(&self) -> Self {
+        use unicode_normalization::UnicodeNormalization;
+
+        // In one block, since one that grows leaves copies behind; no text grows to more than three times its bytes.
+        let mut normal = Zeroizing::new(String::with_capacity(self.expose().len() * 3));
+        normal.extend(self.expose().nfc());
+        Self { typed: SecretString::from(normal.as_str()), is_nfc: true }
     }
 }
 
 impl From<SecretString> for Password {
     fn from(typed: SecretString) -> Self {
-        Self(typed)
+        Self { typed, is_nfc: false }
     }
 }
 
@@ -65,7 +83,7 @@ impl Default for Password {
 
 impl From<&str> for Password {
     fn from(typed: &str) -> Self {
-        Self(SecretString::from(typed))
+        Self::from(SecretString::from(typed))
     }
 }
 
@@ -109,6 +127,8 @@ pub(super) struct Bcrypt {
     pub(super) text: Zeroizing<String>,
     pub(super) salt: [u8; 16],
     pub(super) cost: u32,
+    /// The beginning of the string to store.
+    prefix: &'static str,
     /// The digest to compare with, as stored; `None` where no digest would match.
     expected: Option<String>,
 }
@@ -122,7 +142,8 @@ impl Bcrypt {
         let mut salt = [0; 16];
         let failed = |_| HashError::Failed("the system provides no random numbers".into());
         rand::fill(&mut salt).map_err(failed)?;
-        Ok(Self { text: digest(password), salt, cost, expected: None })
+        let prefix = if password.is_nfc { PREFIX_NFC } else { PREFIX };
+        Ok(Self { text: digest(password), salt, cost, prefix, expected: None })
     }
 
     /// Begins to compare `password` with `stored`; `None` where `stored` is of another function.
@@ -131,7 +152,8 @@ impl Bcrypt {
     /// [`HashError::UnknownHash`].
     pub(super) fn verify(password: &Password, stored: &str) -> Result<Option<Self>, HashError> {
         let foreign;
-        let (text, hash, can_match) = match stored.strip_prefix(PREFIX) {
+        let (text, hash, can_match) = match ours(stored) {
+            Some(ours) if is_nfc(stored) => (digest(&password.nfc()), ours, true),
             Some(ours) => (digest(password), ours, true),
             None => {
                 foreign = Foreign::parse(stored).map_err(|_| HashError::UnknownHash)?;
@@ -146,13 +168,13 @@ impl Bcrypt {
             return Err(HashError::UnknownHash);
         }
         let expected = can_match.then(|| hash[hash.len() - DIGEST_CHARS..].to_owned());
-        Ok(Some(Self { text, salt: parts.get_salt_raw(), cost: parts.get_cost(), expected }))
+        Ok(Some(Self { text, salt: parts.get_salt_raw(), cost: parts.get_cost(), prefix: PREFIX, expected }))
     }
 
     /// Returns the string to store, once the digest is computed.
     pub(super) fn stored(&self, digest: [u8; 23]) -> String {
         let (salt, digest) = (BASE_64.encode(self.salt), BASE_64.encode(digest));
-        format!("{PREFIX}$2b${:02}${salt}{digest}", self.cost)
+        format!("{}$2b${:02}${salt}{digest}", self.prefix, self.cost)
     }
 
     /// Tells whether the computed digest is the stored one.
@@ -196,13 +218,17 @@ pub(crate) fn check_stored(stored: &str) -> Result<(), &'static str> {
 /// Tells whether `stored` depends on every byte of `password`, so that whoever was let in by it has typed all of it. A plain
 /// bcrypt hash of another program knows the first 72 bytes alone.
 pub(crate) fn is_proof_of_all(password: &Password, stored: &str) -> bool {
-    stored.starts_with(PREFIX)
-        || Foreign::parse(stored).is_ok_and(|foreign| foreign.reads_all(password.expose()))
+    ours(stored).is_some() || Foreign::parse(stored).is_ok_and(|foreign| foreign.reads_all(password.expose()))
 }
 
 /// Returns bcrypt's own string in a hash of ours.
 pub(super) fn ours(stored: &str) -> Option<&str> {
-    stored.strip_prefix(PREFIX)
+    stored.strip_prefix(PREFIX).or_else(|| stored.strip_prefix(PREFIX_NFC))
+}
+
+/// Tells whether a hash is of a password that was normalised to NFC.
+pub(super) fn is_nfc(stored: &str) -> bool {
+    stored.starts_with(PREFIX_NFC)
 }
 
 /// Returns the cost of a hash of ours.
@@ -243,6 +269,28 @@ mod tests {
             assert_eq!(verify(&one.as_str().into(), &stored), Ok(true), "{one:?}");
             assert_eq!(verify(&other.as_str().into(), &stored), Ok(false), "{one:?} {other:?}");
         }
+    }
+
+    #[test]
+    fn a_hash_of_a_normalised_password_takes_either_form_and_says_so_itself() {
+        let (composed, decomposed) = (Password::from("café au lait"), Password::from("cafe\u{301} au lait"));
+        let bcrypt = Bcrypt::hash(&decomposed.nfc(), 4).unwrap();
+        let (mut lanes, mut stored) = (Lanes::new(), None);
+        lanes.add(bcrypt.text.as_bytes(), bcrypt.salt, bcrypt.cost, ());
+        while stored.is_none() {
+            lanes.advance(|(), digest| stored = Some(bcrypt.stored(digest)));
+        }
+        let stored = stored.unwrap();
+        assert!(stored.starts_with("$hallpass$2$2b$04$"), "{stored}");
+        assert_eq!(cost_of(&stored), Some(4));
+        assert!(is_proof_of_all(&composed, &stored));
+        for (password, expected) in [(&composed, true), (&decomposed, true), (&"cafe au lait".into(), false)]
+        {
+            assert_eq!(verify(password, &stored), Ok(expected), "{}", password.expose());
+        }
+        let as_typed = hash(&decomposed, 4).unwrap();
+        assert_eq!(verify(&decomposed, &as_typed), Ok(true), "what was stored before stays good");
+        assert_eq!(verify(&composed, &as_typed), Ok(false));
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub(crate) fn check_new(password: &Password, context: &PasswordContext) -> Resul
 /// The reason, with advice.
 pub(crate) fn check_shape(password: &Password, context: &PasswordContext) -> Result<(), String> {
     check_presented(password)?;
-    let (typed, min_chars) = (password.expose(), context.min_chars);
+    let normal = context.nfc.then(|| password.nfc());
+    let (typed, min_chars) = (normal.as_ref().unwrap_or(password).expose(), context.min_chars);
     if typed.chars().count() < min_chars {
         return Err(format!("is shorter than {min_chars} characters; a few words make a good one"));
     }
