@@ -339,6 +339,21 @@ async fn an_act_takes_effect_with_the_users_next_request_and_the_admins_session_
 }
 
 #[actix_rt::test]
+async fn an_admin_ends_the_sessions_of_everybody_their_own_too() {
+    let app = TestApp::new().await;
+    let (admin, token) = (app.admin().await, app.token().await);
+    app.act(&token, "DELETE", "/admin/sessions", None).await.expect_failure(403, "role_missing", "no admin");
+    assert_eq!(app.act(&admin, "DELETE", "/admin/sessions", None).await.status, 204);
+    for token in [&admin, &token] {
+        app.get_user(token).await.expect_refused("token_revoked", "everybody");
+    }
+    let events = app.recorded_events().await;
+    let ended = events.iter().find(|recorded| recorded.event.kind.name() == "all_sessions_ended").unwrap();
+    let root = app.users().find(ADMIN).await.unwrap().unwrap().id;
+    assert_eq!(ended.event.details["by"], json!(root));
+}
+
+#[actix_rt::test]
 async fn the_last_admin_can_be_neither_disabled_demoted_nor_deleted() {
     let app = TestApp::new().await;
     let admin = app.admin().await;

@@ -22,6 +22,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/admin/users/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ("/admin/users/{id}/password", "POST, OPTIONS"),
     ("/admin/users/{id}/sessions", "GET, HEAD, DELETE, OPTIONS"),
+    ("/admin/sessions", "DELETE, OPTIONS"),
     ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
     ("/health/live", "GET, HEAD, OPTIONS"),
     ("/health/ready", "GET, HEAD, OPTIONS"),

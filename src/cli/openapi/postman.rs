@@ -253,6 +253,7 @@ const CHECKS: &[(&str, &[Check])] = &[
             body: r#"{"new_password": "{{check_password}}"}"#, ..NONE },
         Check { name: "List another user's sessions", method: "get", path: "/admin/users/{id}/sessions", status: 403, error: "role_missing", ..NONE },
         Check { name: "End another user's sessions", method: "delete", path: "/admin/users/{id}/sessions", status: 403, error: "role_missing", ..NONE },
+        Check { name: "End everybody's sessions", method: "delete", path: "/admin/sessions", status: 403, error: "role_missing", ..NONE },
     ]),
     ("With the token", &[
         Check { name: "Show the user", method: "get", path: "/user/", status: 200,

@@ -219,7 +219,7 @@ impl UserAdmin {
     /// # Errors
     /// [`Error::Unavailable`]; the sessions of the users before have ended then.
     pub async fn end_all_sessions(&self) -> Result<usize, Error> {
-        let event = Event::new(EventKind::AllSessionsEnded, self.clock.now());
+        let event = self.event(EventKind::AllSessionsEnded);
         // First: a run that is interrupted is recorded too.
         self.store.write(async |tx| tx.record(event.clone()).await).await?;
         let (mut after, mut count) = (String::new(), 0);

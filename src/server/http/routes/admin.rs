@@ -62,6 +62,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
             "/users/{id}/sessions",
             [(Method::GET, web::to(list_sessions)), (Method::DELETE, web::to(end_sessions))],
         ))
+        .service(endpoint("/sessions", [(Method::DELETE, web::to(end_all_sessions))]))
 }
 
 /// Returns the operations of these routes.
@@ -113,6 +114,9 @@ pub(crate) fn operations() -> Vec<Operation> {
         admin(Method::DELETE, "/admin/users/{id}/sessions", "endOtherSessions", "End a user's sessions")
             .gives_nothing("Every session of the user has ended")
             .fails([Error::NotFound.into()]),
+        admin(Method::DELETE, "/admin/sessions", "endAllSessions", "End everybody's sessions")
+            .text("Those of the admin who asks too. With very many users, `hallpass sessions end --all` is better: it has no client that may give up.")
+            .gives_nothing("Every session of every user has ended"),
     ]
 }
 
@@ -339,6 +343,17 @@ async fn end_sessions(
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     acting(&users, &admin, client)?.end_sessions(id(&path)?).await?;
+    state.sync_changes().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn end_all_sessions(
+    admin: Require<Role<Admin>>,
+    users: web::Data<UserAdmin>,
+    state: web::Data<State>,
+    client: Client,
+) -> Result<HttpResponse, ApiError> {
+    acting(&users, &admin, client)?.end_all_sessions().await?;
     state.sync_changes().await?;
     Ok(HttpResponse::NoContent().finish())
 }
