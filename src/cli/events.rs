@@ -79,7 +79,7 @@ fn as_text(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
         ("address", event.address.map(|address| address.to_string())),
         ("request_id", event.request.clone()),
     ];
-    let mut line = format!("{} {:<21}", rfc3339(event.at), event.kind.name());
+    let mut line = format!("{} {:<21}", rfc3339(event.at), event.kind);
     let details = event.details.iter().map(|(name, value)| (name.as_str(), value.to_string()));
     for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(details) {
         line.push_str(&format!(" {name}={value}"));
@@ -90,7 +90,7 @@ fn as_text(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
 fn as_json(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
     json!({
         "at": rfc3339(event.at),
-        "kind": event.kind.name(),
+        "kind": event.kind,
         "user_id": event.user.map(|id| id.to_string()),
         "email": email,
         "session_id": event.session.map(|id| id.to_string()),

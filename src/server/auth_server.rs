@@ -13,6 +13,7 @@ use super::abuse::RateLimiter;
 use super::accounts::{Accounts, Directory, UserAdmin};
 use super::config::{Settings, seconds};
 use super::credentials::{Hasher, PasswordRules};
+use super::events::{EventLog, Statistics};
 use super::http::{self, Context, X_HALLPASS};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
@@ -52,6 +53,7 @@ struct Inner {
     limiter: RateLimiter,
     sessions: Sessions,
     accounts: Accounts,
+    statistics: Statistics,
     lifetimes: Lifetimes,
     issuer: String,
     guard: Guard,
@@ -170,6 +172,7 @@ impl AuthServer {
             registration_is_open: settings.registration.open,
             password_rules: PasswordRules::new(&settings),
         };
+        let statistics = Statistics::new(store.clone(), clock.clone(), lifetimes);
         Ok(Self {
             inner: Arc::new(Inner {
                 settings,
@@ -183,6 +186,7 @@ impl AuthServer {
                 limiter,
                 sessions,
                 accounts,
+                statistics,
                 lifetimes,
                 issuer,
                 guard,
@@ -198,6 +202,8 @@ impl AuthServer {
             accounts: self.inner.accounts.clone(),
             users: self.users(),
             directory: self.directory(),
+            events: self.events(),
+            statistics: self.inner.statistics.clone(),
             state: Arc::clone(&self.inner.state),
             sessions: self.inner.sessions.clone(),
             keys: Arc::clone(&self.inner.keys),
@@ -269,6 +275,11 @@ impl AuthServer {
         Directory::new(self.inner.store.clone())
     }
 
+    /// Returns the recorded events.
+    pub fn events(&self) -> EventLog {
+        EventLog::new(self.inner.store.clone())
+    }
+
     /// Returns the password-hashing service.
     pub fn hasher(&self) -> &Hasher {
         &self.inner.hasher
@@ -323,6 +334,7 @@ impl AuthServer {
         let now = clock.now();
         self.directory().index(INDEX_BATCHES).await?;
         store.delete_expired(now, &retention).await?;
+        store.merge_event_counts(now).await?;
         rotation::remove_expired(store, vault, now, retention.leeway).await
     }
 

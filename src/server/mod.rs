@@ -1,6 +1,6 @@
 //! The authentication server: it issues the tokens that the guard checks, and is itself an app under the guard.
 //!
-//! Imports point one way: `http` and `run` use the rules (`accounts`, `sessions`, `credentials`, `keys`, `abuse`) and
+//! Imports point one way: `http` and `run` use the rules (`accounts`, `sessions`, `events`, `credentials`, `keys`, `abuse`) and
 //! the state in memory (`state`). These use the `store`, the only room with SQL. Every room may name the values of
 //! `model`. `.ci/modules` checks it.
 
@@ -10,6 +10,7 @@ mod auth_server;
 pub mod config;
 pub mod credentials;
 pub mod error;
+pub mod events;
 pub mod http;
 pub mod keys;
 pub mod model;

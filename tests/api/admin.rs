@@ -22,6 +22,8 @@ const ROUTES: &[(&str, &str, &str, u16)] = &[
     ("POST", "/admin/users/{id}/password", r#"{"new_password": "seventeen blue lanterns"}"#, 204),
     ("GET", "/admin/users/{id}/sessions", "", 200),
     ("DELETE", "/admin/users/{id}/sessions", "", 204),
+    ("GET", "/admin/events", "", 200),
+    ("GET", "/admin/stats", "", 200),
     ("DELETE", "/admin/users/{id}", "", 204),
 ];
 
@@ -348,7 +350,7 @@ async fn an_admin_ends_the_sessions_of_everybody_their_own_too() {
         app.get_user(token).await.expect_refused("token_revoked", "everybody");
     }
     let events = app.recorded_events().await;
-    let ended = events.iter().find(|recorded| recorded.event.kind.name() == "all_sessions_ended").unwrap();
+    let ended = events.iter().find(|recorded| recorded.event.kind.as_str() == "all_sessions_ended").unwrap();
     let root = app.users().find(ADMIN).await.unwrap().unwrap().id;
     assert_eq!(ended.event.details["by"], json!(root));
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+mod admin_events;
 mod app;
 mod audit;
 mod change_feed;

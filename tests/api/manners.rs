@@ -23,6 +23,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/admin/users/{id}/password", "POST, OPTIONS"),
     ("/admin/users/{id}/sessions", "GET, HEAD, DELETE, OPTIONS"),
     ("/admin/sessions", "DELETE, OPTIONS"),
+    ("/admin/events", "GET, HEAD, OPTIONS"),
+    ("/admin/stats", "GET, HEAD, OPTIONS"),
     ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
     ("/health/live", "GET, HEAD, OPTIONS"),
     ("/health/ready", "GET, HEAD, OPTIONS"),

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use chrono::{DateTime, Duration, Utc};
 use futures_util::future::join_all;
 use hallpass::server::config::seconds;
-use hallpass::server::model::{Lifetimes, Session};
+use hallpass::server::model::{EventKind, Lifetimes, Session};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -64,7 +64,8 @@ impl TestApp {
 
     async fn kinds(&self) -> Vec<&'static str> {
         let events = self.recorded_events().await;
-        events.into_iter().map(|recorded| recorded.event.kind.name()).collect()
+        let name = |kind: &str| EventKind::ALL.iter().map(|known| known.name()).find(|known| *known == kind);
+        events.iter().map(|recorded| name(&recorded.event.kind).unwrap()).collect()
     }
 }
 

@@ -17,7 +17,7 @@ impl TestApp {
     }
 
     async fn count_of(&self, kind: &str) -> usize {
-        self.recorded_events().await.iter().filter(|recorded| recorded.event.kind.name() == kind).count()
+        self.recorded_events().await.iter().filter(|recorded| recorded.event.kind.as_str() == kind).count()
     }
 }
 

@@ -371,13 +371,14 @@ async fn events_are_recorded_in_order_and_found_by_user_time_and_number() {
             store.read(async |connection| connection.events(&filter).await).await.unwrap()
         };
         let all = find(None, DateTime::UNIX_EPOCH, 0, 10).await;
-        let told: Vec<_> = all.iter().map(|event| (event.event.kind, event.email.as_deref())).collect();
+        let told: Vec<_> =
+            all.iter().map(|event| (event.event.kind.as_str(), event.email.as_deref())).collect();
         let ada = Some("ada@example.com");
+        assert_eq!(told, [("signed_in", ada), ("key_added", None), ("sign_in_failed", None)]);
         assert_eq!(
-            told,
-            [(EventKind::SignedIn, ada), (EventKind::KeyAdded, None), (EventKind::SignInFailed, None)]
+            format!("{:?}", all[0].event),
+            format!("{:?}", Event { at: kept(1), ..full }).replace("SignedIn", "\"signed_in\"")
         );
-        assert_eq!(all[0].event, Event { at: kept(1), ..full });
         assert!(all[0].number < all[1].number && all[1].number < all[2].number);
         assert_eq!(find(None, DateTime::UNIX_EPOCH, 0, 2).await, all[..2]);
         assert_eq!(find(None, DateTime::UNIX_EPOCH, all[0].number, 10).await, all[1..]);
@@ -561,7 +562,7 @@ async fn exactly_the_expired_rows_are_deleted_however_many_there_are() {
         assert_eq!(read_on(store, &after).await.1, Some(vec![]), "all of them had been read");
         let filter = EventFilter { user: None, since: DateTime::UNIX_EPOCH, after: 0, limit: 10_000 };
         let events = store.read(async |connection| connection.events(&filter).await).await.unwrap();
-        assert_eq!(events.iter().map(|event| event.event.kind).collect::<Vec<_>>(), [EventKind::KeyAdded]);
+        assert_eq!(events.iter().map(|event| event.event.kind.as_str()).collect::<Vec<_>>(), ["key_added"]);
         let keys = [CounterKey::for_tests(2_500), gone];
         let counters = write(store, async |tx| tx.lock_counters(&keys).await).await;
         assert_eq!(counters, [AttemptCounter::default(); 2]);

@@ -1,7 +1,8 @@
 //! The operations behind the admin's pages on each database, and the indexes that they use.
 
-use hallpass::server::model::{UserPage, UserRecord};
-use hallpass::server::store::{PAGE_STATEMENTS, Store, StoreError};
+use chrono::{DateTime, Duration};
+use hallpass::server::model::{Event, EventKind, EventPage, Lifetimes, UserPage, UserRecord};
+use hallpass::server::store::{EVENT_STATEMENTS, PAGE_STATEMENTS, Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use uuid::Uuid;
 
@@ -25,7 +26,7 @@ fn user(number: u128, roles: &[&str]) -> UserRecord {
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         password_hash: None,
         disabled_at: None,
-        created_at: chrono::DateTime::UNIX_EPOCH,
+        created_at: DateTime::UNIX_EPOCH,
         last_login_at: None,
     }
 }
@@ -100,10 +101,10 @@ async fn users_wait_for_their_terms_whoever_wrote_them_and_are_found_by_them() {
         store
             .write(async |tx| {
                 let id = Uuid::from_u128(2);
-                tx.set_disabled(id, Some(chrono::DateTime::UNIX_EPOCH)).await?;
+                tx.set_disabled(id, Some(DateTime::UNIX_EPOCH)).await?;
                 assert!(tx.lock_admins().await?.is_empty(), "disabled");
                 tx.set_disabled(id, None).await?;
-                tx.set_email_verified(id, Some(chrono::DateTime::UNIX_EPOCH)).await?;
+                tx.set_email_verified(id, Some(DateTime::UNIX_EPOCH)).await?;
                 tx.set_roles(id, &["administrator".into(), "sub-admin".into()]).await?;
                 assert!(tx.lock_admins().await?.is_empty(), "roles that only look like it");
                 Ok::<_, StoreError>(())
@@ -118,7 +119,9 @@ async fn users_wait_for_their_terms_whoever_wrote_them_and_are_found_by_them() {
 async fn no_page_of_users_reads_the_whole_table_or_sorts_it() {
     on_each(async |_, database| {
         for (sql, texts) in PAGE_STATEMENTS {
-            let plan = plan(database, sql, *texts).await;
+            let plan =
+                plan(database, sql, &[&["uuid", "bigint", "bigint"][..], &["text"; 3][..*texts]].concat())
+                    .await;
             assert!(!plan.contains("SCAN users\n") && !plan.contains("Seq Scan"), "{sql}\n{plan}");
             // At most a thousand terms are sorted; every other page is read in the order of an index.
             let sorts = plan.contains("USE TEMP B-TREE FOR ORDER BY") || plan.contains("Sort Key");
@@ -128,8 +131,76 @@ async fn no_page_of_users_reads_the_whole_table_or_sorts_it() {
     .await;
 }
 
-/// Asks the database how it runs a statement of a page.
-async fn plan(database: &TestDatabase, sql: &str, texts: usize) -> String {
+#[actix_rt::test]
+async fn no_page_of_events_reads_the_whole_table_or_sorts_it() {
+    on_each(async |_, database| {
+        for (sql, types) in EVENT_STATEMENTS {
+            let types = match types {
+                _ if !sql.contains("$2") => vec!["bigint"],
+                types => [&["bigint"; 5][..], types].concat(),
+            };
+            let plan = plan(database, sql, &types).await;
+            let scans = plan.contains("SCAN events\n") || plan.contains("Seq Scan");
+            let sorts = plan.contains("USE TEMP B-TREE FOR ORDER BY") || plan.contains("Sort Key");
+            assert!(!scans && !sorts, "{sql}\n{plan}");
+        }
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn events_are_counted_as_they_are_recorded_and_the_rows_of_a_past_hour_become_one() {
+    on_each(async |store, database| {
+        let at = |hours: i64| DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::hours(hours);
+        for hours in [0, 0, 1, 25] {
+            let event = Event::new(EventKind::SignedIn, at(hours));
+            store.write(async |tx| tx.record(event.clone()).await).await.unwrap();
+        }
+        // Another connection, and a copy of many at once.
+        let many = format!(
+            "insert into events (at, kind) values ({0}, 'signed_in'), ({0}, 'signed_in'), ({0}, 'refreshed')",
+            at(1).timestamp_millis()
+        );
+        database.execute(&many).await;
+        let counts = async |step: Duration| {
+            let (from, until) = (at(0).timestamp_millis(), at(48).timestamp_millis());
+            let step = step.num_milliseconds();
+            let read = store.read(async |connection| connection.event_counts(from, until, step).await);
+            let mut counts: Vec<_> = read.await.unwrap();
+            counts.sort();
+            let hour = Duration::hours(1).num_milliseconds();
+            counts.into_iter().map(|(kind, at, count)| (kind, (at - from) / hour, count)).collect::<Vec<_>>()
+        };
+        let expected = [("refreshed", 1, 1), ("signed_in", 0, 2), ("signed_in", 1, 3), ("signed_in", 25, 1)];
+        let expected = expected.map(|(kind, hour, count)| (kind.to_owned(), hour, count));
+        assert_eq!(counts(Duration::hours(1)).await, expected);
+        store.merge_event_counts(at(100)).await.unwrap();
+        store.merge_event_counts(at(100)).await.unwrap();
+        assert_eq!(counts(Duration::hours(1)).await, expected, "merged");
+        let by_day = [("refreshed", 0, 1), ("signed_in", 0, 5), ("signed_in", 24, 1)];
+        assert_eq!(
+            counts(Duration::days(1)).await,
+            by_day.map(|(kind, hour, count)| (kind.to_owned(), hour, count))
+        );
+        store.merge_event_counts(at(24 * 400 + 10)).await.unwrap();
+        assert_eq!(counts(Duration::hours(1)).await, [("signed_in".to_owned(), 25, 1)], "after 400 days");
+
+        let page = EventPage { limit: 2, ..EventPage::default() };
+        let newest = store.read(async |connection| connection.events_page(&page).await).await.unwrap();
+        assert_eq!(
+            newest.iter().map(|event| event.event.kind.as_str()).collect::<Vec<_>>(),
+            ["refreshed", "signed_in"]
+        );
+        let lifetimes =
+            Lifetimes { idle: Duration::hours(2), absolute: Duration::hours(4), grace: Duration::zero() };
+        let all = store.read(async |connection| connection.count_all(at(0), &lifetimes).await).await.unwrap();
+        assert_eq!(all, (0, 0, 0));
+    })
+    .await;
+}
+
+/// Asks the database how it runs a statement whose parameters have these types.
+async fn plan(database: &TestDatabase, sql: &str, types: &[&str]) -> String {
     if database.is_sqlite() {
         let mut connection = database.sqlite_connection().await;
         let query = AssertSqlSafe(format!("explain query plan {sql}"));
@@ -137,15 +208,20 @@ async fn plan(database: &TestDatabase, sql: &str, texts: usize) -> String {
         return rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect();
     }
     let mut connection = database.postgres_connection().await;
-    let types = ", text".repeat(texts);
-    let values = ", 'a'".repeat(texts);
     // In a table of no rows a scan is the cheapest.
     let set_up = format!(
         "set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
-         prepare page (uuid, bigint, bigint{types}) as {sql}"
+         prepare page ({}) as {sql}",
+        types.join(", ")
     );
     connection.execute(sqlx::raw_sql(AssertSqlSafe(set_up))).await.unwrap();
-    let explain = format!("explain execute page ('{}', 0, 50{values})", Uuid::max());
+    let max = format!("'{}'", Uuid::max());
+    let values = types.iter().map(|kind| match *kind {
+        "uuid" => max.as_str(),
+        "text" => "'a'",
+        _ => "50",
+    });
+    let explain = format!("explain execute page ({})", values.collect::<Vec<_>>().join(", "));
     let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await.unwrap();
     let plan = rows.iter().map(|row| row.get::<String, _>(0) + "\n").collect();
     connection.close().await.unwrap();

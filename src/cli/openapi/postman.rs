@@ -252,6 +252,8 @@ const CHECKS: &[(&str, &[Check])] = &[
         Check { name: "Set another user's password", method: "post", path: "/admin/users/{id}/password", status: 403, error: "role_missing",
             body: r#"{"new_password": "{{check_password}}"}"#, ..NONE },
         Check { name: "List another user's sessions", method: "get", path: "/admin/users/{id}/sessions", status: 403, error: "role_missing", ..NONE },
+        Check { name: "List the events", method: "get", path: "/admin/events", status: 403, error: "role_missing", ..NONE },
+        Check { name: "Show the statistics", method: "get", path: "/admin/stats", status: 403, error: "role_missing", ..NONE },
         Check { name: "End another user's sessions", method: "delete", path: "/admin/users/{id}/sessions", status: 403, error: "role_missing", ..NONE },
         Check { name: "End everybody's sessions", method: "delete", path: "/admin/sessions", status: 403, error: "role_missing", ..NONE },
     ]),

@@ -4,8 +4,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::last_admin::{ADMIN, check_another_admin};
+use super::last_admin::{Admin, check_another_admin};
 use crate::clock::Clock;
+use crate::guard::RoleName;
 use crate::server::error::Error;
 use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
 use crate::server::store::{Store, StoreError, Transaction};
@@ -373,5 +374,5 @@ impl UserAdmin {
 }
 
 fn is_admin(roles: &[String]) -> bool {
-    roles.iter().any(|role| role == ADMIN)
+    roles.iter().any(|role| role == Admin::NAME)
 }

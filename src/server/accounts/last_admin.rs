@@ -2,11 +2,17 @@
 
 use uuid::Uuid;
 
+use crate::guard::RoleName;
 use crate::server::error::Error;
 use crate::server::store::Transaction;
 
-/// The role that may use `/admin`.
-pub(crate) const ADMIN: &str = "admin";
+/// The role `admin`, which may use `/admin`.
+#[derive(Debug)]
+pub(crate) struct Admin;
+
+impl RoleName for Admin {
+    const NAME: &'static str = "admin";
+}
 
 /// Checks that another enabled admin is left once `id` is none. Called first in the transaction of the act: it locks every
 /// admin, so that two acts at once cannot both see the other's admin as the one who is left.

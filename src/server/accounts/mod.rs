@@ -19,5 +19,5 @@ pub(crate) use admin::ImportCounts;
 pub use admin::{Actor, NewUser, UserAdmin, UserChanges};
 pub use directory::{Directory, UserSearch};
 pub(crate) use fields::{MAX_EMAIL_BYTES, parse_email, parse_name, parse_roles};
-pub(crate) use last_admin::ADMIN;
+pub(crate) use last_admin::Admin;
 pub(crate) use own::Accounts;

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::server::accounts::{Accounts, Directory, UserAdmin};
 use crate::server::config;
+use crate::server::events::{EventLog, Statistics};
 use crate::server::keys::SigningKeys;
 use crate::server::sessions::Sessions;
 use crate::server::state::{ServerKeys, State};
@@ -18,6 +19,8 @@ pub(in crate::server) struct Context {
     pub accounts: Accounts,
     pub users: UserAdmin,
     pub directory: Directory,
+    pub events: EventLog,
+    pub statistics: Statistics,
     pub sessions: Sessions,
     pub keys: Arc<SigningKeys>,
     pub server_keys: Arc<ServerKeys>,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
+use chrono::{DateTime, Utc};
 
 use super::ApiError;
 
@@ -66,6 +67,15 @@ impl Parameters {
     pub(crate) fn limit(&self) -> Result<u32, ApiError> {
         let read = |text: &str| text.parse().ok().filter(|limit| (1..=200).contains(limit));
         Ok(self.checked("limit", "1 to 200 is accepted", read)?.unwrap_or(50))
+    }
+
+    /// Returns a time.
+    pub(crate) fn time(&self, name: &'static str) -> Result<Option<DateTime<Utc>>, ApiError> {
+        let read = |text: &str| {
+            let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+            (time >= DateTime::UNIX_EPOCH).then_some(time)
+        };
+        self.checked(name, "a time like 2026-01-31T09:30:00Z is accepted (a + is written %2B)", read)
     }
 }
 

@@ -13,11 +13,11 @@ use super::Client;
 
 /// A recorded event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct Event<K = EventKind> {
     /// The time.
     pub at: DateTime<Utc>,
     /// The kind.
-    pub kind: EventKind,
+    pub kind: K,
     /// The user it is about; none where the typed address has no account.
     pub user: Option<Uuid>,
     /// The session it is about.
@@ -171,8 +171,8 @@ impl fmt::Display for EventKind {
 pub struct RecordedEvent {
     /// The number; later events have higher numbers.
     pub number: i64,
-    /// The event.
-    pub event: Event,
+    /// The event. Its kind is a text, because a newer server may have written one that this server does not know.
+    pub event: Event<String>,
     /// The user's address today; none where the user was deleted.
     pub email: Option<String>,
 }
@@ -187,5 +187,22 @@ pub struct EventFilter {
     /// Those after this number.
     pub after: i64,
     /// The most to read.
+    pub limit: u32,
+}
+
+/// A page of events, the newest first. All conditions must hold.
+#[derive(Debug, Clone, Default)]
+pub struct EventPage {
+    /// About this user.
+    pub user: Option<Uuid>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// At this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// Before this number.
+    pub before: Option<i64>,
+    /// The most events.
     pub limit: u32,
 }

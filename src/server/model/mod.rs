@@ -12,7 +12,7 @@ mod user;
 pub use attempt::{AttemptCounter, CounterKey, KnownAddress};
 pub use change::Change;
 pub use client::Client;
-pub use event::{Event, EventFilter, EventKind, RecordedEvent};
+pub use event::{Event, EventFilter, EventKind, EventPage, RecordedEvent};
 pub use key::{KdfParams, SealedInstallation, SealedKey, StoredKey};
 pub use session::{Authentication, Digest, NewSession, Retention, Rotation};
 pub use session::{Lifetimes, Session, SessionPlace};

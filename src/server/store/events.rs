@@ -1,11 +1,12 @@
 //! Recorded events.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::connection::{Connection, Dialect, Query, Trace, Transaction, time};
 use super::error::StoreError;
 use super::xid_sequence::xid_sequence;
-use crate::server::model::{Event, EventFilter, EventKind, RecordedEvent};
+use crate::server::model::{CLOCK_STEP, Event, EventFilter, EventPage, RecordedEvent};
 
 type EventColumns = (
     i64,
@@ -44,18 +45,88 @@ impl Connection {
             .bind(i64::from(filter.limit))
             .fetch_all()
             .await?;
-        rows.into_iter()
-            .map(|(number, at, kind, user, session, address, request, details, email)| {
-                let known = EventKind::ALL.iter().copied().find(|known| known.name() == kind);
-                let kind = known
-                    .ok_or_else(|| StoreError::Failed(format!("an event has the unknown kind {kind:?}")))?;
-                let address = address.and_then(|text| text.parse().ok());
-                let details = details.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-                let event = Event { at: time(at)?, kind, user, session, address, request, details };
-                Ok(RecordedEvent { number, event, email })
-            })
-            .collect()
+        rows.into_iter().map(recorded).collect()
     }
+
+    /// Returns the events of a page, the newest first.
+    pub async fn events_page(&mut self, page: &EventPage) -> Result<Vec<RecordedEvent>, StoreError> {
+        // The numbers between which the events of the time are: so no others are read.
+        let first = match page.since {
+            Some(since) => self.number_near(FIRST_FROM, since - CLOCK_STEP).await?,
+            None => Some(0),
+        };
+        let last = match page.until {
+            Some(until) => self.number_near(LAST_BEFORE, until + CLOCK_STEP).await?,
+            None => Some(i64::MAX),
+        };
+        let (Some(first), Some(last)) = (first, last) else { return Ok(vec![]) };
+        let sql = match (&page.user, &page.kind) {
+            (None, None) => ALL,
+            (Some(_), None) => OF_USER,
+            (None, Some(_)) => OF_KIND,
+            (Some(_), Some(_)) => OF_BOTH,
+        };
+        let mut query = self
+            .query(sql)
+            .bind(first)
+            .bind(last.min(page.before.map_or(i64::MAX, |before| before - 1)))
+            .bind(page.since.map_or(i64::MIN, |since| since.timestamp_millis()))
+            .bind(page.until.map_or(i64::MAX, |until| until.timestamp_millis()))
+            .bind(i64::from(page.limit));
+        if let Some(user) = page.user {
+            query = query.bind(user);
+        }
+        if let Some(kind) = &page.kind {
+            query = query.bind(kind);
+        }
+        let rows: Vec<EventColumns> = query.fetch_all().await?;
+        rows.into_iter().map(recorded).collect()
+    }
+
+    async fn number_near(&mut self, sql: &'static str, at: DateTime<Utc>) -> Result<Option<i64>, StoreError> {
+        let row: Option<(i64,)> = self.query(sql).bind(at.timestamp_millis()).fetch_optional().await?;
+        Ok(row.map(|(number,)| number))
+    }
+}
+
+const FIRST_FROM: &str = "select id from events where at >= $1 order by at limit 1";
+const LAST_BEFORE: &str = "select id from events where at < $1 order by at desc limit 1";
+
+/// `+at` keeps the databases from the index of times, after which the page would have to be sorted.
+macro_rules! select_page {
+    ($where:literal) => {
+        concat!(
+            "select events.id, at, kind, user_id, session_id, address, request_id, details, email from events \
+             left join users on users.id = user_id where events.id >= $1 and events.id <= $2 and +at >= $3 and +at < $4 ",
+            $where,
+            " order by events.id desc limit $5"
+        )
+    };
+}
+
+const ALL: &str = select_page!("");
+const OF_USER: &str = select_page!("and user_id = $6");
+const OF_KIND: &str = select_page!("and kind = $6");
+// A user has fewer events than a kind.
+const OF_BOTH: &str = select_page!("and user_id = $6 and kind || '' = $7");
+
+/// The statements of a page, for the test that asks the databases how they run them.
+#[cfg(feature = "testing")]
+pub const EVENT_STATEMENTS: &[(&str, &[&str])] = &[
+    (ALL, &[]),
+    (OF_USER, &["uuid"]),
+    (OF_KIND, &["text"]),
+    (OF_BOTH, &["uuid", "text"]),
+    (FIRST_FROM, &[]),
+    (LAST_BEFORE, &[]),
+];
+
+fn recorded(columns: EventColumns) -> Result<RecordedEvent, StoreError> {
+    let (number, at, kind, user, session, address, request, details, email) = columns;
+    let address = address.and_then(|text| text.parse().ok());
+    let details = details.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let event = Event { at: time(at)?, kind, user, session, address, request, details };
+    Ok(RecordedEvent { number, event, email })
 }
 
 impl Connection {

@@ -8,7 +8,8 @@
 //! | `terms` | `users_page`, `has_users_to_index`; `take_users_to_index`, `replace_terms`, `lock_admins` |
 //! | `sessions` | `session`, `sessions_of`, `ended_sessions`; `lock_session`, `insert_session`, `set_refresh_digest`, `extend_tokens`, `rotation`, `insert_rotation`, `end_session`, `end_sessions_of`, `surplus_sessions`, `set_last_seen` |
 //! | `keys` | `installation`, `signing_keys`; `insert_installation`, `replace_seal`, `lock_signing_keys`, `insert_key`, `replace_key`, `delete_key`, `raise_token_lifetime` |
-//! | `events` | `events`; `record` |
+//! | `events` | `events`, `events_page`; `record` |
+//! | `statistics` | `event_counts`, `count_all`; `Store::merge_event_counts` |
 //! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |
 //! | `changes` | `position`, `changes_since`; `note_change` |
 //! | `retention` | `Store::delete_expired` |
@@ -36,6 +37,7 @@ mod retry;
 mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod statistics;
 mod terms;
 mod transfer;
 mod users;
@@ -45,6 +47,8 @@ pub use changes::Position;
 pub use connection::Connection;
 pub use connection::Transaction;
 pub use error::StoreError;
+#[cfg(feature = "testing")]
+pub use events::EVENT_STATEMENTS;
 pub use fast_path::{Counted, FirstUse, FreeCount};
 pub use retry::TIMEOUT;
 #[cfg(feature = "testing")]

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::admin_events::{self, list_events, show_statistics};
 use super::user::{BAD_LIMIT, CURSOR, LINK_EXAMPLE, Page, session_page};
 use crate::clock::serialize_rfc3339;
-use crate::guard::{Require, Role, RoleName};
+use crate::guard::{Require, Role};
 use crate::server::accounts::{
-    ADMIN, Accounts, Actor, Directory, NewUser, UserAdmin, UserChanges, UserSearch, parse_roles,
+    Accounts, Actor, Admin, Directory, NewUser, UserAdmin, UserChanges, UserSearch, parse_roles,
 };
 use crate::server::credentials::Password;
 use crate::server::error::Error;
@@ -30,14 +31,6 @@ use crate::server::model::{Client, UserRecord};
 use crate::server::sessions::{ListedSession, Sessions};
 use crate::server::state::State;
 
-/// The role `admin`.
-#[derive(Debug)]
-pub(crate) struct Admin;
-
-impl RoleName for Admin {
-    const NAME: &'static str = ADMIN;
-}
-
 /// Returns the scope `/admin`.
 pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFactory + use<> {
     web::scope("/admin")
@@ -46,6 +39,9 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         .app_data(web::Data::new(context.sessions.clone()))
         .app_data(web::Data::new(context.users.clone()))
         .app_data(web::Data::new(context.directory.clone()))
+        .app_data(web::Data::new(context.events.clone()))
+        .app_data(web::Data::new(context.statistics.clone()))
+        .app_data(web::Data::new(context.clock.clone()))
         .app_data(web::Data::from(Arc::clone(&context.state)))
         .app_data(web::Data::new(context.settings.clone()))
         .service(endpoint("/users", [(Method::GET, web::to(list_users)), (Method::POST, web::to(add_user))]))
@@ -63,12 +59,14 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
             [(Method::GET, web::to(list_sessions)), (Method::DELETE, web::to(end_sessions))],
         ))
         .service(endpoint("/sessions", [(Method::DELETE, web::to(end_all_sessions))]))
+        .service(endpoint("/events", [(Method::GET, web::to(list_events))]))
+        .service(endpoint("/stats", [(Method::GET, web::to(show_statistics))]))
 }
 
 /// Returns the operations of these routes.
 pub(crate) fn operations() -> Vec<Operation> {
     let admin = |method, path, id, summary| Operation::new("Admin", method, path, id, summary).with_role();
-    vec![
+    let mut operations = vec![
         admin(Method::GET, "/admin/users", "listUsers", "List the users")
             .text("Newest first. All given filters must hold. A page after the first is asked for with the `next_cursor` of the one before.")
             .parameter("email", "This address exactly", json!({"type": "string"}))
@@ -117,7 +115,9 @@ pub(crate) fn operations() -> Vec<Operation> {
         admin(Method::DELETE, "/admin/sessions", "endAllSessions", "End everybody's sessions")
             .text("Those of the admin who asks too. With very many users, `hallpass sessions end --all` is better: it has no client that may give up.")
             .gives_nothing("Every session of every user has ended"),
-    ]
+    ];
+    operations.extend(admin_events::operations());
+    operations
 }
 
 /// The user of the examples, as an admin sees it.

@@ -1,6 +1,7 @@
 //! The routes, one file per scope.
 
 pub(crate) mod admin;
+mod admin_events;
 pub(crate) mod auth;
 pub(crate) mod console;
 pub(crate) mod docs;
