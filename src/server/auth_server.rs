@@ -29,9 +29,6 @@ use crate::token::{Algorithm, JwkSet};
 /// The age of a signing key from which its rotation is advised, if nothing rotates it.
 const ROTATION_ADVISED: chrono::Duration = chrono::Duration::days(365);
 
-/// The most transactions with which a clean-up writes the terms by which users are found.
-const INDEX_BATCHES: usize = 200;
-
 /// How long a browser may cache the answer to a preflight.
 const CORS_MAX_AGE_SECS: usize = 3_600;
 
@@ -332,7 +329,6 @@ impl AuthServer {
             events: seconds(settings.events.keep),
         };
         let now = clock.now();
-        self.directory().index(INDEX_BATCHES).await?;
         store.delete_expired(now, &retention).await?;
         store.merge_event_counts(now).await?;
         rotation::remove_expired(store, vault, now, retention.leeway).await

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,13 +48,20 @@ export async function startServer(t, settings = {}) {
     return execFileSync(binary, args, { cwd: folder, env, input, stdio: ['pipe', 'pipe', 'ignore'], encoding: 'utf8' });
   }
 
+  /** Imports users without a password: user0@many.example, user1@many.example, and so on. */
+  function addUsers(count) {
+    const lines = Array.from({ length: count }, (_, number) => `user${number}@many.example,Number ${number},,\n`);
+    writeFileSync(join(folder, 'users.csv'), `email,name,roles,password_hash\n${lines.join('')}`);
+    cli(['user', 'import', 'users.csv']);
+  }
+
   cli(['user', 'add', EMAIL, '--password-stdin'], PASSWORD);
   const port = await start('127.0.0.1:0');
   t.after(async () => {
     if (child.exitCode === null) await stop();
     rmSync(folder, { recursive: true });
   });
-  return { port, url: `http://127.0.0.1:${port}`, cli, stop, start: () => start(`127.0.0.1:${port}`) };
+  return { port, url: `http://127.0.0.1:${port}`, cli, addUsers, stop, start: () => start(`127.0.0.1:${port}`) };
 }
 
 /** Fails if any page of the test logs an error, breaks its Content-Security-Policy, or stores a token. */

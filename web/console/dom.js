@@ -56,6 +56,8 @@ export function ago(moment, now) {
 }
 
 const SENTENCES = {
+  last_admin: 'This is the last admin. Give another user the role admin first.',
+  role_missing: 'Your account no longer has the role admin.',
   credentials_invalid: 'The e-mail or the password is wrong.',
   password_wrong: 'That is not your current password.',
   email_taken: 'An account with this e-mail already exists.',

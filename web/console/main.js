@@ -3,10 +3,14 @@
 import { createHallpass } from '/client/hallpass.js';
 import { explain, h, heading, leaving, say } from './dom.js';
 import { register, signIn } from './entry.js';
+import { events } from './events.js';
+import { overview } from './overview.js';
 import { password } from './password.js';
 import { profile } from './profile.js';
 import { sessions } from './sessions.js';
 import { token } from './token.js';
+import { user as onePage } from './user.js';
+import { users } from './users.js';
 
 const hallpass = createHallpass();
 
@@ -16,6 +20,13 @@ const PAGES = {
   password: { title: 'Password', page: password },
   sessions: { title: 'Sessions', page: sessions },
   token: { title: 'Token', page: token },
+};
+
+/** The pages of admins, after those. */
+const ADMIN_PAGES = {
+  overview: { title: 'Overview', page: overview },
+  users: { title: 'Users', page: (hallpass, user, id, query) => (id ? onePage : users)(hallpass, user, id, query) },
+  events: { title: 'Events', page: events },
 };
 
 /** The pages of visitors who are not signed in. */
@@ -30,14 +41,22 @@ let shownTo;
 // The current rendering. If two overlap, the later one is shown, however long the first takes.
 let rendering;
 
-const asked = () => location.hash.replace(/^#\/?/, '');
+/** Returns the parts of the URL's fragment: `#/page/id?query`. */
+function asked() {
+  const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
+  const [name, id] = path.split('/');
+  return { name, id, query: new URLSearchParams(query) };
+}
+
+const pagesOf = (user) => (user.roles.includes('admin') ? { ...PAGES, ...ADMIN_PAGES } : PAGES);
 
 function showBar(user) {
   bar.hidden = user === null;
   if (!user) return;
-  const links = Object.entries(PAGES).map(([name, { title }]) =>
-    h('a', { href: `#/${name}`, 'aria-current': name === (Object.hasOwn(PAGES, asked()) ? asked() : 'profile') && 'page' }, title),
-  );
+  const pages = pagesOf(user);
+  bar.className = pages === PAGES ? '' : 'wide';
+  const current = Object.hasOwn(pages, asked().name) ? asked().name : 'profile';
+  const links = Object.entries(pages).map(([name, { title }]) => h('a', { href: `#/${name}`, 'aria-current': name === current && 'page' }, title));
   bar.querySelector('nav').replaceChildren(...links);
   bar.querySelector('.who').replaceChildren(
     h('span', { class: 'name', title: user.email }, user.name ?? user.email),
@@ -69,12 +88,13 @@ async function render(isNew) {
   const wasShownTo = shownTo;
   shownTo = user?.id ?? null;
   showBar(user);
-  const [pages, fallback] = user ? [PAGES, 'profile'] : [ENTRIES, 'sign-in'];
-  const { title, page } = pages[Object.hasOwn(pages, asked()) ? asked() : fallback];
+  const { name, id, query } = asked();
+  const [pages, fallback] = user ? [pagesOf(user), 'profile'] : [ENTRIES, 'sign-in'];
+  const { title, page } = pages[Object.hasOwn(pages, name) ? name : fallback];
   if (wasShownTo && !user && !leaving.isExpected()) say('You have been signed out.');
   let content;
   try {
-    content = await page(hallpass, user);
+    content = await page(hallpass, user, id, query);
   } catch (error) {
     // The end of the session shows the sign-in page anyway.
     if (error.status === 401) return;

@@ -20,6 +20,10 @@ const WATCH_EVERY: Duration = Duration::from_secs(10);
 /// The time between two deletions of expired rows.
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
 
+/// The time between two looks for users whose words are to be written, and the most transactions after each.
+const INDEX_EVERY: Duration = Duration::from_secs(1);
+const INDEX_BATCHES: usize = 20;
+
 /// A server that has its socket and accepts connections once it is polled.
 pub struct Running {
     /// The address it listens on.
@@ -98,6 +102,7 @@ impl Running {
         let follower = actix_rt::spawn(follow(server.clone()));
         let watcher = actix_rt::spawn(watch(server.clone()));
         let cleaner = actix_rt::spawn(clean_up(server.clone()));
+        let indexer = actix_rt::spawn(index(server.clone()));
         let metrics = self.metrics.map(|server| (server.handle(), actix_rt::spawn(server)));
         actix_rt::spawn(async move {
             stop.await;
@@ -107,6 +112,7 @@ impl Running {
         follower.abort();
         watcher.abort();
         cleaner.abort();
+        indexer.abort();
         if let Some((handle, serving)) = metrics {
             handle.stop(false).await;
             serving.abort();
@@ -156,6 +162,16 @@ async fn watch(server: AuthServer) {
                 load.waiting,
                 load.longest_wait.as_millis()
             );
+        }
+    }
+}
+
+/// Writes the words by which users are found, of those that were added or changed by whatever means.
+async fn index(server: AuthServer) {
+    loop {
+        actix_rt::time::sleep(INDEX_EVERY).await;
+        if let Err(error) = server.directory().index(INDEX_BATCHES).await {
+            log::debug!("the words of users are not written: {error}");
         }
     }
 }

@@ -23,8 +23,9 @@ macro_rules! files {
     };
 }
 
-const CONSOLE: &[(&str, &str)] = files!("console/": "index.html", "console.css", "icon.svg", "main.js", "ask.js",
-    "dom.js", "entry.js", "password.js", "profile.js", "sessions.js", "strength.js", "token.js");
+const CONSOLE: &[(&str, &str)] = files!("console/": "index.html", "console.css", "icon.svg", "main.js", "admin.js",
+    "ask.js", "chart.js", "dom.js", "entry.js", "events.js", "overview.js", "password.js", "profile.js", "sessions.js",
+    "strength.js", "token.js", "user.js", "users.js");
 
 const CLIENT: &[(&str, &str)] = files!("": "hallpass.js", "hallpass.d.ts");
 

@@ -1,0 +1,192 @@
+// The console's admin pages: find a user, see why they cannot sign in, help; events; the overview.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { EMAIL, PASSWORD, closeBrowser, openBrowser, signIn, startServer, until } from './harness.mjs';
+
+const ADMIN = 'root@example.com';
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const SHOTS = fileURLToPath(new URL('../../target/browser', import.meta.url));
+
+after(closeBrowser);
+
+const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor();
+const said = (page, text) => page.locator('#said', { hasText: text }).waitFor();
+const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
+const goTo = async (page, name) => {
+  await page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
+  await heading(page, name);
+};
+
+async function asAdmin(context, server) {
+  server.cli(['user', 'add', ADMIN, '--role', 'admin', '--password-stdin'], PASSWORD);
+  const page = await context.newPage();
+  await page.goto(server.url);
+  await signIn(page, PASSWORD, ADMIN);
+  await heading(page, 'Profile');
+  return page;
+}
+
+const login = (server, email, password) =>
+  fetch(`${server.url}/auth/login`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ email, password }) });
+
+test('somebody on the phone who cannot sign in is found and helped', async (t) => {
+  const server = await startServer(t, { HALLPASS_THROTTLE__ON: 'false' });
+  const page = await asAdmin(await openBrowser(t), server);
+  for (let failed = 0; failed < 3; failed++) await login(server, EMAIL, 'wrong horse battery');
+  server.cli(['user', 'disable', EMAIL]);
+
+  await goTo(page, 'Users');
+  assert.equal(await page.evaluate(() => document.activeElement.type), 'search', 'typing may begin at once');
+  await page.keyboard.type('ada@');
+  await page.getByText('1 found.').waitFor();
+  await page.keyboard.press('Tab');
+  await page.getByRole('link', { name: EMAIL }).focus();
+  await page.keyboard.press('Enter');
+  await heading(page, EMAIL);
+  await page.getByText('The account is disabled').waitFor();
+  await page.getByText('Failed sign-ins in the last hour: 3.').waitFor();
+  await press(page, 'Enable');
+  await said(page, 'The user can sign in again.');
+  await page.getByRole('button', { name: 'Disable', exact: true }).waitFor();
+  await page.getByLabel('New password', { exact: true }).fill('seventeen blue lanterns');
+  await press(page, 'Set password');
+  await said(page, 'The password was set.');
+  assert.equal((await login(server, EMAIL, 'seventeen blue lanterns')).status, 200);
+
+  await page.reload();
+  await heading(page, EMAIL);
+  await press(page, 'End all sessions');
+  await press(page, 'End them all?');
+  await said(page, 'Every session has ended.');
+  await page.getByText('None is active.').waitFor();
+  await page.getByRole('textbox', { name: 'Roles' }).fill('editor owner');
+  await press(page, 'Save roles');
+  await said(page, 'The roles were saved.');
+  await page.getByText('user_roles_changed: none → editor owner').waitFor();
+
+  await page.getByLabel('E-mail of the user').fill('ada');
+  await press(page, 'Delete user');
+  await page.getByText(`is not ${EMAIL}`).waitFor();
+  await page.getByLabel('E-mail of the user').fill(EMAIL);
+  await press(page, 'Delete user');
+  await heading(page, 'Users');
+  assert.doesNotMatch(server.cli(['user', 'list']), /ada@example\.com/);
+});
+
+test('10,000 users are searched and paged, and no name harms the page', async (t) => {
+  const server = await startServer(t);
+  const page = await asAdmin(await openBrowser(t), server);
+  page.on('dialog', () => assert.fail('a name was run as a script'));
+  const token = (await (await login(server, ADMIN, PASSWORD)).json()).data.token;
+  const add = (email, name) =>
+    fetch(`${server.url}/admin/users`, { method: 'POST', headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` }, body: JSON.stringify({ email, name, password: PASSWORD }) });
+  server.addUsers(10_000);
+  assert.equal((await add('evil@example.com', '<img src=x onerror=alert(1)>\u202egnp.exe\u2028x')).status, 201);
+
+  // After an import the server writes the words of so many users in the background.
+  const found = async () => (await (await fetch(`${server.url}/admin/users?q=user777`, { headers: { Authorization: `Bearer ${token}` } })).json()).data.users.length;
+  await until(async () => (await found()) === 11);
+
+  await goTo(page, 'Users');
+  await page.getByText('The newest 50 are shown.').waitFor();
+  const rows = page.locator('tbody tr');
+  assert.match(await rows.first().textContent(), /evil@example\.com<img src=x onerror=alert\(1\)>\\u\{202e\}gnp\.exe\\u\{2028\}x/);
+  assert.equal(await page.locator('main img').count(), 0);
+  await press(page, 'Show more');
+  await until(async () => (await rows.count()) === 100);
+  const emails = await page.locator('tbody th').allTextContents();
+  assert.equal(new Set(emails).size, 100, 'each once');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), emails[50], 'the keyboard goes on at the first new row');
+
+  await page.getByRole('searchbox').fill('user777');
+  await page.getByText('11 found.').waitFor();
+  await page.getByRole('searchbox').fill('%');
+  await page.getByText('No user is found.').waitFor();
+  await page.getByRole('searchbox').fill('');
+  await page.getByLabel('State').selectOption('disabled');
+  await page.getByText('No user is found.').waitFor();
+});
+
+test('events are filtered, followed and saved', async (t) => {
+  const server = await startServer(t);
+  const page = await asAdmin(await openBrowser(t), server);
+  await login(server, EMAIL, 'wrong horse battery');
+  await goTo(page, 'Events');
+  await page.getByLabel('Kind').selectOption('sign_in_failed');
+  const rows = page.locator('tbody tr');
+  await until(async () => (await rows.count()) === 1);
+  await page.getByLabel('Follow').check();
+  await login(server, EMAIL, 'wrong horse battery');
+  await until(async () => (await rows.count()) === 2);
+  for (const [name, pattern] of [
+    ['Save as CSV', /^"id","at","kind",.*\r\n"\d+","[^"]+","sign_in_failed".*\r\n.*\r\n$/],
+    ['Save as JSON lines', /^\{"id":\d+.*\n\{.*"kind":"sign_in_failed".*\}\n$/],
+  ]) {
+    const download = page.waitForEvent('download');
+    await press(page, name);
+    assert.match(readFileSync(await (await download).path(), 'utf8'), pattern);
+  }
+});
+
+test('an admin who is no longer one sees no admin page', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const page = await asAdmin(context, server);
+  assert.equal(await page.getByRole('navigation').getByRole('link').count(), 7);
+  const other = await (await openBrowser(t)).newPage();
+  await other.goto(`${server.url}/#/users`);
+  await signIn(other);
+  await heading(other, 'Profile');
+  assert.equal(await other.getByRole('navigation').getByRole('link').count(), 4);
+});
+
+const LOOKS = [
+  ['light', { viewport: { width: 1440, height: 900 } }],
+  ['dark', { viewport: { width: 1440, height: 900 }, colorScheme: 'dark' }],
+  ['tablet', { viewport: { width: 768, height: 1024 } }],
+  ['phone-dark', { viewport: { width: 320, height: 690 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme: 'dark' }],
+];
+
+for (const [look, options] of LOOKS) {
+  test(`every admin page is accessible and fits: ${look}`, async (t) => {
+    const server = await startServer(t, { HALLPASS_THROTTLE__ON: 'false' });
+    const page = await asAdmin(await openBrowser(t, options), server);
+    server.addUsers(60);
+    await login(server, EMAIL, 'wrong horse battery');
+    await login(server, EMAIL, PASSWORD);
+    mkdirSync(SHOTS, { recursive: true });
+    const examine = async (name) => {
+      await page.evaluate(() => Promise.all(document.getAnimations().map((it) => it.finished)));
+      await page.screenshot({ path: `${SHOTS}/admin-${name}-${look}.png`, fullPage: look.startsWith('phone') });
+      await page.evaluate(AXE);
+      const { violations } = await page.evaluate(() => window.axe.run());
+      assert.deepEqual(violations.map(({ id, impact, nodes }) => [id, impact, nodes.map((node) => node.html)]), [], `${name}, ${look}`);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(overflow <= 0, `${name} is ${overflow} px too wide, ${look}`);
+    };
+    await goTo(page, 'Overview');
+    await page.getByRole('img', { name: /^Sign-ins: 2/ }).waitFor();
+    await examine('overview');
+    await page.getByText('As a table').first().click();
+    await page.getByLabel('Time').selectOption('a year');
+    await page.getByRole('img', { name: /^Failed sign-ins: 1/ }).waitFor();
+    await examine('overview-year');
+    await goTo(page, 'Users');
+    await examine('users');
+    await page.getByRole('searchbox').fill('ada');
+    await page.getByText('1 found.').waitFor();
+    await page.getByRole('link', { name: EMAIL }).click();
+    await heading(page, EMAIL);
+    await examine('user');
+    await goTo(page, 'Events');
+    await examine('events');
+    await server.stop();
+    await page.getByLabel('Time').selectOption('the last hour');
+    await page.getByText('The server cannot be reached.').waitFor();
+    await examine('events-unreachable');
+  });
+}

@@ -1,0 +1,76 @@
+// What the admin's pages share: names that cannot harm a page, a user's state, buttons that act.
+
+import { explain, h, say } from './dom.js';
+
+/** Characters that turn or break the line, or that cannot be seen. */
+const HARMFUL = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+
+/** Returns a text in which such characters are written as their numbers. */
+export function plain(text) {
+  return String(text).replace(HARMFUL, (character) => `\\u{${character.codePointAt(0).toString(16)}}`);
+}
+
+/** Returns the address of the page of a user. */
+export const pageOf = (id) => `#/users/${id}`;
+
+/** Shows whether a user can sign in. */
+export function state(user) {
+  return user.disabled ? h('span', { class: 'badge bad' }, 'disabled') : h('span', {}, 'enabled');
+}
+
+/** Creates a button. While its action runs it is disabled; a failure is shown. `sure`: the question to answer first. */
+export function action(title, run, { danger = false, sure } = {}) {
+  const button = h('button', { type: 'button', class: danger ? 'danger' : 'quiet', onclick }, title);
+  async function onclick() {
+    if (sure && !button.dataset.asked) {
+      button.dataset.asked = 'true';
+      button.textContent = sure;
+      button.addEventListener('blur', calm, { once: true });
+      return;
+    }
+    button.disabled = true;
+    try {
+      await run();
+    } catch (error) {
+      say(explain(error));
+    }
+    button.disabled = false;
+    calm();
+  }
+  function calm() {
+    delete button.dataset.asked;
+    button.textContent = title;
+  }
+  return button;
+}
+
+/** Creates a table that scrolls by itself. `columns` are names; one that begins with `-` is left out on a phone. */
+export function table(label, columns, body) {
+  const head = columns.map((name) => h('th', { scope: 'col', class: name.startsWith('-') && 'spare' }, name.replace(/^-/, '')));
+  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': label }, h('table', { class: 'list' }, h('thead', {}, h('tr', {}, head)), body));
+}
+
+/** Creates a labelled choice. */
+export function choice(label, options, onchange) {
+  const select = h('select', { onchange: () => onchange(select.value) }, Object.entries(options).map(([value, text]) => h('option', { value }, text)));
+  return h('label', { class: 'choice' }, label, select);
+}
+
+/** What an event means, for a reader who asks why somebody cannot sign in. */
+export const KINDS = {
+  signed_in: 'signed in',
+  sign_in_failed: 'sign-in failed: wrong password, or the account is disabled',
+  refreshed: 'session continued',
+  refresh_reused: 'a used refresh token came again: session ended',
+  signed_out: 'signed out',
+  signed_out_everywhere: 'all sessions ended',
+  session_ended: 'one session ended',
+  user_added: 'added',
+  user_renamed: 'name changed',
+  user_roles_changed: 'roles changed',
+  email_verification_set: 'verification of the address set',
+  password_changed: 'password changed, all sessions ended',
+  user_disabled: 'disabled, all sessions ended',
+  user_enabled: 'enabled',
+  user_deleted: 'deleted',
+};

@@ -1,0 +1,92 @@
+// Find users, and add one. Each key typed asks the server; the newest answer is shown.
+
+import { choice, pageOf, plain, state, table } from './admin.js';
+import { ask } from './ask.js';
+import { ago, card, explain, field, form, h, heading, say } from './dom.js';
+
+const PAUSE = 150;
+
+export async function users(hallpass) {
+  const wanted = { q: '', role: '', disabled: '' };
+  const body = h('tbody');
+  const told = h('p', { class: 'hint', role: 'status' });
+  const more = h('button', { type: 'button', class: 'quiet', onclick: () => load(false), hidden: true }, 'Show more');
+  const search = h('input', { type: 'search', 'aria-label': 'Search by e-mail or name', placeholder: 'Search by e-mail or name', autofocus: true, spellcheck: 'false', maxlength: '200' });
+  const role = h('input', { 'aria-label': 'Role', placeholder: 'Role', autocapitalize: 'none', spellcheck: 'false', maxlength: '32', class: 'short' });
+  let cursor = null;
+  let asked;
+  let timer;
+
+  function changed() {
+    clearTimeout(timer);
+    timer = setTimeout(() => load(true), PAUSE);
+  }
+  search.addEventListener('input', () => ((wanted.q = search.value.trim()), changed()));
+  role.addEventListener('input', () => ((wanted.role = role.value.trim().toLowerCase()), changed()));
+  const disabled = choice('State', { '': 'all', false: 'enabled', true: 'disabled' }, (value) => ((wanted.disabled = value), load(true)));
+
+  /** Loads the first page, or the next one. */
+  async function load(isNew) {
+    const mine = (asked = {});
+    const query = new URLSearchParams(Object.entries({ ...wanted, cursor: isNew ? '' : cursor }).filter(([, value]) => value));
+    try {
+      const page = await ask(hallpass, 'GET', `/admin/users?${query}`);
+      if (mine !== asked) return;
+      const rows = page.users.map((user) => row(hallpass, user));
+      if (isNew) body.replaceChildren(...rows);
+      else body.append(...rows);
+      cursor = page.next_cursor;
+      const count = body.children.length;
+      told.textContent = count === 0 ? 'No user is found.' : cursor ? `The newest ${count} are shown.` : `${count} found.`;
+      if (!isNew) rows[0]?.querySelector('a').focus();
+    } catch (error) {
+      if (mine !== asked) return;
+      cursor = null;
+      body.replaceChildren();
+      told.textContent = explain(error);
+    }
+    more.hidden = cursor === null;
+  }
+
+  await load(true);
+  return h(
+    'div',
+    { class: 'wide' },
+    heading('Users'),
+    h('section', { class: 'card', 'aria-label': 'Users' }, h('div', { class: 'filters', role: 'search' }, search, role, disabled), told, table('Table of users', ['E-mail', '-Name', '-Roles', 'State', '-Last sign-in'], body), more),
+    addition(hallpass, () => load(true)),
+  );
+}
+
+function row(hallpass, user) {
+  return h(
+    'tr',
+    {},
+    h('th', { scope: 'row' }, h('a', { href: pageOf(user.id) }, plain(user.email))),
+    h('td', { class: 'spare' }, h('bdi', {}, user.name === null ? '–' : plain(user.name))),
+    h('td', { class: 'spare' }, user.roles.map((name) => h('span', { class: 'badge' }, name))),
+    h('td', {}, state(user)),
+    h('td', { class: 'spare' }, user.last_login_at ? ago(user.last_login_at, hallpass.now()) : 'never'),
+  );
+}
+
+function addition(hallpass, done) {
+  const fields = [
+    field({ label: 'E-mail', name: 'email', type: 'email', autocomplete: 'off' }),
+    field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'new-password' }),
+    field({ label: 'Name', name: 'name', autocomplete: 'off', required: false, maxlength: '200' }),
+    field({ label: 'Roles', name: 'roles', autocomplete: 'off', autocapitalize: 'none', required: false, hint: 'Separated by spaces.' }),
+  ];
+  return card(
+    'Add a user',
+    form({ fields, submit: 'Add user', label: 'Add a user' }, async ({ email, password, name, roles }) => {
+      await ask(hallpass, 'POST', '/admin/users', { email, password, roles: words(roles), ...(name && { name }) });
+      say('The user was added.');
+      fields[0].input.value = '';
+      await done();
+    }),
+  );
+}
+
+/** Returns the roles in a text. */
+export const words = (text) => text.split(/[\s,]+/).filter(Boolean);
