@@ -32,6 +32,8 @@ pub(super) struct Batch<A> {
 enum Kind {
     Hash,
     Verify,
+    /// The rest of the work of a [`Verify`](Self::Verify) at a lower cost, whose verdict this is.
+    Rest(bool),
 }
 
 impl<A> Batch<A> {
@@ -70,13 +72,28 @@ impl<A> Batch<A> {
     /// Computes for some milliseconds, or a whole task of another kind than bcrypt's. Calls `done` with each outcome.
     pub(super) fn advance(&mut self, mut done: impl FnMut(A, Result<Outcome, HashError>)) {
         if !self.lanes.is_empty() {
-            return self.lanes.advance(|(kind, bcrypt, answer), digest| {
-                let outcome = match kind {
-                    Kind::Hash => Outcome::Hash(bcrypt.stored(digest)),
-                    Kind::Verify => Outcome::Verify(bcrypt.is_match(digest)),
+            let mut unfinished = Vec::new();
+            self.lanes.advance(|(kind, mut bcrypt, answer), digest| {
+                let (is_right, next) = match kind {
+                    Kind::Hash => return done(answer, Ok(Outcome::Hash(bcrypt.stored(digest)))),
+                    Kind::Verify => (bcrypt.is_match(digest), bcrypt.cost),
+                    Kind::Rest(is_right) => (is_right, bcrypt.cost + 1),
                 };
-                done(answer, Ok(outcome));
+                if next < self.cost {
+                    bcrypt.cost = next;
+                    unfinished.push((Kind::Rest(is_right), bcrypt, answer));
+                } else {
+                    done(answer, Ok(Outcome::Verify(is_right)));
+                }
             });
+            // A hash of a lower cost takes as long as one at the configured cost, so that the time of an answer does not
+            // tell who has an account: after cost c, again c and each one up to the configured one, since
+            // 2^c + (2^c + … + 2^(C-1)) = 2^C.
+            for (kind, bcrypt, answer) in unfinished {
+                let text = bcrypt.text.clone();
+                self.lanes.add(text.as_bytes(), bcrypt.salt, bcrypt.cost, (kind, bcrypt, answer));
+            }
+            return;
         }
         let Some((task, answer)) = self.alone.take() else { return };
         let outcome = match &task {
@@ -110,6 +127,31 @@ mod tests {
             batch.advance(&mut end);
         }
         ended
+    }
+
+    #[test]
+    fn a_hash_below_the_configured_cost_takes_as_long_as_one_at_it() {
+        let right = || Password::from("open sesame");
+        let rounds = |password: Password, cost: u32| {
+            let mut batch = Batch::new(9);
+            batch.add(Task::Verify(password, hash(&right(), cost).unwrap()), (), |(), _| {});
+            let (mut rounds, mut verdict) = (0, None);
+            while !batch.is_empty() {
+                rounds += 1;
+                batch.advance(|(), outcome| verdict = Some(matches!(outcome, Ok(Outcome::Verify(true)))));
+            }
+            (rounds, verdict)
+        };
+        let (full, verdict) = rounds(right(), 9);
+        assert_eq!(verdict, Some(true));
+        assert!(full > 1, "one round would compare nothing");
+        for cost in [4, 7, 8] {
+            for (password, is_right) in [(right(), true), ("open says me".into(), false)] {
+                let (rounds, verdict) = rounds(password, cost);
+                assert_eq!(verdict, Some(is_right), "cost {cost}");
+                assert!(rounds >= full, "cost {cost}: {rounds} of {full} rounds");
+            }
+        }
     }
 
     #[test]
