@@ -5,10 +5,11 @@
 //! - of a **known address** of an account, one that has signed in to it: its owner can sign in whatever others do;
 //! - of an **address**, over all accounts.
 //!
-//! Registrations are counted by address, refreshes by session, failed refreshes by address, changes of an account by its
+//! Registrations and estimates of passwords are counted by address, refreshes by session, failed refreshes by address, changes of an account by its
 //! user, each with a limit an hour.
 //!
-//! An attempt is counted first and uncounted only by a success, so that one whose client went away stays counted.
+//! An attempt is counted first. It is uncounted by a success, or when its password was never hashed; so one whose client
+//! went away stays counted.
 //! Counters are chosen by the typed address, before the account is looked up, so they reveal nothing about it. An
 //! account or address is stored as 18 bits of an HMAC, which limits the number of counters; two that share a counter,
 //! which is rare, share its delays.
@@ -55,6 +56,7 @@ enum Kind {
     Refresh = 5,
     Session = 6,
     Write = 7,
+    Estimate = 8,
 }
 
 /// An attempt within the limits. It is in flight until this is dropped, and counts as a failure until it
@@ -125,14 +127,33 @@ impl RateLimiter {
         Ok(Attempt { counted, address: pair, _in_flight: in_flight })
     }
 
-    /// Begins an estimate of a password from `address`. It is in flight until the result is dropped, so that no client
-    /// fills the queue, but is counted nowhere.
+    /// Takes back an attempt whose password was never hashed: the queue was full, or the database failed. Otherwise an
+    /// overload alone would delay an owner who types the right password.
+    pub(crate) async fn take_back(&self, attempt: &Attempt) {
+        if attempt.counted.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.write(async |tx| tx.uncount(&attempt.counted).await).await {
+            log::debug!("an attempt without a hash stays counted: {error}");
+        }
+    }
+
+    /// Begins work on a new password from `address`, an estimate or a hash. It is in flight until the result is dropped,
+    /// so that no client fills the queue, but is counted nowhere.
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`] when the address fills its share of the queue.
-    pub(crate) fn begin_estimate(&self, address: IpAddr) -> Result<impl Sized + use<>, Error> {
+    pub(crate) fn begin_work(&self, address: IpAddr) -> Result<impl Sized + use<>, Error> {
         let share = if self.settings.on { self.share } else { usize::MAX };
         self.enter(self.counter(Kind::Address, &[&network(address)]), share)
+    }
+
+    /// Counts an estimate of a password from `address`.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`] when the client must wait, [`Error::Unavailable`].
+    pub(crate) async fn count_estimate(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
+        self.count_by_address(Kind::Estimate, self.settings.estimates_per_hour, address, now).await
     }
 
     /// Counts a registration from `address`.
@@ -140,12 +161,22 @@ impl RateLimiter {
     /// # Errors
     /// [`Error::TooManyAttempts`] when the client must wait, [`Error::Unavailable`].
     pub(crate) async fn count_registration(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
+        self.count_by_address(Kind::Registration, self.settings.registrations_per_hour, address, now).await
+    }
+
+    /// Counts a request of this kind, of which `address` has `most` in an hour.
+    async fn count_by_address(
+        &self,
+        kind: Kind,
+        most: u32,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
         if self.settings.on {
             let network = network(address);
-            let key = self.counter(Kind::Registration, &[&network]);
-            let limits = [(key, self.hourly_limit(self.settings.registrations_per_hour))];
+            let limits = [(self.counter(kind, &[&network]), self.hourly_limit(most))];
             // No account: it is known nowhere.
-            let pair = KnownAddress(self.mac(Kind::Registration, &[&network]));
+            let pair = KnownAddress(self.mac(kind, &[&network]));
             self.count(&pair, &[], &limits, now).await?;
         }
         Ok(())

@@ -54,7 +54,8 @@ impl Accounts {
         email: &str,
         client: &Client,
     ) -> Result<Strength, Error> {
-        let _in_flight = self.limiter.begin_estimate(client.counted_address())?;
+        let _in_flight = self.limiter.begin_work(client.counted_address())?;
+        self.limiter.count_estimate(client.counted_address(), self.clock.now()).await?;
         Ok(self.hasher.estimate(password, self.password_context(email, None)).await?)
     }
 
@@ -100,6 +101,7 @@ impl Accounts {
         client: &Client,
     ) -> Result<User, Error> {
         self.check_registration_is_open()?;
+        let _in_flight = self.limiter.begin_work(client.counted_address())?;
         self.limiter.count_registration(client.counted_address(), self.clock.now()).await?;
         self.check_uncommon("password", password, self.password_context(&email, name.as_deref())).await?;
         let hash = self.hasher.hash(password).await?;
@@ -157,12 +159,14 @@ impl Accounts {
         client: &Client,
     ) -> Result<Tokens, Error> {
         let (new, context) = new;
-        let in_flight = self.limiter.begin_estimate(client.counted_address())?;
+        let in_flight = self.limiter.begin_work(client.counted_address())?;
         self.check_uncommon("new_password", new, context).await?;
         drop(in_flight);
         let mut user = self.confirm(id, current, client).await?;
         let by_cookie = self.sessions.is_by_cookie(claims).await?;
+        let in_flight = self.limiter.begin_work(client.counted_address())?;
         let hash = self.hasher.hash(new).await?;
+        drop(in_flight);
         loop {
             // The user has just confirmed the old password.
             let proof = Proof::Password { hash: hash.clone() };
@@ -235,7 +239,14 @@ impl Accounts {
         let user = user.filter(UserRecord::is_enabled).ok_or(Error::UserGone)?;
         let now = self.clock.now();
         let attempt = self.limiter.begin_attempt(&user.email, client.counted_address(), now).await?;
-        if !self.hasher.verify(password, user.password_hash.as_deref()).await? {
+        let is_right = match self.hasher.verify(password, user.password_hash.as_deref()).await {
+            Ok(is_right) => is_right,
+            Err(error) => {
+                self.limiter.take_back(&attempt).await;
+                return Err(error.into());
+            }
+        };
+        if !is_right {
             let event = Event::new(EventKind::SignInFailed, now).user(id).by(client);
             self.store.write(async |tx| tx.record(event.clone()).await).await?;
             return Err(Error::PasswordWrong);

@@ -13,7 +13,7 @@ use super::{Password, leaked};
 const COMMON_GUESSES: u64 = 100_000;
 
 /// The characters of a password that zxcvbn estimates; its cost grows with the square of their number.
-const ESTIMATED_CHARS: usize = 64;
+const ESTIMATED_CHARS: usize = 32;
 
 /// Checks that `password` could be the password of any user.
 ///
@@ -143,6 +143,14 @@ mod tests {
         }
         let too_long = "ä".repeat(257);
         assert!(check(&too_long).unwrap_err().contains("256"));
+    }
+
+    #[test]
+    fn an_estimate_reads_32_characters_so_that_its_price_is_bounded() {
+        let rules = PasswordRules::new(&crate::server::config::Settings::default());
+        let score = |text: &str| strength(&text.into(), &rules.context("ada@example.com", None)).score;
+        let beginning = "a".repeat(32);
+        assert_eq!(score(&format!("{beginning}kX9!vQ2#mZ7@wR4$")), score(&beginning));
     }
 
     #[test]

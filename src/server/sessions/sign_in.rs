@@ -26,11 +26,23 @@ impl Sessions {
         let attempt = limiter.begin_attempt(email, client.counted_address(), clock.now()).await?;
         let mut failed = Event::new(EventKind::SignInFailed, clock.now()).by(client);
         // A second round is for the rare case that the user was changed while the hash was computed.
-        for _ in 0..2 {
-            let user = store.read(async |connection| connection.user_by_email(email).await).await?;
+        for round in 0..2 {
+            let verified = async {
+                let user = store.read(async |connection| connection.user_by_email(email).await).await?;
+                let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+                let is_right = hasher.verify(password, stored.as_deref()).await?;
+                Ok::<_, Error>((user, stored, is_right))
+            };
+            let (user, stored, is_right) = match verified.await {
+                Ok(verified) => verified,
+                Err(error) => {
+                    if round == 0 {
+                        limiter.take_back(&attempt).await;
+                    }
+                    return Err(error);
+                }
+            };
             failed.user = user.as_ref().map(|user| user.id);
-            let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-            let is_right = hasher.verify(password, stored.as_deref()).await?;
             let (Some(user), Some(hash)) = (user, stored) else { break };
             if !is_right || !user.is_enabled() {
                 break;
