@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::common::{Common, with_store};
 use super::error::CommandError;
-use super::output::print_line;
+use super::output::{plain, plain_json, print_line};
 use super::user::find;
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::UserAdmin;
@@ -60,7 +60,8 @@ async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<
         let is_last = page.len() < PAGE as usize;
         for recorded in page {
             seen = recorded.number;
-            print_line(format_args!("{}", if args.json { as_json(&recorded) } else { as_text(&recorded) }))?;
+            let line = if args.json { plain_json(&as_json(&recorded)) } else { plain(&as_text(&recorded)) };
+            print_line(format_args!("{line}"))?;
         }
         if is_last && !args.follow {
             return Ok(());

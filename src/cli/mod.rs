@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `database`, `openapi`, `config` | the commands |
+//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `openapi`, `config` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
@@ -25,6 +25,7 @@ mod secret;
 mod serve;
 mod sessions;
 mod signals;
+mod stats;
 mod terminal;
 mod token;
 mod unlock;
@@ -75,6 +76,8 @@ enum Command {
     /// Check the database; move it to another one
     #[command(subcommand)]
     Database(database::DatabaseCommand),
+    /// Show how many signed in, failed, refreshed and were added
+    Stats(stats::StatsArgs),
     /// Print the OpenAPI document of the server
     Openapi(openapi::OpenapiArgs),
     /// Print the settings in force and where each comes from
@@ -134,6 +137,7 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),
         Some(Command::Database(command)) => database::run(&common, &command),
+        Some(Command::Stats(args)) => stats::run(&common, &args),
         Some(Command::Openapi(args)) => openapi::run(&args),
         Some(Command::Config) => config::run(&common),
     }

@@ -5,11 +5,13 @@ use serde_json::json;
 
 use super::common::{Common, with_store};
 use super::error::CommandError;
-use super::output::{print, print_line};
+use super::output::{plain, plain_json, print, print_line};
 use super::secret::read_standard_input;
 use super::terminal::Terminal;
 use crate::clock::{Clock, rfc3339};
-use crate::server::accounts::{NewUser, UserAdmin, parse_email, parse_name, parse_roles};
+use crate::server::accounts::{
+    Directory, NewUser, UserAdmin, UserSearch, parse_email, parse_name, parse_roles,
+};
 use crate::server::config::Settings;
 use crate::server::credentials::{Hasher, Password, PasswordRules, check_new};
 use crate::server::error::Error;
@@ -34,8 +36,20 @@ pub(super) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// List all users, sorted by address
+    /// List all users, sorted by address; with a filter, those that it selects, the newest first
     List {
+        /// Only users with a word in the address or name that begins so
+        #[arg(long, value_name = "TEXT")]
+        q: Option<String>,
+        /// Only users with this role
+        #[arg(long)]
+        role: Option<String>,
+        /// Only disabled users
+        #[arg(long, conflicts_with = "enabled")]
+        disabled: bool,
+        /// Only users who are not disabled
+        #[arg(long)]
+        enabled: bool,
         /// Print a JSON array
         #[arg(long)]
         json: bool,
@@ -87,16 +101,25 @@ pub(super) enum UserCommand {
         /// Delete even the last admin
         #[arg(long)]
         force: bool,
+        /// Clear the events about the user too: they keep their kind and time alone
+        #[arg(long)]
+        forget: bool,
     },
 }
 
 pub(super) fn run(common: &Common, command: UserCommand) -> Result<(), CommandError> {
     with_store(common, async |store, settings| {
-        execute(&UserAdmin::new(store.clone(), Clock::system()), settings, command).await
+        let users = UserAdmin::new(store.clone(), Clock::system());
+        execute(&users, &Directory::new(store.clone()), settings, command).await
     })
 }
 
-async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -> Result<(), CommandError> {
+async fn execute(
+    users: &UserAdmin,
+    directory: &Directory,
+    settings: &Settings,
+    command: UserCommand,
+) -> Result<(), CommandError> {
     match command {
         UserCommand::Add { email, name, roles, password_stdin } => {
             let email = acceptable("EMAIL", parse_email(&email))?;
@@ -109,13 +132,20 @@ async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -
             let user = add(users, settings, email, name, roles, &password).await?;
             print_line(format_args!("added {} ({})", user.email, user.id))?;
         }
-        UserCommand::List { json } => list(users, json).await?,
+        UserCommand::List { q, role, disabled, enabled, json } => {
+            let role = role.map(|role| acceptable("--role", parse_roles(&[role]))).transpose()?;
+            let search = UserSearch {
+                words: q,
+                role: role.and_then(|mut role| role.pop()),
+                disabled: (disabled || enabled).then_some(disabled),
+                limit: PAGE,
+                ..UserSearch::default()
+            };
+            list(users, directory, search, json).await?;
+        }
         UserCommand::Show { email } => {
             let user = find(users, &email).await?;
-            print_line(format_args!(
-                "{}",
-                serde_json::to_string_pretty(&to_json(&user)).map_err(CommandError::running)?
-            ))?;
+            print_line(format_args!("{}", plain_json(&format!("{:#}", to_json(&user)))))?;
         }
         UserCommand::Passwd { email, password_stdin } => {
             let user = find(users, &email).await?;
@@ -138,12 +168,12 @@ async fn execute(users: &UserAdmin, settings: &Settings, command: UserCommand) -
             super::import::import(users, &file, settings.password.import_max).await?;
         }
         UserCommand::Export { json } => super::import::export(users, json).await?,
-        UserCommand::Delete { email, yes, force } => {
+        UserCommand::Delete { email, yes, force, forget } => {
             let user = find(users, &email).await?;
             if !yes {
                 confirm_deletion(&user)?;
             }
-            unless_forced(users, force).delete(user.id).await.map_err(gone(&user))?;
+            unless_forced(users, force).delete(user.id, forget).await.map_err(gone(&user))?;
             print_line(format_args!("{} is deleted", user.email))?;
         }
     }
@@ -247,22 +277,33 @@ fn confirm_deletion(user: &UserRecord) -> Result<(), CommandError> {
     Err(CommandError::running(format!("{} was not deleted", user.email)))
 }
 
-async fn list(users: &UserAdmin, as_json: bool) -> Result<(), CommandError> {
+async fn list(
+    users: &UserAdmin,
+    directory: &Directory,
+    mut search: UserSearch,
+    as_json: bool,
+) -> Result<(), CommandError> {
+    let is_filtered = search.words.is_some() || search.role.is_some() || search.disabled.is_some();
+    if is_filtered {
+        directory.index(usize::MAX).await?;
+    }
     let mut after = String::new();
     let mut separator = "[\n";
     loop {
-        let page = users.page(&after, PAGE).await?;
+        let page =
+            if is_filtered { directory.search(&search).await? } else { users.page(&after, PAGE).await? };
         let Some(last) = page.last() else { break };
         after.clone_from(&last.email);
+        search.before = Some(last.id);
         for user in &page {
             if as_json {
-                print(format_args!("{separator}{}", to_json(user)))?;
+                print(format_args!("{separator}{}", plain_json(&to_json(user).to_string())))?;
                 separator = ",\n";
             } else {
                 print_line(format_args!(
                     "{:<32} {:<24} {:<20} {:<9} {}",
                     user.email,
-                    user.name.as_deref().unwrap_or("-"),
+                    user.name.as_deref().map_or_else(|| "-".into(), plain),
                     if user.roles.is_empty() { "-".into() } else { user.roles.join(",") },
                     if user.disabled_at.is_some() { "disabled" } else { "enabled" },
                     user.last_login_at.map_or_else(|| "never signed in".into(), rfc3339),
@@ -273,6 +314,8 @@ async fn list(users: &UserAdmin, as_json: bool) -> Result<(), CommandError> {
     let is_empty = after.is_empty();
     if as_json {
         print_line(format_args!("{}", if is_empty { "[]" } else { "\n]" }))
+    } else if is_empty && is_filtered {
+        print_line(format_args!("no user is found"))
     } else if is_empty {
         print_line(format_args!("no users yet; hallpass user add EMAIL adds one"))
     } else {

@@ -247,7 +247,7 @@ proptest! {
                 match (steps.next(), users.is_empty()) {
                     (Some((true, place)), false) => {
                         let (id, number) = users.remove(place % users.len());
-                        app.users().delete(id).await.unwrap();
+                        app.users().delete(id, false).await.unwrap();
                         gone.push(format!("user{number}@x.example"));
                     }
                     (Some((false, number)), _) => {
@@ -409,7 +409,7 @@ async fn of_acts_at_once_against_the_last_two_admins_one_is_refused() {
             let admins: Result<Vec<Uuid>, hallpass::server::store::StoreError> = admins.await;
             let admins = admins.unwrap();
             assert_eq!(admins.len(), 1, "round {round}: {statuses:?}");
-            app.users().forced().delete(admins[0]).await.unwrap();
+            app.users().forced().delete(admins[0], false).await.unwrap();
         }
     }
 }

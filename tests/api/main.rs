@@ -32,6 +32,7 @@ mod pages;
 mod postgres;
 mod postgres_proxy;
 mod previous_schema;
+mod privacy;
 mod process;
 mod prompt;
 mod round_trips;

@@ -15,6 +15,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/logout-all", "POST, OPTIONS"),
     ("/auth/verify", "GET, HEAD"),
     ("/user", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+    ("/user/export", "GET, HEAD, OPTIONS"),
     ("/user/password", "POST, OPTIONS"),
     ("/user/sessions", "GET, HEAD, OPTIONS"),
     ("/user/sessions/{id}", "DELETE, OPTIONS"),

@@ -384,7 +384,7 @@ async fn of_a_deleted_users_session_only_the_id_is_kept_until_its_last_token_has
         .await;
     let pair = Pair::of(&reply);
     let id = app.user_id().await;
-    app.users().delete(id).await.unwrap();
+    app.users().delete(id, false).await.unwrap();
     let ended = app.ended_sessions(app.clock.now()).await;
     assert_eq!(ended.len(), 1);
     app.another().await.get_user(&pair.access).await.expect_refused("token_revoked", "after a restart");

@@ -191,6 +191,11 @@ async fn events_are_counted_as_they_are_recorded_and_the_rows_of_a_past_hour_bec
             newest.iter().map(|event| event.event.kind.as_str()).collect::<Vec<_>>(),
             ["refreshed", "signed_in"]
         );
+        let none = store.read(async |connection| connection.stored_sessions_of(Uuid::nil(), 10).await);
+        assert_eq!(none.await.unwrap(), []);
+        let forgotten = store.write(async |tx| tx.forget_events_of(Uuid::nil()).await);
+        let forgotten: Result<u64, StoreError> = forgotten.await;
+        assert_eq!(forgotten.unwrap(), 0);
         let lifetimes =
             Lifetimes { idle: Duration::hours(2), absolute: Duration::hours(4), grace: Duration::zero() };
         let all = store.read(async |connection| connection.count_all(at(0), &lifetimes).await).await.unwrap();

@@ -60,7 +60,7 @@ async fn a_change_by_another_process_takes_effect_after_a_sync() {
 
     let token = app.token().await;
     app.get_user(&token).await.expect_data("a new sign-in");
-    users.delete(id).await.unwrap();
+    users.delete(id, false).await.unwrap();
     app.server.sync_changes().await.unwrap();
     app.get_user(&token).await.expect_refused("token_revoked", "deleted");
 }

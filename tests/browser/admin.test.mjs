@@ -116,6 +116,7 @@ test('events are filtered, followed and saved', async (t) => {
   const page = await asAdmin(await openBrowser(t), server);
   await login(server, EMAIL, 'wrong horse battery');
   await goTo(page, 'Events');
+  assert.equal(await page.getByLabel('Time').inputValue(), '', 'any time');
   await page.getByLabel('Kind').selectOption('sign_in_failed');
   const rows = page.locator('tbody tr');
   await until(async () => (await rows.count()) === 1);
@@ -130,6 +131,20 @@ test('events are filtered, followed and saved', async (t) => {
     await press(page, name);
     assert.match(readFileSync(await (await download).path(), 'utf8'), pattern);
   }
+});
+
+test('a user downloads all that is stored of them', async (t) => {
+  const server = await startServer(t);
+  const page = await (await openBrowser(t)).newPage();
+  await page.goto(server.url);
+  await signIn(page);
+  await heading(page, 'Profile');
+  const download = page.waitForEvent('download');
+  await press(page, 'Download your data');
+  const data = JSON.parse(readFileSync(await (await download).path(), 'utf8'));
+  assert.equal(data.user.email, EMAIL);
+  assert.deepEqual(data.events.map((event) => event.kind), ['signed_in', 'user_added']);
+  assert.equal(data.sessions.length, 1);
 });
 
 test('an admin who is no longer one sees no admin page', async (t) => {

@@ -50,9 +50,9 @@ export function table(label, columns, body) {
   return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': label }, h('table', { class: 'list' }, h('thead', {}, h('tr', {}, head)), body));
 }
 
-/** Creates a labelled choice. */
+/** Creates a labelled choice. `options` are values and texts; the first is chosen. */
 export function choice(label, options, onchange) {
-  const select = h('select', { onchange: () => onchange(select.value) }, Object.entries(options).map(([value, text]) => h('option', { value }, text)));
+  const select = h('select', { onchange: () => onchange(select.value) }, options.map(([value, text]) => h('option', { value }, text)));
   return h('label', { class: 'choice' }, label, select);
 }
 

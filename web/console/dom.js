@@ -75,6 +75,13 @@ export function explain(error) {
   return SENTENCES[error.error] ?? `That did not work: ${error.message}.`;
 }
 
+/** Saves a text as a file. */
+export function download(name, type, text) {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  h('a', { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
 let lastId = 0;
 
 /** Creates a labelled input. `extra` is shown under it. */

@@ -2,7 +2,7 @@
 
 import { KINDS, choice, pageOf, plain, table } from './admin.js';
 import { ask } from './ask.js';
-import { ago, explain, h, heading, say } from './dom.js';
+import { ago, download, explain, h, heading, say } from './dom.js';
 
 /** How often to look for new events, ms. */
 const FOLLOW = 2000;
@@ -10,7 +10,7 @@ const FOLLOW = 2000;
 /** The most events of an export. */
 const MOST = 10_000;
 
-const TIMES = { '': 'any time', 3600: 'the last hour', 86400: 'the last 24 hours', 604800: 'the last 7 days' };
+const TIMES = [['', 'any time'], [3600, 'the last hour'], [86_400, 'the last 24 hours'], [604_800, 'the last 7 days']];
 
 export async function events(hallpass, me, id, query) {
   const user = query.get('user');
@@ -86,7 +86,7 @@ export async function events(hallpass, me, id, query) {
       h(
         'div',
         { class: 'filters' },
-        choice('Kind', { '': 'all', ...Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, kind])) }, (value) => ((wanted.kind = value), load(true))),
+        choice('Kind', [['', 'all'], ...Object.keys(KINDS).map((kind) => [kind, kind])], (value) => ((wanted.kind = value), load(true))),
         choice('Time', TIMES, (value) => ((wanted.age = value), load(true))),
         h('label', { class: 'choice' }, follow, 'Follow'),
       ),
@@ -130,10 +130,4 @@ function csv(found) {
     return `"${text.replace(/^[=+\-@\t\r]/, "'$&").replaceAll('"', '""')}"`;
   };
   return [COLUMNS, ...found.map((event) => COLUMNS.map((name) => event[name]))].map((line) => line.map(cell).join(',') + '\r\n').join('');
-}
-
-function download(name, type, text) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
-  h('a', { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }

@@ -38,5 +38,5 @@ export async function overview(hallpass) {
   }
 
   await load('24 hours');
-  return h('div', { class: 'wide' }, heading('Overview'), totals, h('div', { class: 'filters' }, choice('Time', Object.fromEntries(Object.keys(RANGES).map((name) => [name, name])), change)), problem, charts);
+  return h('div', { class: 'wide' }, heading('Overview'), totals, h('div', { class: 'filters' }, choice('Time', Object.keys(RANGES).map((name) => [name, name]), change)), problem, charts);
 }

@@ -1,7 +1,7 @@
 // Show the user, change the name, delete the account.
 
 import { ask } from './ask.js';
-import { card, field, form, h, heading, leaving, say, time } from './dom.js';
+import { card, download, explain, field, form, h, heading, leaving, say, time } from './dom.js';
 
 export async function profile(hallpass) {
   const user = await hallpass.user({ fresh: true });
@@ -23,12 +23,25 @@ export async function profile(hallpass) {
     say('Your name was saved.');
   }
 
+  async function save() {
+    try {
+      download('hallpass.json', 'application/json', JSON.stringify(await ask(hallpass, 'GET', '/user/export'), null, 2));
+    } catch (error) {
+      say(explain(error));
+    }
+  }
+
   return h(
     'div',
     {},
     heading('Profile', 'What this server stores about you.'),
     card('Account', h('dl', {}, rows.map(([term, value]) => h('div', {}, h('dt', {}, term), h('dd', {}, value))))),
     card('Name', form({ fields: [name], submit: 'Save', label: 'Change your name' }, rename)),
+    card(
+      'Your data',
+      h('p', {}, 'Everything that this server stores about you: your account, your sessions, and what happened to them.'),
+      h('button', { type: 'button', class: 'quiet', onclick: save }, 'Download your data'),
+    ),
     card(
       'Delete your account',
       h('p', {}, 'This deletes your account and ends all your sessions immediately. It cannot be undone.'),

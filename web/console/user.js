@@ -102,15 +102,17 @@ export async function user(hallpass, me, id) {
 
   function removal(user) {
     const typed = field({ label: 'E-mail of the user', name: 'email', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', hint: 'Type it once more.' });
+    const forget = h('label', { class: 'choice' }, h('input', { type: 'checkbox' }), 'Also clear the events about the user');
     return card(
       'Delete the user',
       h('p', {}, 'The account and all sessions are deleted immediately. This cannot be undone.'),
+      forget,
       form({ fields: [typed], submit: 'Delete user', danger: true, label: 'Delete the user' }, async ({ email }) => {
         if (email.trim().toLowerCase() !== user.email) {
           typed.blame([`is not ${plain(user.email)}`]);
           return typed.input.focus();
         }
-        await ask(hallpass, 'DELETE', path);
+        await ask(hallpass, 'DELETE', path + (forget.querySelector('input').checked ? '?forget=true' : ''));
         say('The user was deleted.');
         location.hash = '#/users';
       }),

@@ -23,7 +23,7 @@ export async function users(hallpass) {
   }
   search.addEventListener('input', () => ((wanted.q = search.value.trim()), changed()));
   role.addEventListener('input', () => ((wanted.role = role.value.trim().toLowerCase()), changed()));
-  const disabled = choice('State', { '': 'all', false: 'enabled', true: 'disabled' }, (value) => ((wanted.disabled = value), load(true)));
+  const disabled = choice('State', [['', 'all'], ['false', 'enabled'], ['true', 'disabled']], (value) => ((wanted.disabled = value), load(true)));
 
   /** Loads the first page, or the next one. */
   async function load(isNew) {

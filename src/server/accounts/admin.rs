@@ -327,17 +327,21 @@ impl UserAdmin {
         Ok(events)
     }
 
-    /// Deletes the user and ends every session.
+    /// Deletes the user and ends every session. With `forget`, the events about the user keep their kind and time alone.
     ///
     /// # Errors
     /// [`Error::LastAdmin`]; [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
-    pub async fn delete(&self, id: Uuid) -> Result<(), Error> {
-        let event = self.event(EventKind::UserDeleted).user(id);
+    pub async fn delete(&self, id: Uuid, forget: bool) -> Result<(), Error> {
+        let event = self.event(EventKind::UserDeleted);
+        let event = if forget { event } else { event.user(id) };
         self.store
             .write(async |tx| {
                 self.check_last_admin(tx, id).await?;
                 tx.lock_user(id).await?.ok_or(Error::NotFound)?;
                 tx.end_sessions_of(id, event.at).await?;
+                if forget {
+                    tx.forget_events_of(id).await?;
+                }
                 tx.delete_user(id).await?;
                 tx.note_change(Change::User(id), event.at).await?;
                 Ok(tx.record(event.clone()).await?)

@@ -6,10 +6,12 @@
 //! | `own` | registration, change of name and password, deletion, by the account's owner |
 //! | `admin` | users added, changed, disabled, enabled, imported and deleted by the operator or an admin |
 //! | `last_admin` | the last admin stays |
+//! | `export` | everything that is stored of a user |
 //! | `directory`, `terms` | the list of all users; the words by which they are found |
 
 mod admin;
 mod directory;
+mod export;
 mod fields;
 mod last_admin;
 mod own;
@@ -18,6 +20,7 @@ mod terms;
 pub(crate) use admin::ImportCounts;
 pub use admin::{Actor, NewUser, UserAdmin, UserChanges};
 pub use directory::{Directory, UserSearch};
+pub(crate) use export::Export;
 pub(crate) use fields::{MAX_EMAIL_BYTES, parse_email, parse_name, parse_roles};
 pub(crate) use last_admin::Admin;
 pub(crate) use own::Accounts;

@@ -152,6 +152,17 @@ impl Query<'_> {
 }
 
 impl Transaction {
+    /// Clears all but the kind and the time of the events about a user.
+    pub async fn forget_events_of(&mut self, user: Uuid) -> Result<u64, StoreError> {
+        self.query(
+            "update events set user_id = null, session_id = null, address = null, request_id = null, details = null \
+             where user_id = $1",
+        )
+        .bind(user)
+        .execute()
+        .await
+    }
+
     /// Records an event. After the commit it is also written to the log.
     pub async fn record(&mut self, event: Event) -> Result<(), StoreError> {
         let dialect = self.dialect();

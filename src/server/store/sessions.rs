@@ -74,6 +74,14 @@ impl Connection {
         rows.into_iter().map(session).collect()
     }
 
+    /// Returns at most `limit` sessions of the user that are stored, ended ones too; the latest first.
+    pub async fn stored_sessions_of(&mut self, user: Uuid, limit: u32) -> Result<Vec<Session>, StoreError> {
+        let query =
+            self.query(select_session!("where user_id = $1 order by created_at desc, id desc limit $2"));
+        let rows = query.bind(user).bind(i64::from(limit)).fetch_all().await?;
+        rows.into_iter().map(session).collect()
+    }
+
     /// Returns the ended sessions whose access tokens have not all expired at `now`, with the expiry of the last one.
     pub async fn ended_sessions(
         &mut self,

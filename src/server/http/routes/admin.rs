@@ -93,6 +93,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .checks("roles", "\"Admin\" is no role: 1 to 32 of a-z 0-9 _ . - are accepted, a letter or digit first")
             .fails([Error::NotFound.into(), Error::LastAdmin.into()]),
         admin(Method::DELETE, "/admin/users/{id}", "deleteOtherUser", "Delete a user")
+            .parameter("forget", "Clear the events about the user too: they keep their kind and time alone", json!({"type": "boolean", "default": false}))
             .gives_nothing("The user and every session are deleted")
             .fails([Error::NotFound.into(), Error::LastAdmin.into()]),
         admin(Method::POST, "/admin/users/{id}/password", "setPassword", "Set a user's password")
@@ -288,8 +289,10 @@ async fn delete_user(
     state: web::Data<State>,
     client: Client,
     path: web::Path<String>,
+    parameters: Parameters,
 ) -> Result<HttpResponse, ApiError> {
-    acting(&users, &admin, client)?.delete(id(&path)?).await?;
+    let forget = parameters.value("forget", "true or false is accepted")?.unwrap_or(false);
+    acting(&users, &admin, client)?.delete(id(&path)?, forget).await?;
     state.sync_changes().await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -55,7 +55,7 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-fn an_event() -> Value {
+pub(super) fn an_event() -> Value {
     json!({
         "id": 4711,
         "at": TIME,

@@ -5,6 +5,7 @@ mod admin_events;
 pub(crate) mod auth;
 pub(crate) mod console;
 pub(crate) mod docs;
+mod export;
 pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod user;

@@ -10,6 +10,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::export;
 use crate::guard::{AuthUser, Guard, User};
 use crate::server::accounts::Accounts;
 use crate::server::credentials::Password;
@@ -40,6 +41,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
                 (Method::DELETE, web::to(delete)),
             ],
         ))
+        .service(endpoint("/export", [(Method::GET, web::to(export::export))]))
         .service(endpoint("/password", [(Method::POST, web::to(change_password))]))
         .service(endpoint("/sessions", [(Method::GET, web::to(list_sessions))]))
         .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
@@ -66,6 +68,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .checks("password", "is required")
             .fails([Error::PasswordWrong.into(), Error::LastAdmin.into()])
             .hashes(),
+        export::operation(),
         account(Method::POST, "/user/password", "changePassword", "Change the password")
             .text("Every earlier token of the user is revoked; the answer has the tokens of a new session.")
             .takes::<PasswordRequest>(json!({
