@@ -63,7 +63,10 @@ async fn by_the_service(hasher: &Hasher, clients: usize) -> f64 {
     let client = async || {
         let mut done = 0;
         while began.elapsed() < PHASE {
-            hasher.hash(&Password::from("correct horse battery")).await.unwrap();
+            hasher
+                .hash(&Password::from("correct horse battery"), hallpass::server::credentials::Origin::LOCAL)
+                .await
+                .unwrap();
             done += 1;
         }
         done

@@ -17,7 +17,7 @@ use super::serve::listen;
 use crate::clock::Clock;
 use crate::server::accounts::{NewUser, UserAdmin};
 use crate::server::config::{DatabaseUrl, Settings, seconds};
-use crate::server::credentials::{Hasher, Password};
+use crate::server::credentials::{Hasher, Origin, Password};
 use crate::server::keys::installation;
 use crate::server::store::Store;
 
@@ -44,7 +44,10 @@ pub(super) fn run() -> Result<(), CommandError> {
             .ok_or_else(|| CommandError::running("another process uses the demo's database"))?;
         let password = random();
         let hasher = Hasher::start(1, 1, settings.password.bcrypt_cost).map_err(CommandError::running)?;
-        let hash = hasher.hash(&Password::from(password.as_str())).await.map_err(CommandError::running)?;
+        let hash = hasher
+            .hash(&Password::from(password.as_str()), Origin::LOCAL)
+            .await
+            .map_err(CommandError::running)?;
         let user = NewUser {
             email: EMAIL.into(),
             email_is_verified: true,

@@ -13,7 +13,7 @@ use crate::server::accounts::{
     Directory, NewUser, UserAdmin, UserSearch, parse_email, parse_name, parse_roles,
 };
 use crate::server::config::Settings;
-use crate::server::credentials::{Hasher, Password, PasswordRules, check_new};
+use crate::server::credentials::{Hasher, Origin, Password, PasswordRules, check_new};
 use crate::server::error::Error;
 use crate::server::model::UserRecord;
 
@@ -225,7 +225,7 @@ async fn add(
 async fn hash(settings: &Settings, password: &Password) -> Result<String, CommandError> {
     let hasher = Hasher::start(1, 1, settings.password.bcrypt_cost).map_err(CommandError::running)?;
     let hasher = hasher.nfc(settings.password.nfc);
-    hasher.hash(password).await.map_err(CommandError::running)
+    hasher.hash(password, Origin::LOCAL).await.map_err(CommandError::running)
 }
 
 fn new_password(

@@ -80,9 +80,15 @@ impl TestApp {
 
     /// Returns a second server on the same database, like another process.
     pub async fn another(&self) -> Self {
+        self.another_with(|_| {}).await
+    }
+
+    /// Returns a second server on the same database, with other settings.
+    pub async fn another_with(&self, change: impl FnOnce(&mut Settings)) -> Self {
         let store = Store::open(&self.database.settings).await.unwrap();
         let vault = self.vault().await;
-        let settings = self.server.settings().clone();
+        let mut settings = self.server.settings().clone();
+        change(&mut settings);
         let server = AuthServer::open(settings, store, vault, self.clock.clone()).await.unwrap();
         Self { server, clock: self.clock.clone(), database: self.database.clone() }
     }
@@ -112,7 +118,11 @@ impl TestApp {
     }
 
     async fn add(&self, email: &str, password: &str, roles: &[&str]) {
-        let hash = Hasher::start(1, 1, 4).unwrap().hash(&Password::from(password)).await.unwrap();
+        let hash = Hasher::start(1, 1, 4)
+            .unwrap()
+            .hash(&Password::from(password), hallpass::server::credentials::Origin::LOCAL)
+            .await
+            .unwrap();
         let user = NewUser {
             email: email.into(),
             email_is_verified: true,

@@ -117,7 +117,7 @@ async fn unknown_fields_are_ignored() {
 async fn a_login_replaces_a_hash_of_a_lower_cost_and_the_password_still_works() {
     let app = TestApp::with(|settings| settings.password.bcrypt_cost = 5).await;
     let cheap = hallpass::server::credentials::Hasher::start(1, 1, 4).unwrap();
-    let hash = cheap.hash(&PASSWORD.into()).await.unwrap();
+    let hash = cheap.hash(&PASSWORD.into(), hallpass::server::credentials::Origin::LOCAL).await.unwrap();
     let id = app.user_id().await;
     app.users().set_password(id, &hash).await.unwrap();
 

@@ -303,3 +303,101 @@ async fn a_clock_that_was_ahead_delays_nobody_longer_than_told() {
     app.clock.advance(Duration::seconds(30));
     app.login_from("192.0.2.1", EMAIL, PASSWORD).await.expect_data("after the wait that was told");
 }
+
+/// The attempt of another request, which is still in progress.
+async fn begin(app: &TestApp, email: &str, address: &str) -> Result<impl Sized + use<>, Error> {
+    app.server.limiter().begin_attempt(email, address.parse().unwrap(), app.clock.now()).await
+}
+
+#[actix_rt::test]
+async fn strangers_who_hold_every_place_of_an_account_do_not_keep_its_owner_out() {
+    let mut app = TestApp::with(|settings| settings.throttle.account_free = 100).await;
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("the record of success");
+    // A server that has just started knows nobody by heart.
+    app.restart().await;
+    let mut held = Vec::new();
+    for number in 1..=5 {
+        held.push(begin(&app, EMAIL, &format!("198.51.100.{number}")).await.unwrap());
+    }
+    assert!(begin(&app, EMAIL, STRANGER).await.is_err(), "the strangers' places are taken");
+    for round in 1..=3 {
+        app.login_from(HOME, EMAIL, PASSWORD).await.expect_data(&format!("the owner, {round}"));
+    }
+    // The owner's own places have an end too.
+    let mut own = Vec::new();
+    for _ in 0..5 {
+        own.push(begin(&app, EMAIL, HOME).await.unwrap());
+    }
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_delayed(1, "six at once");
+    drop(own);
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("one at a time");
+}
+
+#[actix_rt::test]
+async fn an_address_that_becomes_known_has_its_own_places_at_once() {
+    let app = TestApp::with(|settings| settings.throttle.account_free = 100).await;
+    let held: Vec<_> = futures_util::future::join_all((1..=5).map(async |number| {
+        let address = format!("198.51.100.{number}");
+        app.server.limiter().begin_attempt(EMAIL, address.parse().unwrap(), app.clock.now()).await.unwrap()
+    }))
+    .await;
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_delayed(1, "a stranger to the account so far");
+    drop(held);
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("the first success");
+    let _held = [
+        begin(&app, EMAIL, "198.51.100.7").await.unwrap(),
+        begin(&app, EMAIL, "198.51.100.8").await.unwrap(),
+    ];
+    let _more =
+        [begin(&app, EMAIL, "203.0.113.7").await.unwrap(), begin(&app, EMAIL, "203.0.113.8").await.unwrap()];
+    let _last = begin(&app, EMAIL, "203.0.113.9").await.unwrap();
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("known from now on");
+}
+
+#[actix_rt::test]
+async fn an_attempt_that_was_shed_is_nobodys_mistake() {
+    let app = TestApp::new().await;
+    app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("the record of success");
+    // A server on the same database whose queue is always full.
+    let busy = app.another_with(|settings| settings.password.queue = 0).await;
+    for number in 0..40 {
+        for address in [HOME, STRANGER] {
+            let reply = busy.login_from(address, EMAIL, PASSWORD).await;
+            reply.expect_failure(503, "overloaded", &format!("try {number} from {address}"));
+        }
+    }
+    for address in [HOME, STRANGER] {
+        app.login_from(address, EMAIL, PASSWORD).await.expect_data("no delay");
+    }
+}
+
+#[actix_rt::test]
+async fn registrations_and_changes_of_passwords_hold_places_of_their_address() {
+    let app = TestApp::with(|settings| settings.password.queue = 12).await;
+    let register = async |address: &str, email: &str| {
+        let body = json!({"email": email, "password": PASSWORD});
+        app.post("/auth/register").peer(address).json(body).send().await
+    };
+    let _held = [
+        begin(&app, "a@x.example", STRANGER).await.unwrap(),
+        begin(&app, "b@x.example", STRANGER).await.unwrap(),
+        begin(&app, "c@x.example", STRANGER).await.unwrap(),
+    ];
+    register(STRANGER, "bob@x.example").await.expect_delayed(1, "the address's places are taken");
+    assert_eq!(register(HOME, "bob@x.example").await.status, 201, "another address");
+}
+
+#[actix_rt::test]
+async fn estimates_of_passwords_are_counted_by_address() {
+    let app = TestApp::with(|settings| settings.throttle.estimates_per_hour = 3).await;
+    let judge = async |address: &str| {
+        app.post("/auth/password-strength").peer(address).json(json!({"password": "1"})).send().await
+    };
+    for number in 0..3 {
+        judge(STRANGER).await.expect_data(&format!("estimate {number}"));
+    }
+    judge(STRANGER).await.expect_failure(429, "too_many_attempts", "the fourth in an hour");
+    judge(HOME).await.expect_data("another address");
+    app.clock.advance(Duration::hours(1));
+    judge(STRANGER).await.expect_data("an hour later");
+}

@@ -69,7 +69,12 @@ async fn a_change_by_another_process_takes_effect_after_a_sync() {
 async fn a_new_password_revokes_every_earlier_token_also_one_of_the_same_second() {
     let app = TestApp::new().await;
     let tokens = [app.token().await, app.token().await];
-    let hash = app.server.hasher().hash(&"another horse battery".into()).await.unwrap();
+    let hash = app
+        .server
+        .hasher()
+        .hash(&"another horse battery".into(), hallpass::server::credentials::Origin::LOCAL)
+        .await
+        .unwrap();
     app.users().set_password(app.user_id().await, &hash).await.unwrap();
     app.server.sync_changes().await.unwrap();
     for token in &tokens {

@@ -5,13 +5,15 @@
 //! - of a **known address** of an account, one that has signed in to it: its owner can sign in whatever others do;
 //! - of an **address**, over all accounts.
 //!
-//! Registrations and estimates of passwords are counted by address, refreshes by session, failed refreshes by address, changes of an account by its
+//! Registrations are counted by address, refreshes by session, failed refreshes by address, changes of an account by its
 //! user, each with a limit an hour.
 //!
-//! An attempt is counted first. It is uncounted by a success, or when its password was never hashed; so one whose client
-//! went away stays counted.
+//! An attempt is counted first and uncounted by a success, so that one whose client went away stays counted. It is uncounted
+//! too if it never reached a hash, because the queue was full or the database failed: an overload is nobody's mistake.
+//!
+//! Attempts in progress have places: those of a known address its own, all others those of the account and of their address.
 //! Counters are chosen by the typed address, before the account is looked up, so they reveal nothing about it. An
-//! account or address is stored as 18 bits of an HMAC, which limits the number of counters; two that share a counter,
+//! account or address is stored as 24 bits of an HMAC, which limits the number of counters; two that share a counter,
 //! which is rare, share its delays.
 
 use std::collections::HashMap;
@@ -20,17 +22,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, Duration, Utc};
+use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use super::limit::{DAY, Limit, forget_times_after};
 use crate::server::config;
+use crate::server::credentials::{Class, Origin};
 use crate::server::error::Error;
 use crate::server::keys::vault::Vault;
 use crate::server::model::{AttemptCounter, CounterKey, KnownAddress};
 use crate::server::store::{Counted, Store, StoreError, Transaction};
 
 /// The bits of an HMAC that identify a counter among those of its kind.
-const BITS: u32 = 18;
+const BITS: u32 = 24;
 
 /// How long an address stays known after a success.
 const KNOWN_FOR: Duration = Duration::days(90);
@@ -44,7 +48,18 @@ pub struct RateLimiter {
     share: usize,
     key: hmac::Key,
     in_flight: Arc<Mutex<HashMap<CounterKey, usize>>>,
+    /// What the database said of an address and account a moment ago, and when.
+    recent: Recent,
 }
+
+/// Whether an address is known to an account, and the time of that answer.
+type Recent = Arc<Cache<[u8; 32], (bool, DateTime<Utc>)>>;
+
+/// The most addresses and accounts in memory; the least used are dropped first.
+const MAX_RECENT: usize = 20_000;
+
+/// How long an address that is not known is taken for that without asking again.
+const UNKNOWN_FOR: Duration = Duration::seconds(2);
 
 /// The kinds of counters.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +80,9 @@ enum Kind {
 pub struct Attempt {
     counted: Vec<CounterKey>,
     address: KnownAddress,
-    _in_flight: [InFlight; 2],
+    origin: Origin,
+    recent: Recent,
+    _in_flight: Vec<InFlight>,
 }
 
 /// The counters of a refresh, read and locked in the transaction that decides about it.
@@ -97,7 +114,14 @@ impl RateLimiter {
     /// Returns a limiter for the installation of `vault`, with a hashing queue of `queue` passwords.
     pub(crate) fn new(store: Store, settings: config::Throttle, queue: usize, vault: &Vault) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*vault.derive("throttle"));
-        Self { store, settings, share: (queue / 4).max(1), key, in_flight: Arc::default() }
+        Self {
+            store,
+            settings,
+            share: (queue / 4).max(1),
+            key,
+            in_flight: Arc::default(),
+            recent: Arc::new(Cache::new(MAX_RECENT)),
+        }
     }
 
     /// Counts an attempt with a password for `email` (trimmed, in lower case) from `address`.
@@ -112,74 +136,116 @@ impl RateLimiter {
     ) -> Result<Attempt, Error> {
         let network = network(address);
         let pair = KnownAddress(self.mac(Kind::Known, &[email.as_bytes(), &network]));
+        if !self.settings.on {
+            let origin = Origin::new(Class::Stranger, address);
+            let recent = Arc::clone(&self.recent);
+            return Ok(Attempt { counted: vec![], address: pair, origin, recent, _in_flight: vec![] });
+        }
         let account = self.counter(Kind::Account, &[email.as_bytes()]);
         let from = self.counter(Kind::Address, &[&network]);
-        if !self.settings.on {
-            let in_flight = [self.enter(account, usize::MAX)?, self.enter(from, usize::MAX)?];
-            return Ok(Attempt { counted: vec![], address: pair, _in_flight: in_flight });
-        }
-        let in_flight =
-            [self.enter(account, self.settings.account_in_flight)?, self.enter(from, self.share)?];
         let known = self.counter(Kind::Known, &[email.as_bytes(), &network]);
+        let most = self.settings.account_in_flight;
+        // A known address has places of its own, which no stranger's attempt can take. It is asked for only if it matters.
+        let mut in_flight = match self.recent(&pair, now) {
+            Some(true) => vec![self.enter(known, most)?],
+            recent => {
+                match self.enter(account, most).and_then(|one| Ok(vec![one, self.enter(from, self.share)?])) {
+                    Ok(places) => places,
+                    Err(_) if recent.is_none() && self.is_known(&pair, now).await? => {
+                        vec![self.enter(known, most)?]
+                    }
+                    Err(full) => return Err(full),
+                }
+            }
+        };
         let if_known = [(known, self.known_limit())];
         let otherwise = [(account, self.account_limit()), (from, self.address_limit())];
         let counted = self.count(&pair, &if_known, &otherwise, now).await?;
-        Ok(Attempt { counted, address: pair, _in_flight: in_flight })
-    }
-
-    /// Takes back an attempt whose password was never hashed: the queue was full, or the database failed. Otherwise an
-    /// overload alone would delay an owner who types the right password.
-    pub(crate) async fn take_back(&self, attempt: &Attempt) {
-        if attempt.counted.is_empty() {
-            return;
+        let is_known = counted == [known];
+        self.recent.insert(pair.0, (is_known, now));
+        if is_known && in_flight.len() > 1 {
+            in_flight = vec![self.enter(known, most)?];
         }
-        if let Err(error) = self.store.write(async |tx| tx.uncount(&attempt.counted).await).await {
-            log::debug!("an attempt without a hash stays counted: {error}");
+        let class = if is_known { Class::Known } else { Class::Stranger };
+        let (origin, recent) = (Origin::new(class, address), Arc::clone(&self.recent));
+        Ok(Attempt { counted, address: pair, origin, recent, _in_flight: in_flight })
+    }
+
+    /// Tells whether the pair is known, as far as that is in memory.
+    fn recent(&self, pair: &KnownAddress, now: DateTime<Utc>) -> Option<bool> {
+        let (is_known, at) = self.recent.get(&pair.0)?;
+        (is_known || (now - at).abs() < UNKNOWN_FOR).then_some(is_known)
+    }
+
+    /// Asks the database whether the pair is known, and remembers the answer.
+    async fn is_known(&self, pair: &KnownAddress, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let is_known =
+            self.store.read(async |connection| connection.is_known_address(pair, now).await).await?;
+        self.recent.insert(pair.0, (is_known, now));
+        Ok(is_known)
+    }
+
+    /// Passes `outcome` on. If it is an error, takes the attempt back: it never reached a hash.
+    ///
+    /// # Errors
+    /// That of `outcome`.
+    pub(crate) async fn or_take_back<T, E: Into<Error>>(
+        &self,
+        attempt: &Attempt,
+        outcome: Result<T, E>,
+    ) -> Result<T, Error> {
+        if outcome.is_err() {
+            let uncounted = self.store.write(async |tx| tx.uncount(&attempt.counted).await).await;
+            if let Err::<(), StoreError>(error) = uncounted {
+                log::debug!("an attempt that reached no hash stays counted: {error}");
+            }
         }
+        outcome.map_err(Into::into)
     }
 
-    /// Begins work on a new password from `address`, an estimate or a hash. It is in flight until the result is dropped,
-    /// so that no client fills the queue, but is counted nowhere.
+    /// Counts an estimate of a password from `address`. It is in flight until the result is dropped, so that no client
+    /// fills the queue.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`] when the address fills its share of the queue.
-    pub(crate) fn begin_work(&self, address: IpAddr) -> Result<impl Sized + use<>, Error> {
-        let share = if self.settings.on { self.share } else { usize::MAX };
-        self.enter(self.counter(Kind::Address, &[&network(address)]), share)
+    /// [`Error::TooManyAttempts`] when the client must wait or fills its share of the queue, [`Error::Unavailable`].
+    pub(crate) async fn begin_estimate(
+        &self,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<impl Sized + use<>, Error> {
+        self.begin_hourly(Kind::Estimate, self.settings.estimates_per_hour, address, now).await
     }
 
-    /// Counts an estimate of a password from `address`.
+    /// Counts a registration from `address`. It is in flight until the result is dropped, so that no client fills the
+    /// queue.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`] when the client must wait, [`Error::Unavailable`].
-    pub(crate) async fn count_estimate(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
-        self.count_by_address(Kind::Estimate, self.settings.estimates_per_hour, address, now).await
+    /// As for [`begin_estimate`](Self::begin_estimate).
+    pub(crate) async fn begin_registration(
+        &self,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<impl Sized + use<>, Error> {
+        self.begin_hourly(Kind::Registration, self.settings.registrations_per_hour, address, now).await
     }
 
-    /// Counts a registration from `address`.
-    ///
-    /// # Errors
-    /// [`Error::TooManyAttempts`] when the client must wait, [`Error::Unavailable`].
-    pub(crate) async fn count_registration(&self, address: IpAddr, now: DateTime<Utc>) -> Result<(), Error> {
-        self.count_by_address(Kind::Registration, self.settings.registrations_per_hour, address, now).await
-    }
-
-    /// Counts a request of this kind, of which `address` has `most` in an hour.
-    async fn count_by_address(
+    async fn begin_hourly(
         &self,
         kind: Kind,
         most: u32,
         address: IpAddr,
         now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        if self.settings.on {
-            let network = network(address);
-            let limits = [(self.counter(kind, &[&network]), self.hourly_limit(most))];
-            // No account: it is known nowhere.
-            let pair = KnownAddress(self.mac(kind, &[&network]));
-            self.count(&pair, &[], &limits, now).await?;
+    ) -> Result<Option<InFlight>, Error> {
+        if !self.settings.on {
+            return Ok(None);
         }
-        Ok(())
+        let network = network(address);
+        let in_flight = self.enter(self.counter(Kind::Address, &[&network]), self.share)?;
+        let limits = [(self.counter(kind, &[&network]), self.hourly_limit(most))];
+        // No account: it is known nowhere.
+        let pair = KnownAddress(self.mac(kind, &[&network]));
+        self.count(&pair, &[], &limits, now).await?;
+        Ok(Some(in_flight))
     }
 
     /// Counts a change of the account of `user` by its user.
@@ -328,8 +394,14 @@ impl Attempt {
         &self.counted
     }
 
+    /// Returns who asks, for the hashing queue.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// Returns the address that a success at `now` is remembered for, and until when.
     pub(crate) fn remembered(&self, now: DateTime<Utc>) -> (&KnownAddress, DateTime<Utc>) {
+        self.recent.insert(self.address.0, (true, now));
         (&self.address, now + KNOWN_FOR)
     }
 
@@ -338,8 +410,9 @@ impl Attempt {
     /// # Errors
     /// [`StoreError`] when the database cannot be written.
     pub(crate) async fn succeed(&self, tx: &mut Transaction, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let (address, until) = self.remembered(now);
         tx.uncount(&self.counted).await?;
-        tx.remember_address(&self.address, now + KNOWN_FOR).await
+        tx.remember_address(address, until).await
     }
 }
 

@@ -7,7 +7,7 @@ use super::last_admin::check_another_admin;
 use crate::clock::Clock;
 use crate::guard::User;
 use crate::server::abuse::RateLimiter;
-use crate::server::credentials::{Hasher, Password, PasswordContext, PasswordRules, Strength};
+use crate::server::credentials::{Class, Hasher, Origin, Password, PasswordContext, PasswordRules, Strength};
 use crate::server::error::{Error, FieldErrors};
 use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
 use crate::server::sessions::{Proof, Sessions, Tokens};
@@ -47,16 +47,16 @@ impl Accounts {
     /// Estimates how good `password` would be for the user with this `email`.
     ///
     /// # Errors
-    /// [`Error::TooManyAttempts`], [`Error::Overloaded`].
+    /// [`Error::TooManyAttempts`], [`Error::Overloaded`], [`Error::Unavailable`].
     pub(crate) async fn estimate_strength(
         &self,
         password: &Password,
         email: &str,
         client: &Client,
     ) -> Result<Strength, Error> {
-        let _in_flight = self.limiter.begin_work(client.counted_address())?;
-        self.limiter.count_estimate(client.counted_address(), self.clock.now()).await?;
-        Ok(self.hasher.estimate(password, self.password_context(email, None)).await?)
+        let origin = Origin::new(Class::Estimate, client.counted_address());
+        let _in_flight = self.limiter.begin_estimate(client.counted_address(), self.clock.now()).await?;
+        Ok(self.hasher.estimate(password, self.password_context(email, None), origin).await?)
     }
 
     /// Refuses a new password that is among the common ones.
@@ -65,8 +65,9 @@ impl Accounts {
         field: &'static str,
         password: &Password,
         context: PasswordContext,
+        origin: Origin,
     ) -> Result<(), Error> {
-        let strength = self.hasher.estimate(password, context).await?;
+        let strength = self.hasher.estimate(password, context, origin).await?;
         match strength.reason {
             None => Ok(()),
             Some(reason) => Err(Error::ValidationFailed(FieldErrors::from([(field, vec![reason])]))),
@@ -82,9 +83,11 @@ impl Accounts {
         field: &'static str,
         password: &Password,
         context: PasswordContext,
+        client: &Client,
     ) -> Result<String, Error> {
-        self.check_uncommon(field, password, context).await?;
-        Ok(self.hasher.hash(password).await?)
+        let origin = Origin::new(Class::Known, client.counted_address());
+        self.check_uncommon(field, password, context, origin).await?;
+        Ok(self.hasher.hash(password, origin).await?)
     }
 
     /// Registers an account. `email`, `name` and the shape of `password` have been checked.
@@ -101,10 +104,11 @@ impl Accounts {
         client: &Client,
     ) -> Result<User, Error> {
         self.check_registration_is_open()?;
-        let _in_flight = self.limiter.begin_work(client.counted_address())?;
-        self.limiter.count_registration(client.counted_address(), self.clock.now()).await?;
-        self.check_uncommon("password", password, self.password_context(&email, name.as_deref())).await?;
-        let hash = self.hasher.hash(password).await?;
+        let origin = Origin::new(Class::Stranger, client.counted_address());
+        let _in_flight = self.limiter.begin_registration(client.counted_address(), self.clock.now()).await?;
+        let context = self.password_context(&email, name.as_deref());
+        self.check_uncommon("password", password, context, origin).await?;
+        let hash = self.hasher.hash(password, origin).await?;
         let user = NewUser { email, name, password_hash: Some(hash), ..NewUser::default() };
         let user = user.into_record(self.clock.now());
         let event = Event::new(EventKind::UserAdded, user.created_at).user(user.id).by(client);
@@ -159,14 +163,13 @@ impl Accounts {
         client: &Client,
     ) -> Result<Tokens, Error> {
         let (new, context) = new;
-        let in_flight = self.limiter.begin_work(client.counted_address())?;
-        self.check_uncommon("new_password", new, context).await?;
+        let origin = Origin::new(Class::Known, client.counted_address());
+        let in_flight = self.limiter.begin_estimate(client.counted_address(), self.clock.now()).await?;
+        self.check_uncommon("new_password", new, context, origin).await?;
         drop(in_flight);
         let mut user = self.confirm(id, current, client).await?;
         let by_cookie = self.sessions.is_by_cookie(claims).await?;
-        let in_flight = self.limiter.begin_work(client.counted_address())?;
-        let hash = self.hasher.hash(new).await?;
-        drop(in_flight);
+        let hash = self.hasher.hash(new, origin).await?;
         loop {
             // The user has just confirmed the old password.
             let proof = Proof::Password { hash: hash.clone() };
@@ -191,7 +194,7 @@ impl Accounts {
             if is_changed {
                 return self.sessions.tokens(user, prepared).await;
             }
-            user = self.confirm_again(user, current).await?;
+            user = self.confirm_again(user, current, origin).await?;
         }
     }
 
@@ -207,6 +210,7 @@ impl Accounts {
         password: &Password,
         client: &Client,
     ) -> Result<bool, Error> {
+        let origin = Origin::new(Class::Known, client.counted_address());
         let mut user = self.confirm(id, password, client).await?;
         let by_cookie = self.sessions.is_by_cookie(claims).await?;
         let event = Event::new(EventKind::UserDeleted, self.clock.now()).user(id).by(client);
@@ -229,7 +233,7 @@ impl Accounts {
                 self.state.sync_changes().await?;
                 return Ok(by_cookie);
             }
-            user = self.confirm_again(user, password).await?;
+            user = self.confirm_again(user, password, origin).await?;
         }
     }
 
@@ -239,14 +243,8 @@ impl Accounts {
         let user = user.filter(UserRecord::is_enabled).ok_or(Error::UserGone)?;
         let now = self.clock.now();
         let attempt = self.limiter.begin_attempt(&user.email, client.counted_address(), now).await?;
-        let is_right = match self.hasher.verify(password, user.password_hash.as_deref()).await {
-            Ok(is_right) => is_right,
-            Err(error) => {
-                self.limiter.take_back(&attempt).await;
-                return Err(error.into());
-            }
-        };
-        if !is_right {
+        let is_right = self.hasher.verify(password, user.password_hash.as_deref(), attempt.origin()).await;
+        if !self.limiter.or_take_back(&attempt, is_right).await? {
             let event = Event::new(EventKind::SignInFailed, now).user(id).by(client);
             self.store.write(async |tx| tx.record(event.clone()).await).await?;
             return Err(Error::PasswordWrong);
@@ -257,11 +255,16 @@ impl Accounts {
 
     /// Checks the password again, after the stored hash was changed, and returns the user. The password may be the
     /// same: a sign-in may have renewed the hash at the configured cost.
-    async fn confirm_again(&self, user: UserRecord, password: &Password) -> Result<UserRecord, Error> {
+    async fn confirm_again(
+        &self,
+        user: UserRecord,
+        password: &Password,
+        origin: Origin,
+    ) -> Result<UserRecord, Error> {
         let now = self.store.read(async |connection| connection.user(user.id).await).await?;
         let now = now.filter(|now| now.is_enabled() && now.password_hash != user.password_hash);
         let now = now.ok_or(Error::UserGone)?;
-        if !self.hasher.verify(password, now.password_hash.as_deref()).await? {
+        if !self.hasher.verify(password, now.password_hash.as_deref(), origin).await? {
             return Err(Error::UserGone);
         }
         Ok(now)

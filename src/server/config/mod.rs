@@ -207,8 +207,8 @@ settings! {
         address_free: u32 = "30", COUNT;
         /// registrations from an address per hour
         registrations_per_hour: u32 = "100", COUNT;
-        /// passwords judged for an address per hour, while they are typed
-        estimates_per_hour: u32 = "1000", COUNT;
+        /// estimates of passwords from an address per hour, changes of a password included
+        estimates_per_hour: u32 = "600", COUNT;
         /// refreshes of a session per hour, and failed refreshes from an address
         refreshes_per_hour: u32 = "3600", COUNT;
         /// changes of an account by its user per hour: of the name, and sessions ended from another

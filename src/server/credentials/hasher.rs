@@ -1,9 +1,8 @@
-//! The hashing service: threads of its own that take passwords from a bounded queue. They run at the lowest priority,
+//! The hashing service: threads of its own that take passwords from a bounded queue (`queue` decides who is next). They run at the lowest priority,
 //! so that many sign-ins do not slow requests that carry a token. Where requests leave these threads almost no time, as
 //! many others at nearly normal priority take jobs too, so that sign-ins do not starve. Each thread computes up to four
 //! bcrypt hashes at a time; see `lanes`.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use tokio::sync::oneshot;
 use super::batch::{Batch, Outcome, Task};
 use super::error::HashError;
 use super::password::{cost_of, hash, is_nfc};
+use super::queue::{Class, FairQueue, Origin};
 use super::{Password, PasswordContext, Strength};
 
 struct Job {
@@ -55,7 +55,7 @@ struct Queue {
 pub(crate) struct Load {
     /// The passwords in the queue.
     pub waiting: usize,
-    /// How long the first of them has waited.
+    /// How long the oldest of them has waited.
     pub longest_wait: Duration,
 }
 
@@ -68,9 +68,8 @@ const STEADY: i32 = 3;
 /// How long the patient threads are watched before a steady one takes a job.
 const WATCH: Duration = Duration::from_millis(100);
 
-#[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    jobs: FairQueue<Job>,
     closed: bool,
 }
 
@@ -84,7 +83,8 @@ impl Drop for Life {
 }
 
 impl Hasher {
-    /// Starts `threads` threads that hash at bcrypt's `cost`; at most `queue` passwords wait for them.
+    /// Starts `threads` threads that hash at bcrypt's `cost`; at most `queue` passwords from known addresses and as many
+    /// from others wait for them.
     ///
     /// # Errors
     /// The system's error when no thread can be started, or bcrypt's for the cost.
@@ -117,39 +117,46 @@ impl Hasher {
     /// Returns the string to store for `password`.
     ///
     /// # Errors
-    /// [`HashError`]; a full queue fails without waiting.
-    pub async fn hash(&self, password: &Password) -> Result<String, HashError> {
+    /// [`HashError`]; where the queue is full, the newest password of whoever has most in it.
+    pub async fn hash(&self, password: &Password, origin: Origin) -> Result<String, HashError> {
         let password = if self.nfc { password.nfc() } else { password.clone() };
-        match self.queue.run(Task::Hash(password)).await? {
+        match self.queue.run(Task::Hash(password), origin).await? {
             Outcome::Hash(hash) => Ok(hash),
             _ => unreachable!("a task to hash is answered with a hash"),
         }
     }
 
     /// Tells whether `stored` is the hash of `password`. Without a stored hash the answer is no, after the work of one
-    /// at the configured cost.
+    /// at the configured cost. A bcrypt hash of a lower cost takes as long too.
     ///
     /// # Errors
-    /// [`HashError`]; a full queue fails without waiting.
-    pub(crate) async fn verify(&self, password: &Password, stored: Option<&str>) -> Result<bool, HashError> {
+    /// [`HashError`]; where the queue is full, the newest password of whoever has most in it.
+    pub(crate) async fn verify(
+        &self,
+        password: &Password,
+        stored: Option<&str>,
+        origin: Origin,
+    ) -> Result<bool, HashError> {
         let against = stored.unwrap_or(&self.decoy).to_owned();
-        match self.queue.run(Task::Verify(password.clone(), against)).await? {
+        match self.queue.run(Task::Verify(password.clone(), against), origin).await? {
             Outcome::Verify(is_right) => Ok(is_right && stored.is_some()),
             _ => unreachable!("a task to verify is answered with a verdict"),
         }
     }
 
-    /// Estimates how good `password` would be for the user of `context`. That can be made to take as long as a hash, so it
-    /// waits in the same queue.
+    /// Estimates how good `password` would be for the user of `context`. That takes a part of the time of a hash, so it
+    /// waits for the same threads, in a line of its own.
     ///
     /// # Errors
-    /// [`HashError`]; a full queue fails without waiting.
+    /// [`HashError`]; where the queue is full, the newest password of whoever has most in it.
     pub(crate) async fn estimate(
         &self,
         password: &Password,
         context: PasswordContext,
+        origin: Origin,
     ) -> Result<Strength, HashError> {
-        match self.queue.run(Task::Estimate(password.clone(), context)).await? {
+        let origin = origin.in_class(Class::Estimate);
+        match self.queue.run(Task::Estimate(password.clone(), context), origin).await? {
             Outcome::Estimate(strength) => Ok(strength),
             _ => unreachable!("a task to estimate is answered with an estimate"),
         }
@@ -168,7 +175,8 @@ impl Hasher {
 
 impl Queue {
     fn new(limit: usize, cost: u32) -> Self {
-        Self { state: Mutex::default(), work: Condvar::new(), limit, cost, patient: Mutex::default() }
+        let state = Mutex::new(State { jobs: FairQueue::new(limit), closed: false });
+        Self { state, work: Condvar::new(), limit, cost, patient: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -178,23 +186,17 @@ impl Queue {
     fn load(&self) -> Load {
         let state = self.lock();
         Load {
-            waiting: state.jobs.len(),
-            longest_wait: state.jobs.front().map_or(Duration::ZERO, |job| job.queued_at.elapsed()),
+            waiting: state.jobs.jobs().count(),
+            longest_wait: state.jobs.jobs().map(|job| job.queued_at.elapsed()).max().unwrap_or_default(),
         }
     }
 
-    async fn run(&self, task: Task) -> Result<Outcome, HashError> {
+    async fn run(&self, task: Task, origin: Origin) -> Result<Outcome, HashError> {
         let (answer, outcome) = oneshot::channel();
-        {
-            let mut state = self.lock();
-            // Jobs whose client went away do not count.
-            if state.jobs.len() >= self.limit {
-                state.jobs.retain(|job| !job.answer.is_closed());
-            }
-            if state.jobs.len() >= self.limit {
-                return Err(HashError::QueueFull);
-            }
-            state.jobs.push_back(Job { task, queued_at: Instant::now(), answer });
+        let job = Job { task, queued_at: Instant::now(), answer };
+        let shed = self.lock().jobs.push(origin, job, |job| !job.answer.is_closed());
+        if let Some(job) = shed {
+            send(job.answer, Err(HashError::QueueFull));
         }
         // All of them: a thread that is woken alone may be a steady one, which only watches.
         self.work.notify_all();
@@ -249,7 +251,7 @@ impl Queue {
     fn take(&self) -> Option<Job> {
         let mut state = self.lock();
         loop {
-            let job = state.jobs.pop_front()?;
+            let job = state.jobs.pop()?;
             if !job.answer.is_closed() {
                 return Some(job);
             }
@@ -318,21 +320,24 @@ mod tests {
     #[actix_rt::test]
     async fn a_hash_made_by_the_service_is_recognised_by_it() {
         let hasher = Hasher::start(2, 8, 4).unwrap();
-        let stored = hasher.hash(&"open sesame".into()).await.unwrap();
-        assert_eq!(hasher.verify(&"open sesame".into(), Some(&stored)).await, Ok(true));
-        assert_eq!(hasher.verify(&"open says me".into(), Some(&stored)).await, Ok(false));
-        assert_eq!(hasher.verify(&"open sesame".into(), None).await, Ok(false));
+        let stored = hasher.hash(&"open sesame".into(), Origin::LOCAL).await.unwrap();
+        assert_eq!(hasher.verify(&"open sesame".into(), Some(&stored), Origin::LOCAL).await, Ok(true));
+        assert_eq!(hasher.verify(&"open says me".into(), Some(&stored), Origin::LOCAL).await, Ok(false));
+        assert_eq!(hasher.verify(&"open sesame".into(), None, Origin::LOCAL).await, Ok(false));
     }
 
     #[actix_rt::test]
     async fn a_full_queue_is_told_at_once_and_those_who_left_make_room() {
         // No thread serves this queue, so what is put in stays.
         let queue = Queue::new(1, 4);
-        let mut first = Box::pin(queue.run(Task::Hash("one".into())));
+        let mut first = Box::pin(queue.run(Task::Hash("one".into()), Origin::LOCAL));
         assert!((&mut first).now_or_never().is_none());
-        assert!(matches!(queue.run(Task::Hash("two".into())).await, Err(HashError::QueueFull)));
+        assert!(matches!(
+            queue.run(Task::Hash("two".into()), Origin::LOCAL).await,
+            Err(HashError::QueueFull)
+        ));
         drop(first);
-        let mut third = Box::pin(queue.run(Task::Hash("three".into())));
+        let mut third = Box::pin(queue.run(Task::Hash("three".into()), Origin::LOCAL));
         assert!((&mut third).now_or_never().is_none());
     }
 
@@ -341,7 +346,7 @@ mod tests {
         // No thread serves this queue, so what is put in stays.
         let queue = Queue::new(8, 4);
         assert_eq!(queue.load(), Load::default());
-        let mut jobs = ["one", "two"].map(|text| Box::pin(queue.run(Task::Hash(text.into()))));
+        let mut jobs = ["one", "two"].map(|text| Box::pin(queue.run(Task::Hash(text.into()), Origin::LOCAL)));
         for job in &mut jobs {
             assert!(job.now_or_never().is_none());
         }

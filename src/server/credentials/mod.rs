@@ -10,7 +10,8 @@
 //! | `foreign` | hashes of other programs |
 //! | `lanes` | bcrypt over four passwords at once |
 //! | `batch` | what one thread computes at a time |
-//! | `hasher` | the threads that hash, and their queue |
+//! | `queue` | who is hashed next, and who is shed |
+//! | `hasher` | the threads that hash |
 
 mod batch;
 mod context;
@@ -21,6 +22,7 @@ mod hasher;
 mod lanes;
 mod leaked;
 mod password;
+mod queue;
 mod rules;
 
 pub(crate) use context::PasswordContext;
@@ -30,4 +32,6 @@ pub use error::HashError;
 pub use hasher::Hasher;
 pub use password::Password;
 pub(crate) use password::{check_stored, is_proof_of_all};
+pub(crate) use queue::Class;
+pub use queue::Origin;
 pub(crate) use rules::{Strength, check_new, check_presented, check_shape};

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::begin::store_session;
 use super::{Parts, Proof, Sessions, Tokens};
-use crate::server::credentials::{Password, is_proof_of_all};
+use crate::server::credentials::{Origin, Password, is_proof_of_all};
 use crate::server::error::Error;
 use crate::server::model::{Client, Event, EventKind};
 
@@ -26,23 +26,13 @@ impl Sessions {
         let attempt = limiter.begin_attempt(email, client.counted_address(), clock.now()).await?;
         let mut failed = Event::new(EventKind::SignInFailed, clock.now()).by(client);
         // A second round is for the rare case that the user was changed while the hash was computed.
-        for round in 0..2 {
-            let verified = async {
-                let user = store.read(async |connection| connection.user_by_email(email).await).await?;
-                let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-                let is_right = hasher.verify(password, stored.as_deref()).await?;
-                Ok::<_, Error>((user, stored, is_right))
-            };
-            let (user, stored, is_right) = match verified.await {
-                Ok(verified) => verified,
-                Err(error) => {
-                    if round == 0 {
-                        limiter.take_back(&attempt).await;
-                    }
-                    return Err(error);
-                }
-            };
+        for _ in 0..2 {
+            let user = store.read(async |connection| connection.user_by_email(email).await).await;
+            let user = limiter.or_take_back(&attempt, user).await?;
             failed.user = user.as_ref().map(|user| user.id);
+            let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+            let is_right = hasher.verify(password, stored.as_deref(), attempt.origin()).await;
+            let is_right = limiter.or_take_back(&attempt, is_right).await?;
             let (Some(user), Some(hash)) = (user, stored) else { break };
             if !is_right || !user.is_enabled() {
                 break;
@@ -67,7 +57,7 @@ impl Sessions {
             if let Some(user) = begun {
                 let id = user.id;
                 let tokens = self.tokens(user, prepared).await?;
-                self.renew_hash(id, password, hash).await;
+                self.renew_hash(id, password, hash, attempt.origin()).await;
                 return Ok(tokens);
             }
         }
@@ -82,13 +72,13 @@ impl Sessions {
     ///
     /// A hash that ignores the end of the password stays: made anew from what was typed, it would let in whoever mistyped
     /// that end, and refuse the owner from then on.
-    async fn renew_hash(&self, user: Uuid, password: &Password, stored: &str) {
+    async fn renew_hash(&self, user: Uuid, password: &Password, stored: &str, origin: Origin) {
         let Parts { store, hasher, .. } = &*self.inner;
         if !hasher.is_outdated(stored) || !is_proof_of_all(password, stored) {
             return;
         }
         let renewed = async {
-            let hash = hasher.hash(password).await?;
+            let hash = hasher.hash(password, origin).await?;
             store
                 .write(async |tx| {
                     // Otherwise the password was changed meanwhile.

@@ -229,7 +229,7 @@ async fn add_user(
     let context = accounts.password_context(&email, name.as_deref());
     let password = checked.new_password("password", request.password, &context);
     checked.verdict()?;
-    let password_hash = Some(accounts.hash_new("password", &password, context).await?);
+    let password_hash = Some(accounts.hash_new("password", &password, context, &client).await?);
     let user = NewUser { email, email_is_verified: true, name, roles, password_hash };
     let user = acting(&users, &admin, client)?.add(user).await?;
     Ok(created(AdminUser::from(user)))
@@ -320,7 +320,7 @@ async fn set_password(
     let context = accounts.password_context(&user.email, user.name.as_deref());
     let password = checked.new_password("new_password", request.new_password, &context);
     checked.verdict()?;
-    let hash = accounts.hash_new("new_password", &password, context).await?;
+    let hash = accounts.hash_new("new_password", &password, context, &client).await?;
     acting(&users, &admin, client)?.set_password(user.id, &hash).await?;
     state.sync_changes().await?;
     Ok(HttpResponse::NoContent().finish())
