@@ -123,7 +123,7 @@ async fn no_page_of_users_reads_the_whole_table_or_sorts_it() {
                 plan(database, sql, &[&["uuid", "bigint", "bigint"][..], &["text"; 3][..*texts]].concat())
                     .await;
             assert!(!plan.contains("SCAN users\n") && !plan.contains("Seq Scan"), "{sql}\n{plan}");
-            // At most a thousand terms are sorted; every other page is read in the order of an index.
+            // At most 50,000 terms are sorted; every other page is read in the order of an index.
             let sorts = plan.contains("USE TEMP B-TREE FOR ORDER BY") || plan.contains("Sort Key");
             assert!(!sorts || sql.contains(" in (select user_id"), "{sql}\n{plan}");
         }

@@ -9,7 +9,7 @@ use crate::server::model::{UserPage, UserRecord};
 
 /// The most terms of a search that are sorted. If more begin so, the users are read in order instead, and each is asked for
 /// its terms: a page is then found among few of them.
-const SORTED: i64 = 1_000;
+const SORTED: i64 = 50_000;
 
 macro_rules! select_page {
     ($from:literal, $where:literal, $order:literal) => {
