@@ -10,14 +10,14 @@ use std::process::{Child, Command, Stdio};
 pub const PASSWORD: &str = "correct horse battery";
 const PASSPHRASE: &str = "a river of seventeen blue lanterns";
 
-/// One connection, and the body of its last answer.
-pub struct Connection(BufReader<TcpStream>, pub String);
+/// One connection, the body of its last answer, and the seconds of its `Retry-After`.
+pub struct Connection(BufReader<TcpStream>, pub String, pub Option<u64>);
 
 impl Connection {
     pub fn open(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream), String::new())
+        Self(BufReader::new(stream), String::new(), None)
     }
 
     pub fn get_user(&mut self, token: &str) -> u16 {
@@ -40,10 +40,19 @@ impl Connection {
         ))
     }
 
+    /// Posts JSON as if from the address `from`, which a trusted proxy would name.
+    pub fn post(&mut self, path: &str, from: &str, body: &str) -> u16 {
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {from}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
     /// Sends a request and reads the answer into `self.1`; the status.
     fn send(&mut self, request: &str) -> u16 {
         self.0.get_mut().write_all(request.as_bytes()).unwrap();
         let (mut status, mut length) = (0, 0);
+        self.2 = None;
         loop {
             let mut line = String::new();
             assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the server hung up");
@@ -53,10 +62,12 @@ impl Connection {
             }
             if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
                 status = rest[..3].parse().unwrap();
-            } else if let Some((name, value)) = line.split_once(": ")
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.parse().unwrap();
+            } else if let Some((name, value)) = line.split_once(": ") {
+                match name.to_ascii_lowercase().as_str() {
+                    "content-length" => length = value.parse().unwrap(),
+                    "retry-after" => self.2 = value.parse().ok(),
+                    _ => {}
+                }
             }
         }
         let mut body = vec![0; length];

@@ -409,7 +409,7 @@ async fn counters_are_stored_and_taken_back_and_addresses_are_remembered() {
         }
         let taken_back = AttemptCounter { failures: 0, in_window: 0, ..stored };
         assert_eq!(lock(&[one, other]).await, [taken_back, never], "never below zero");
-        for keys in [&[][..], &[one, other, one]] {
+        for keys in [&[][..], &[one, other, one, other]] {
             let refused = store.write(async |tx| tx.lock_counters(keys).await).await;
             assert!(matches!(refused, Err(StoreError::Failed(_))), "{refused:?}");
         }

@@ -401,3 +401,21 @@ async fn estimates_of_passwords_are_counted_by_address() {
     app.clock.advance(Duration::hours(1));
     judge(STRANGER).await.expect_data("an hour later");
 }
+
+#[actix_rt::test]
+async fn the_networks_of_an_ipv6_site_share_a_limit_beyond_their_own() {
+    let app = TestApp::with(|settings| settings.throttle.address_free = 2).await;
+    let fail = async |address: String, account: u32| {
+        app.login_from(&address, &format!("nobody{account}@example.com"), "wrong horse battery").await
+    };
+    // Eight times the failures of one network, each from a network of its own at an account of its own.
+    for number in 0..16 {
+        fail(format!("2001:db8:1:{number}::1"), number)
+            .await
+            .expect_refused("credentials_invalid", "within the limit");
+    }
+    fail("2001:db8:1:ff::1".into(), 99).await.expect_delayed(1, "one more of the site");
+    fail("2001:db8:2:1::1".into(), 98).await.expect_refused("credentials_invalid", "another site");
+    app.clock.advance(Duration::seconds(1));
+    app.login_from("2001:db8:1:77::1", EMAIL, PASSWORD).await.expect_data("a success takes itself back");
+}

@@ -3,7 +3,8 @@
 //! Sign-ins have three counters, each with a limit of its own:
 //! - of an **account**, for addresses that have not signed in to it: long delays, and a limit a day;
 //! - of a **known address** of an account, one that has signed in to it: its owner can sign in whatever others do;
-//! - of an **address**, over all accounts.
+//! - of an **address**, over all accounts; of an IPv6 address also of its /48, of which one owner has 65,536 of the /64 that
+//!   count as addresses.
 //!
 //! Registrations are counted by address, refreshes by session, failed refreshes by address, changes of an account by its
 //! user, each with a limit an hour.
@@ -35,6 +36,9 @@ use crate::server::store::{Counted, Store, StoreError, Transaction};
 
 /// The bits of an HMAC that identify a counter among those of its kind.
 const BITS: u32 = 24;
+
+/// How many times the failures of an IPv6 /64 its /48 has without a delay.
+const SITE: u32 = 8;
 
 /// How long an address stays known after a success.
 const KNOWN_FOR: Duration = Duration::days(90);
@@ -72,6 +76,7 @@ enum Kind {
     Session = 6,
     Write = 7,
     Estimate = 8,
+    Site = 9,
 }
 
 /// An attempt within the limits. It is in flight until this is dropped, and counts as a failure until it
@@ -159,12 +164,18 @@ impl RateLimiter {
             }
         };
         let if_known = [(known, self.known_limit())];
-        let otherwise = [(account, self.account_limit()), (from, self.address_limit())];
+        let mut otherwise = vec![(account, self.account_limit()), (from, self.address_limit())];
+        if let Some(site) = site(address) {
+            otherwise.push((self.counter(Kind::Site, &[&site]), self.site_limit()));
+        }
         let counted = self.count(&pair, &if_known, &otherwise, now).await?;
         let is_known = counted == [known];
         self.recent.insert(pair.0, (is_known, now));
-        if is_known && in_flight.len() > 1 {
-            in_flight = vec![self.enter(known, most)?];
+        if is_known
+            && in_flight.len() > 1
+            && let Ok(own) = self.enter(known, most)
+        {
+            in_flight = vec![own];
         }
         let class = if is_known { Class::Known } else { Class::Stranger };
         let (origin, recent) = (Origin::new(class, address), Arc::clone(&self.recent));
@@ -382,6 +393,10 @@ impl RateLimiter {
         }
     }
 
+    fn site_limit(&self) -> Limit {
+        Limit { free: self.settings.address_free.saturating_mul(SITE), ..self.address_limit() }
+    }
+
     /// Returns a limit of `most` attempts an hour, whatever their outcome.
     fn hourly_limit(&self, most: u32) -> Limit {
         Limit { free: u32::MAX, most, window: Duration::hours(1), ..self.account_limit() }
@@ -486,6 +501,14 @@ fn network(address: IpAddr) -> Vec<u8> {
     match address.to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets()[..8].to_vec(),
+    }
+}
+
+/// Returns the bytes that identify the site of an IPv6 address, its /48 (RFC 6177).
+fn site(address: IpAddr) -> Option<[u8; 6]> {
+    match address.to_canonical() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => address.octets().first_chunk().copied(),
     }
 }
 

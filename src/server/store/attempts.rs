@@ -26,21 +26,21 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Returns one or two counters, and keeps everybody else from counting them until the transaction ends. A counter
+    /// Returns one to three counters, and keeps everybody else from counting them until the transaction ends. A counter
     /// that was never counted is all zero.
     pub async fn lock_counters(&mut self, keys: &[CounterKey]) -> Result<Vec<AttemptCounter>, StoreError> {
-        let (Some(first), Some(last), 1..=2) = (keys.first(), keys.last(), keys.len()) else {
+        let Some([first, second, last]) = three(keys) else {
             return Err(StoreError::Failed(format!("{} counters cannot be locked together", keys.len())));
         };
         let query = self.query_by_dialect(
-            "select slot, failures, last_at, window_began, in_window from attempts where slot in ($1, $2)",
+            "select slot, failures, last_at, window_began, in_window from attempts where slot in ($1, $2, $3)",
             // A missing row cannot be locked, so it is added first.
             "insert into attempts (slot, failures, last_at, window_began, in_window) \
-             select distinct slot, 0, 0, 0, 0 from (values ($1::bigint), ($2::bigint)) as asked (slot) order by slot \
+             select distinct slot, 0, 0, 0, 0 from (values ($1::bigint), ($2::bigint), ($3::bigint)) as asked (slot) order by slot \
              on conflict (slot) do update set failures = attempts.failures \
              returning slot, failures, last_at, window_began, in_window",
         );
-        let rows: Vec<CounterColumns> = query.bind(first.0).bind(last.0).fetch_all().await?;
+        let rows: Vec<CounterColumns> = query.bind(first.0).bind(second.0).bind(last.0).fetch_all().await?;
         let counter = |key: &CounterKey| match rows.iter().find(|(slot, ..)| *slot == key.0) {
             None => Ok(AttemptCounter::default()),
             Some((_, failures, last_at, window_began, in_window)) => Ok(AttemptCounter {
@@ -70,14 +70,15 @@ impl Transaction {
         Ok(())
     }
 
-    /// Takes one counted attempt back from one or two counters.
+    /// Takes one counted attempt back from at most three counters.
     pub async fn uncount(&mut self, keys: &[CounterKey]) -> Result<(), StoreError> {
-        let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(()) };
+        let Some([first, second, last]) = three(keys) else { return Ok(()) };
         self.query(
             "update attempts set failures = case when failures > 0 then failures - 1 else 0 end, \
-             in_window = case when in_window > 0 then in_window - 1 else 0 end where slot in ($1, $2)",
+             in_window = case when in_window > 0 then in_window - 1 else 0 end where slot in ($1, $2, $3)",
         )
         .bind(first.0)
+        .bind(second.0)
         .bind(last.0)
         .execute()
         .await?;
@@ -99,5 +100,15 @@ impl Transaction {
         .execute()
         .await?;
         Ok(())
+    }
+}
+
+/// Returns one to three keys as three, with repetitions.
+fn three(keys: &[CounterKey]) -> Option<[CounterKey; 3]> {
+    match keys {
+        [one] => Some([*one; 3]),
+        [one, two] => Some([*one, *two, *two]),
+        [one, two, three] => Some([*one, *two, *three]),
+        _ => None,
     }
 }

@@ -285,7 +285,7 @@ impl Store {
                            select $3, $10, id, $1, $9, $11 from signed_in \
                          ), uncounted as ( \
                            update attempts set failures = greatest(failures - 1, 0), in_window = greatest(in_window - 1, 0) \
-                           where slot in (select slot from attempts where slot in ($12, $13) order by slot for update) \
+                           where slot in (select slot from attempts where slot in ($12, $13, $18) order by slot for update) \
                              and exists (select 1 from signed_in) \
                          ), remembered as ( \
                            insert into known_addresses (pair, until) select $14, $15 from signed_in \
@@ -310,6 +310,7 @@ impl Store {
                     .bind(known.1.timestamp_millis())
                     .bind(session.methods.join(" "))
                     .bind(i64::from(most))
+                    .bind(key(2))
                     .fetch_optional()
                     .await
             })
