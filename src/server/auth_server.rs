@@ -207,6 +207,7 @@ impl AuthServer {
             server_keys: Arc::clone(&self.inner.server_keys),
             store: self.inner.store.clone(),
             clock: self.inner.clock.clone(),
+            issuer: self.inner.issuer.clone(),
             settings: self.inner.settings.server.clone(),
         };
         move |config| http::configure(config, &context)

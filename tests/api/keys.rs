@@ -485,3 +485,24 @@ async fn waiting_for_the_database_does_not_shorten_the_publication_of_a_key() {
     let Ok(Rotated::Made(made)) = rotated else { panic!("no other rotation") };
     assert_eq!(made.signs_from, app.clock.now() + Duration::seconds(5));
 }
+
+#[actix_rt::test]
+async fn a_verifier_finds_the_keys_by_the_issuer_alone() {
+    let metadata = async |app: &TestApp| {
+        let request =
+            app.get("/.well-known/oauth-authorization-server").header("host", "id.example.com:8080");
+        request.send().await.json()
+    };
+    let app = TestApp::with(|settings| settings.token.issuer = Some("https://id.example.com/".into())).await;
+    let found = metadata(&app).await;
+    // RFC 8414 §3.3: the same as in the tokens.
+    assert_eq!(found["issuer"], "https://id.example.com/");
+    assert_eq!(found["jwks_uri"], "https://id.example.com/.well-known/jwks.json");
+    assert_eq!(found["access_token_signing_alg_values_supported"], json!(["EdDSA"]));
+    assert_eq!(found["grant_types_supported"], json!([]));
+
+    let app = TestApp::new().await;
+    let found = metadata(&app).await;
+    assert_eq!(found["issuer"], *app.server.issuer());
+    assert_eq!(found["jwks_uri"], "http://id.example.com:8080/.well-known/jwks.json");
+}

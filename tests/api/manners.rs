@@ -27,6 +27,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/admin/events", "GET, HEAD, OPTIONS"),
     ("/admin/stats", "GET, HEAD, OPTIONS"),
     ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
+    ("/.well-known/oauth-authorization-server", "GET, HEAD, OPTIONS"),
     ("/health/live", "GET, HEAD, OPTIONS"),
     ("/health/ready", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),

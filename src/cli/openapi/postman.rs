@@ -309,6 +309,13 @@ const CHECKS: &[(&str, &[Check])] = &[
     ]),
     ("Service", &[
         Check { name: "The public keys", method: "get", path: "/.well-known/jwks.json", status: 200, ..NONE },
+        Check {
+            name: "The metadata of the issuer",
+            method: "get",
+            path: "/.well-known/oauth-authorization-server",
+            status: 200,
+            ..NONE
+        },
         Check { name: "Liveness", method: "get", path: "/health/live", status: 200, ..NONE },
         Check { name: "Readiness", method: "get", path: "/health/ready", status: 200, ..NONE },
         Check { name: "The OpenAPI document", method: "get", path: "/openapi.json", status: 200,

@@ -27,5 +27,7 @@ pub(in crate::server) struct Context {
     pub state: Arc<State>,
     pub store: Store,
     pub clock: Clock,
+    /// The claim `iss` of every token.
+    pub issuer: String,
     pub settings: config::Server,
 }

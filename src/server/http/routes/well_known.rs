@@ -1,10 +1,11 @@
-//! `/.well-known`: the public keys, for verifiers.
+//! `/.well-known`: the public keys, and where verifiers find them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use actix_web::{HttpResponse, Scope, web};
+use actix_web::{HttpRequest, HttpResponse, Scope, web};
 use serde_json::{from_value, json};
 use utoipa::openapi::{ContentBuilder, Schema};
 
@@ -17,8 +18,13 @@ use crate::server::keys::SigningKeys;
 pub(in crate::server::http) fn scope(context: &Context) -> Scope {
     web::scope("/.well-known")
         .app_data(web::Data::from(Arc::clone(&context.keys)))
+        .app_data(web::Data::from(Arc::new(Issuer(context.issuer.clone()))))
         .service(endpoint("/jwks.json", [(Method::GET, web::to(jwks))]))
+        .service(endpoint("/oauth-authorization-server", [(Method::GET, web::to(metadata))]))
 }
+
+/// The claim `iss` of every token.
+struct Issuer(String);
 
 /// Returns the operation of this route.
 pub(crate) fn operations() -> Vec<Operation> {
@@ -45,6 +51,18 @@ pub(crate) fn operations() -> Vec<Operation> {
                  accepts a token until it expires, even after a sign-out.",
             )
             .gives_content(200, "The keys", "application/jwk-set+json", content),
+        Operation::new(
+            "Service",
+            Method::GET,
+            "/.well-known/oauth-authorization-server",
+            "metadata",
+            "The issuer, and where its keys are",
+        )
+        .text(
+            "RFC 8414, as far as it applies to a server without OAuth's grants: with an issuer that is this server's URL \
+             (`token.issuer`), a verifier needs the issuer alone.",
+        )
+        .gives_content(200, "The metadata", "application/json", metadata_content()),
     ]
 }
 
@@ -57,4 +75,57 @@ async fn jwks(keys: web::Data<SigningKeys>) -> HttpResponse {
         // asks again after this time has the key before it signs.
         .insert_header((CACHE_CONTROL, "public, max-age=2"))
         .json(keys.jwks())
+}
+
+fn metadata_content() -> utoipa::openapi::Content {
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let schema = json!({
+        "type": "object",
+        "required": ["issuer", "jwks_uri"],
+        "properties": {
+            "issuer": {"type": "string"},
+            "jwks_uri": {"type": "string"},
+            "response_types_supported": texts,
+            "grant_types_supported": texts,
+            "access_token_signing_alg_values_supported": texts,
+        },
+    });
+    let example = json!({
+        "issuer": "https://id.example.com",
+        "jwks_uri": "https://id.example.com/.well-known/jwks.json",
+        "response_types_supported": [],
+        "grant_types_supported": [],
+        "access_token_signing_alg_values_supported": ["EdDSA"],
+    });
+    let schema: Schema = from_value(schema).expect("a schema");
+    ContentBuilder::new().schema(Some(schema)).example(Some(example)).build()
+}
+
+/// Answers with the metadata of the issuer (RFC 8414 §2). An issuer that is a URL is that of this server; otherwise the
+/// address of the keys is the one at which the client has asked.
+#[expect(clippy::disallowed_methods, reason = "the answer goes to nobody but the client that asked")]
+async fn metadata(
+    request: HttpRequest,
+    issuer: web::Data<Issuer>,
+    keys: web::Data<SigningKeys>,
+) -> HttpResponse {
+    let Issuer(issuer) = issuer.get_ref();
+    let base = if issuer.starts_with("https://") || issuer.starts_with("http://") {
+        issuer.trim_end_matches('/').to_owned()
+    } else {
+        let asked = request.connection_info();
+        format!("{}://{}", asked.scheme(), asked.host())
+    };
+    let keys = json!(keys.jwks());
+    let keys = keys["keys"].as_array().into_iter().flatten();
+    let algorithms: BTreeSet<&str> = keys.filter_map(|key| key["alg"].as_str()).collect();
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{base}/.well-known/jwks.json"),
+        // RFC 8414 requires the first, and the second has a default that is not so here.
+        "response_types_supported": [],
+        "grant_types_supported": [],
+        // RFC 8414 has no name for these.
+        "access_token_signing_alg_values_supported": algorithms,
+    }))
 }
