@@ -1,25 +1,15 @@
 // The console's admin pages: find a user, see why they cannot sign in, help; events; the overview.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { mkdirSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { EMAIL, PASSWORD, closeBrowser, openBrowser, signIn, startServer, until } from './harness.mjs';
+import {
+  AXE, EMAIL, PASSWORD, SHOTS, closeBrowser, goTo, heading, openBrowser, press, said, signIn, startServer, until,
+} from './harness.mjs';
 
 const ADMIN = 'root@example.com';
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const SHOTS = fileURLToPath(new URL('../../target/browser', import.meta.url));
 
 after(closeBrowser);
-
-const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor();
-const said = (page, text) => page.locator('#said', { hasText: text }).waitFor();
-const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
-const goTo = async (page, name) => {
-  await page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
-  await heading(page, name);
-};
 
 async function asAdmin(context, server) {
   server.cli(['user', 'add', ADMIN, '--role', 'admin', '--password-stdin'], PASSWORD);

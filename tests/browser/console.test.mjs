@@ -1,26 +1,16 @@
 // The console as people use it: by mouse and by keyboard, on a desk and on a phone, in two tabs, through trouble.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { mkdirSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { EMAIL, PASSWORD, closeBrowser, openBrowser, signIn, startServer, until } from './harness.mjs';
+import {
+  AXE, EMAIL, PASSWORD, SHOTS, closeBrowser, goTo, heading, openBrowser, press, said, signIn, startServer, until,
+} from './harness.mjs';
 
 const NEW_PASSWORD = 'seventeen blue lanterns';
 const HOSTILE = '<img src=x onerror=alert(1)>';
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const SHOTS = fileURLToPath(new URL('../../target/browser', import.meta.url));
 
 after(closeBrowser);
-
-const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor();
-const said = (page, text) => page.locator('#said', { hasText: text }).waitFor();
-const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
-const goTo = async (page, name, title = name) => {
-  await page.getByRole('navigation').getByRole('link', { name }).click();
-  await heading(page, title);
-};
 
 async function openConsole(context, server, path = '/') {
   const page = await context.newPage();

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -149,3 +150,16 @@ export async function signIn(page, password = PASSWORD, email = EMAIL) {
   await page.getByLabel('Password', { exact: true }).fill(password);
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
+
+/** The source of axe, and the folder of the pictures. */
+export const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+export const SHOTS = join(root, 'target/browser');
+
+/** What a user of the console sees and does. */
+export const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor();
+export const said = (page, text) => page.locator('#said', { hasText: text }).waitFor();
+export const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
+export const goTo = async (page, name, title = name) => {
+  await page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
+  await heading(page, title);
+};
