@@ -58,7 +58,7 @@ const RETENTION: Retention =
     Retention { sessions: LIFETIMES, leeway: Duration::zero(), events: Duration::days(30) };
 
 /// Runs a story on each database.
-async fn on_each(story: impl AsyncFn(&Store, &TestDatabase)) {
+pub async fn on_each(story: impl AsyncFn(&Store, &TestDatabase)) {
     for database in TestDatabase::each() {
         // Shown where the test fails.
         eprintln!("on {}", database.settings.url);
@@ -68,8 +68,8 @@ async fn on_each(story: impl AsyncFn(&Store, &TestDatabase)) {
     }
 }
 
-/// Returns a position for which no older transaction is open. In PostgreSQL a reader with an older open transaction in its
-/// snapshot reloads everything after a deletion, and other tests have transactions open.
+/// Returns a position for which no older transaction is open. In PostgreSQL a reader with an older open transaction in
+/// its snapshot reloads everything after a deletion, and other tests have transactions open.
 async fn position_past_open_transactions(store: &Store) -> Position {
     let position = async || store.read(async |connection| connection.position().await).await.unwrap();
     // A snapshot as text is "xmin:xmax:…": the oldest transaction that is open, and the next one to begin.

@@ -6,16 +6,8 @@ use hallpass::server::store::{EVENT_STATEMENTS, PAGE_STATEMENTS, Store, StoreErr
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use uuid::Uuid;
 
+use crate::store::on_each;
 use crate::test_database::TestDatabase;
-
-async fn on_each(story: impl AsyncFn(&Store, &TestDatabase)) {
-    for database in TestDatabase::each() {
-        eprintln!("on {}", database.settings.url);
-        let store = Store::open(&database.settings).await.unwrap();
-        story(&store, &database).await;
-        store.close().await;
-    }
-}
 
 fn user(number: u128, roles: &[&str]) -> UserRecord {
     UserRecord {

@@ -1,5 +1,5 @@
-//! The parameters of a query string. One that is not acceptable is a 400 that names it and says what is accepted; unknown
-//! ones are ignored.
+//! The parameters of a query string. One that is not acceptable is a 400 that names it and says what is accepted;
+//! unknown ones are ignored.
 
 use std::future::{Ready, ready};
 use std::str::FromStr;
@@ -12,6 +12,9 @@ use super::ApiError;
 
 /// The longest text of a parameter, in characters.
 const MAX_CHARS: usize = 254;
+
+/// The most entries of a page.
+pub(crate) const LONGEST_PAGE: u32 = 200;
 
 /// The parameters of a request's query.
 #[derive(Debug)]
@@ -63,10 +66,10 @@ impl Parameters {
         self.text(name)?.map(|text| read(text).ok_or_else(|| refused(name, accepted))).transpose()
     }
 
-    /// Returns `limit`: 1 to 200, or 50 if it is absent.
-    pub(crate) fn limit(&self) -> Result<u32, ApiError> {
-        let read = |text: &str| text.parse().ok().filter(|limit| (1..=200).contains(limit));
-        Ok(self.checked("limit", "1 to 200 is accepted", read)?.unwrap_or(50))
+    /// Returns `limit`, from 1 to [`LONGEST_PAGE`]; `default` if it is absent.
+    pub(crate) fn limit(&self, default: u32) -> Result<u32, ApiError> {
+        let read = |text: &str| text.parse().ok().filter(|limit| (1..=LONGEST_PAGE).contains(limit));
+        Ok(self.checked("limit", "1 to 200 is accepted", read)?.unwrap_or(default))
     }
 
     /// Returns a time.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::admin_events::{self, list_events, show_statistics};
-use super::user::{BAD_LIMIT, CURSOR, LINK_EXAMPLE, Page, session_page};
+use super::user::{CURSOR, LINK_EXAMPLE, bad_limit, session_page};
 use crate::clock::serialize_rfc3339;
 use crate::guard::{Require, Role};
 use crate::server::accounts::{
@@ -108,7 +108,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .query("cursor", "The place after which to begin, from the header `Link`", &json!(CURSOR))
             .header("Link", "The next page; only if there is one", LINK_EXAMPLE)
             .gives_list::<ListedSession>(200, "The sessions, latest first", json!([a_session()]))
-            .fails([ApiError::RequestInvalid(BAD_LIMIT.into())])
+            .fails([bad_limit()])
             .fails([Error::NotFound.into()]),
         admin(Method::DELETE, "/admin/users/{id}/sessions", "endOtherSessions", "End a user's sessions")
             .gives_nothing("Every session of the user has ended")
@@ -177,7 +177,7 @@ async fn list_users(
     directory: web::Data<Directory>,
     parameters: Parameters,
 ) -> Result<HttpResponse, ApiError> {
-    let limit = parameters.limit()?;
+    let limit = parameters.limit(50)?;
     let role = |text: &str| parse_roles(&[text.to_owned()]).ok()?.pop();
     let search = UserSearch {
         email: parameters.text("email")?.map(|email| email.trim().to_ascii_lowercase()),
@@ -331,11 +331,11 @@ async fn list_sessions(
     users: web::Data<UserAdmin>,
     sessions: web::Data<Sessions>,
     path: web::Path<String>,
-    web::Query(page): web::Query<Page>,
+    parameters: Parameters,
 ) -> Result<HttpResponse, ApiError> {
     let user = users.get(id(&path)?).await?;
     let path = format!("/admin/users/{}/sessions", user.id);
-    session_page(&sessions, user.id, admin.claims(), page, &path).await
+    session_page(&sessions, user.id, admin.claims(), &parameters, &path).await
 }
 
 async fn end_sessions(

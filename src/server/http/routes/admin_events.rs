@@ -134,7 +134,7 @@ pub(super) async fn list_events(
     log: web::Data<EventLog>,
     parameters: Parameters,
 ) -> Result<HttpResponse, ApiError> {
-    let limit = parameters.limit()?;
+    let limit = parameters.limit(50)?;
     let kind = |text: &str| {
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         text.bytes().all(is_name).then(|| text.to_owned())

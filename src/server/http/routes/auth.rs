@@ -315,7 +315,8 @@ async fn verify(user: AuthUser) -> HttpResponse {
 }
 
 /// Returns the roles as the value of a header, and `-`, which is no role, where there are none. Some proxies keep the
-/// client's own header where the answer has an empty one or none (GHSA-7r4p-vjf4-gxv4), so a stranger would choose roles.
+/// client's own header where the answer has an empty one or none (GHSA-7r4p-vjf4-gxv4), so a stranger would choose
+/// roles.
 fn roles(roles: &[String]) -> HeaderValue {
     if roles.is_empty() { HeaderValue::from_static("-") } else { plain(&roles.join(",")) }
 }

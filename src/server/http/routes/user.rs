@@ -19,6 +19,7 @@ use crate::server::http::body::{Body, given};
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{Operation, PASSWORD, a_session, a_user, some_tokens};
+use crate::server::http::query::{LONGEST_PAGE, Parameters};
 use crate::server::http::responses::{TokenResponse, data, ended, tokens, user_id};
 use crate::server::http::{ApiError, Context};
 use crate::server::model::{Client, SessionPlace};
@@ -88,7 +89,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .query("limit", "The most sessions to list, from 1 to 200, which is the default", &json!(200))
             .query("cursor", "The place after which to begin, from the header `Link`", &json!(CURSOR))
             .header("Link", "The next page; only if there is one", LINK_EXAMPLE)
-            .fails([ApiError::RequestInvalid(BAD_LIMIT.into())])
+            .fails([bad_limit()])
             .gives_list::<ListedSession>(
                 200,
                 "The sessions, latest first",
@@ -177,25 +178,17 @@ async fn delete(
     Ok(ended(deleted.map_err(ApiError::behind(&guard))?))
 }
 
-/// The part of a list that a client asks for.
-#[derive(Deserialize)]
-pub(super) struct Page {
-    limit: Option<u32>,
-    cursor: Option<String>,
+/// An example of what a page refuses, for the OpenAPI document.
+pub(super) fn bad_limit() -> ApiError {
+    ApiError::RequestInvalid("limit is not acceptable: 1 to 200 is accepted".into())
 }
-
-/// The longest page, which is the default.
-const LONGEST_PAGE: u32 = 200;
-
-pub(super) const BAD_LIMIT: &str = "limit is a whole number from 1 to 200";
-const BAD_CURSOR: &str = "the cursor is not one of a Link header of this list";
 
 async fn list_sessions(
     user: AuthUser,
     sessions: web::Data<Sessions>,
-    web::Query(page): web::Query<Page>,
+    parameters: Parameters,
 ) -> Result<HttpResponse, ApiError> {
-    session_page(&sessions, user_id(&user)?, user.claims(), page, "/user/sessions").await
+    session_page(&sessions, user_id(&user)?, user.claims(), &parameters, "/user/sessions").await
 }
 
 /// Answers with a page of the user's sessions. `path` is that of the route, for the next page.
@@ -203,17 +196,11 @@ pub(super) async fn session_page(
     sessions: &Sessions,
     user: Uuid,
     claims: &Claims,
-    page: Page,
+    parameters: &Parameters,
     path: &str,
 ) -> Result<HttpResponse, ApiError> {
-    let limit = page.limit.unwrap_or(LONGEST_PAGE);
-    if !(1..=LONGEST_PAGE).contains(&limit) {
-        return Err(ApiError::RequestInvalid(BAD_LIMIT.into()));
-    }
-    let after = page
-        .cursor
-        .map(|text| place(&text).ok_or(ApiError::RequestInvalid(BAD_CURSOR.into())))
-        .transpose()?;
+    let limit = parameters.limit(LONGEST_PAGE)?;
+    let after = parameters.checked("cursor", "one of a Link header of this list is accepted", place)?;
     let (list, next) = sessions.list(user, claims, after, limit).await?;
     let mut response = data(list);
     if let Some(SessionPlace { created_at, id }) = next {
