@@ -198,45 +198,6 @@ async fn one_address_holds_at_most_a_quarter_of_the_hashing_queue() {
 }
 
 #[actix_rt::test]
-async fn registrations_and_new_passwords_take_places_of_their_addresss_share_too() {
-    let app = TestApp::with(|settings| settings.password.queue = 4).await;
-    let address = STRANGER.parse().unwrap();
-    let under_way =
-        app.server.limiter().begin_attempt("a@x.example", address, app.clock.now()).await.unwrap();
-    let register = |address| {
-        let body = json!({"email": "grace@example.com", "password": PASSWORD});
-        app.post("/auth/register").peer(address).json(body).send()
-    };
-    register(STRANGER).await.expect_delayed(1, "the share is one place, and taken");
-    drop(under_way);
-    assert_eq!(register(STRANGER).await.status, 201, "the place is free again");
-}
-
-#[actix_rt::test]
-async fn a_try_that_was_shed_before_its_hash_is_not_counted() {
-    // A queue without room sheds every password.
-    let app = TestApp::with(|settings| settings.password.queue = 0).await;
-    for number in 0..12 {
-        let reply = app.login_from(STRANGER, EMAIL, PASSWORD).await;
-        reply.expect_failure(503, "overloaded", &format!("try {number}"));
-    }
-}
-
-#[actix_rt::test]
-async fn judged_passwords_have_a_limit_of_their_own_for_each_address() {
-    let app = TestApp::with(|settings| settings.throttle.estimates_per_hour = 2).await;
-    let judge = |address| {
-        app.post("/auth/password-strength").peer(address).json(json!({"password": PASSWORD})).send()
-    };
-    for _ in 0..2 {
-        judge(STRANGER).await.expect_data("within the limit");
-    }
-    judge(STRANGER).await.expect_delayed(900, "the third");
-    judge(HOME).await.expect_data("another address");
-    app.login_from(STRANGER, EMAIL, PASSWORD).await.expect_data("a login is another matter");
-}
-
-#[actix_rt::test]
 async fn a_wrong_password_in_a_users_own_request_counts_as_a_failed_sign_in() {
     let app = TestApp::with(|settings| settings.throttle.known_free = 3).await;
     let data = app.login_from(HOME, EMAIL, PASSWORD).await.expect_data("login");
@@ -378,13 +339,41 @@ async fn registrations_and_changes_of_passwords_hold_places_of_their_address() {
         let body = json!({"email": email, "password": PASSWORD});
         app.post("/auth/register").peer(address).json(body).send().await
     };
-    let _held = [
+    let held = [
         begin(&app, "a@x.example", STRANGER).await.unwrap(),
         begin(&app, "b@x.example", STRANGER).await.unwrap(),
         begin(&app, "c@x.example", STRANGER).await.unwrap(),
     ];
     register(STRANGER, "bob@x.example").await.expect_delayed(1, "the address's places are taken");
     assert_eq!(register(HOME, "bob@x.example").await.status, 201, "another address");
+    drop(held);
+    assert_eq!(register(STRANGER, "carol@x.example").await.status, 201, "the places are free again");
+}
+
+#[actix_rt::test]
+async fn registrations_and_estimates_that_were_shed_are_not_counted() {
+    let app = TestApp::with(|settings| {
+        settings.throttle.registrations_per_hour = 2;
+        settings.throttle.estimates_per_hour = 2;
+    })
+    .await;
+    let body = |number| json!({"email": format!("user{number}@x.example"), "password": PASSWORD});
+    // A server on the same database whose queue is always full.
+    let busy = app.another_with(|settings| {
+        settings.password.queue = 0;
+        settings.throttle.registrations_per_hour = 2;
+        settings.throttle.estimates_per_hour = 2;
+    });
+    let busy = busy.await;
+    for number in 0..5 {
+        for path in ["/auth/register", "/auth/password-strength"] {
+            let reply = busy.post(path).peer(STRANGER).json(body(number)).send().await;
+            reply.expect_failure(503, "overloaded", &format!("{path} {number}"));
+        }
+    }
+    let reply = app.post("/auth/register").peer(STRANGER).json(body(0)).send().await;
+    assert_eq!(reply.status, 201, "the first that counts");
+    app.post("/auth/password-strength").peer(STRANGER).json(body(0)).send().await.expect_data("no delay");
 }
 
 #[actix_rt::test]

@@ -3,19 +3,20 @@
 //! Sign-ins have three counters, each with a limit of its own:
 //! - of an **account**, for addresses that have not signed in to it: long delays, and a limit a day;
 //! - of a **known address** of an account, one that has signed in to it: its owner can sign in whatever others do;
-//! - of an **address**, over all accounts; of an IPv6 address also of its /48, of which one owner has 65,536 of the /64 that
-//!   count as addresses.
+//! - of an **address**, over all accounts; of an IPv6 address also of its /48, of which one owner has 65,536 of the /64
+//!   that count as addresses.
 //!
-//! Registrations are counted by address, refreshes by session, failed refreshes by address, changes of an account by its
-//! user, each with a limit an hour.
+//! Registrations are counted by address, refreshes by session, failed refreshes by address, changes of an account by
+//! its user, each with a limit an hour.
 //!
-//! An attempt is counted first and uncounted by a success, so that one whose client went away stays counted. It is uncounted
-//! too if it never reached a hash, because the queue was full or the database failed: an overload is nobody's mistake.
+//! An attempt is counted first and uncounted by a success, so that one whose client went away stays counted. It is
+//! uncounted too if it never reached a hash, because the queue was full or the database failed: an overload is nobody's
+//! mistake.
 //!
-//! Attempts in progress have places: those of a known address its own, all others those of the account and of their address.
-//! Counters are chosen by the typed address, before the account is looked up, so they reveal nothing about it. An
-//! account or address is stored as 24 bits of an HMAC, which limits the number of counters; two that share a counter,
-//! which is rare, share its delays.
+//! Attempts in progress have places: those of a known address its own, all others those of the account and of their
+//! address. Counters are chosen by the typed address, before the account is looked up, so they reveal nothing about it.
+//! An account or address is stored as 24 bits of an HMAC, which limits the number of counters; two that share a
+//! counter, which is rare, share its delays.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -79,9 +80,9 @@ enum Kind {
     Site = 9,
 }
 
-/// An attempt within the limits. It is in flight until this is dropped, and counts as a failure until it
-/// [`succeeds`](Self::succeed).
-#[must_use = "an attempt that is dropped stays counted as a failure"]
+/// An attempt within the limits. It is in flight until this is dropped, and stays counted unless it
+/// [`succeeds`](Self::succeed) or is taken back.
+#[must_use = "an attempt that is dropped stays counted"]
 pub struct Attempt {
     counted: Vec<CounterKey>,
     address: KnownAddress,
@@ -150,7 +151,8 @@ impl RateLimiter {
         let from = self.counter(Kind::Address, &[&network]);
         let known = self.counter(Kind::Known, &[email.as_bytes(), &network]);
         let most = self.settings.account_in_flight;
-        // A known address has places of its own, which no stranger's attempt can take. It is asked for only if it matters.
+        // A known address has places of its own, which no stranger's attempt can take. It is asked for only if it
+        // matters.
         let mut in_flight = match self.recent(&pair, now) {
             Some(true) => vec![self.enter(known, most)?],
             recent => {
@@ -221,10 +223,11 @@ impl RateLimiter {
     /// [`Error::TooManyAttempts`] when the client must wait or fills its share of the queue, [`Error::Unavailable`].
     pub(crate) async fn begin_estimate(
         &self,
+        class: Class,
         address: IpAddr,
         now: DateTime<Utc>,
-    ) -> Result<impl Sized + use<>, Error> {
-        self.begin_hourly(Kind::Estimate, self.settings.estimates_per_hour, address, now).await
+    ) -> Result<Attempt, Error> {
+        self.begin_hourly((Kind::Estimate, self.settings.estimates_per_hour), class, address, now).await
     }
 
     /// Counts a registration from `address`. It is in flight until the result is dropped, so that no client fills the
@@ -236,27 +239,30 @@ impl RateLimiter {
         &self,
         address: IpAddr,
         now: DateTime<Utc>,
-    ) -> Result<impl Sized + use<>, Error> {
-        self.begin_hourly(Kind::Registration, self.settings.registrations_per_hour, address, now).await
+    ) -> Result<Attempt, Error> {
+        let limit = (Kind::Registration, self.settings.registrations_per_hour);
+        self.begin_hourly(limit, Class::Stranger, address, now).await
     }
 
     async fn begin_hourly(
         &self,
-        kind: Kind,
-        most: u32,
+        (kind, most): (Kind, u32),
+        class: Class,
         address: IpAddr,
         now: DateTime<Utc>,
-    ) -> Result<Option<InFlight>, Error> {
-        if !self.settings.on {
-            return Ok(None);
-        }
+    ) -> Result<Attempt, Error> {
         let network = network(address);
-        let in_flight = self.enter(self.counter(Kind::Address, &[&network]), self.share)?;
-        let limits = [(self.counter(kind, &[&network]), self.hourly_limit(most))];
+        let origin = Origin::new(class, address);
         // No account: it is known nowhere.
-        let pair = KnownAddress(self.mac(kind, &[&network]));
-        self.count(&pair, &[], &limits, now).await?;
-        Ok(Some(in_flight))
+        let address = KnownAddress(self.mac(kind, &[&network]));
+        let recent = Arc::clone(&self.recent);
+        if !self.settings.on {
+            return Ok(Attempt { counted: vec![], address, origin, recent, _in_flight: vec![] });
+        }
+        let in_flight = vec![self.enter(self.counter(Kind::Address, &[&network]), self.share)?];
+        let limits = [(self.counter(kind, &[&network]), self.hourly_limit(most))];
+        let counted = self.count(&address, &[], &limits, now).await?;
+        Ok(Attempt { counted, address, origin, recent, _in_flight: in_flight })
     }
 
     /// Counts a change of the account of `user` by its user.
@@ -276,8 +282,8 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Counts an attempt by the limits `if_known` where `pair` is a known address, by `otherwise` where not. Returns the
-    /// counters.
+    /// Counts an attempt by the limits `if_known` where `pair` is a known address, by `otherwise` where not. Returns
+    /// the counters.
     async fn count(
         &self,
         pair: &KnownAddress,
@@ -322,8 +328,8 @@ impl RateLimiter {
         Ok(counted.map(|counted| RefreshCounters { counted }).map_err(too_many))
     }
 
-    /// Returns the counters of a refresh, of the session and of the address, and the most refreshes in an hour; none where
-    /// limits are off.
+    /// Returns the counters of a refresh, of the session and of the address, and the most refreshes in an hour; none
+    /// where limits are off.
     pub(crate) fn refresh_limit(&self, session: Uuid, address: IpAddr) -> Option<([CounterKey; 2], u32)> {
         let keys = [
             self.counter(Kind::Session, &[session.as_bytes()]),

@@ -54,24 +54,11 @@ impl Accounts {
         email: &str,
         client: &Client,
     ) -> Result<Strength, Error> {
-        let origin = Origin::new(Class::Estimate, client.counted_address());
-        let _in_flight = self.limiter.begin_estimate(client.counted_address(), self.clock.now()).await?;
-        Ok(self.hasher.estimate(password, self.password_context(email, None), origin).await?)
-    }
-
-    /// Refuses a new password that is among the common ones.
-    async fn check_uncommon(
-        &self,
-        field: &'static str,
-        password: &Password,
-        context: PasswordContext,
-        origin: Origin,
-    ) -> Result<(), Error> {
-        let strength = self.hasher.estimate(password, context, origin).await?;
-        match strength.reason {
-            None => Ok(()),
-            Some(reason) => Err(Error::ValidationFailed(FieldErrors::from([(field, vec![reason])]))),
-        }
+        let now = self.clock.now();
+        let attempt = self.limiter.begin_estimate(Class::Estimate, client.counted_address(), now).await?;
+        let strength =
+            self.hasher.estimate(password, self.password_context(email, None), attempt.origin()).await;
+        self.limiter.or_take_back(&attempt, strength).await
     }
 
     /// Hashes a new password that is not among the common ones, for an admin.
@@ -86,7 +73,7 @@ impl Accounts {
         client: &Client,
     ) -> Result<String, Error> {
         let origin = Origin::new(Class::Known, client.counted_address());
-        self.check_uncommon(field, password, context, origin).await?;
+        check_uncommon(field, self.hasher.estimate(password, context, origin).await?)?;
         Ok(self.hasher.hash(password, origin).await?)
     }
 
@@ -104,11 +91,12 @@ impl Accounts {
         client: &Client,
     ) -> Result<User, Error> {
         self.check_registration_is_open()?;
-        let origin = Origin::new(Class::Stranger, client.counted_address());
-        let _in_flight = self.limiter.begin_registration(client.counted_address(), self.clock.now()).await?;
+        let attempt = self.limiter.begin_registration(client.counted_address(), self.clock.now()).await?;
         let context = self.password_context(&email, name.as_deref());
-        self.check_uncommon("password", password, context, origin).await?;
-        let hash = self.hasher.hash(password, origin).await?;
+        let strength = self.hasher.estimate(password, context, attempt.origin()).await;
+        check_uncommon("password", self.limiter.or_take_back(&attempt, strength).await?)?;
+        let hash = self.hasher.hash(password, attempt.origin()).await;
+        let hash = self.limiter.or_take_back(&attempt, hash).await?;
         let user = NewUser { email, name, password_hash: Some(hash), ..NewUser::default() };
         let user = user.into_record(self.clock.now());
         let event = Event::new(EventKind::UserAdded, user.created_at).user(user.id).by(client);
@@ -147,8 +135,8 @@ impl Accounts {
         Ok(user.into())
     }
 
-    /// Gives the user another password, which is judged by its context, ends every session and begins a new one, in one transaction. The new session is
-    /// by cookie if the session of this request is.
+    /// Gives the user another password, which is judged by its context, ends every session and begins a new one, in one
+    /// transaction. The new session is by cookie if the session of this request is.
     ///
     /// # Errors
     /// [`Error::ValidationFailed`] for a common password; [`Error::PasswordWrong`] when `current` is not the password;
@@ -163,10 +151,12 @@ impl Accounts {
         client: &Client,
     ) -> Result<Tokens, Error> {
         let (new, context) = new;
-        let origin = Origin::new(Class::Known, client.counted_address());
-        let in_flight = self.limiter.begin_estimate(client.counted_address(), self.clock.now()).await?;
-        self.check_uncommon("new_password", new, context, origin).await?;
-        drop(in_flight);
+        let attempt =
+            self.limiter.begin_estimate(Class::Known, client.counted_address(), self.clock.now()).await?;
+        let origin = attempt.origin();
+        let strength = self.hasher.estimate(new, context, origin).await;
+        check_uncommon("new_password", self.limiter.or_take_back(&attempt, strength).await?)?;
+        drop(attempt);
         let mut user = self.confirm(id, current, client).await?;
         let by_cookie = self.sessions.is_by_cookie(claims).await?;
         let hash = self.hasher.hash(new, origin).await?;
@@ -268,6 +258,14 @@ impl Accounts {
             return Err(Error::UserGone);
         }
         Ok(now)
+    }
+}
+
+/// Refuses a new password that is among the common ones.
+fn check_uncommon(field: &'static str, strength: Strength) -> Result<(), Error> {
+    match strength.reason {
+        None => Ok(()),
+        Some(reason) => Err(Error::ValidationFailed(FieldErrors::from([(field, vec![reason])]))),
     }
 }
 
