@@ -18,9 +18,9 @@ pub(super) enum DatabaseCommand {
     Check,
     /// Copy everything into another, empty database: from SQLite to PostgreSQL, or back
     ///
-    /// Stop the servers first. Users, passwords, sessions, keys and events are copied, and tokens stay valid. The source
-    /// is not changed. Each table is compared by its number of rows and a digest before anything is committed, so a
-    /// command that was interrupted has written nothing, and can be run again.
+    /// Stop the servers first. Users, passwords, sessions, keys and events are copied, and tokens stay valid. The
+    /// source is not changed. Each table is compared by its number of rows and a digest before anything is committed,
+    /// so a command that was interrupted has written nothing, and can be run again.
     Move {
         /// The other database: sqlite:///absolute.db or postgres://user@host/database
         #[arg(long, value_name = "URL")]
@@ -94,8 +94,8 @@ async fn move_to(source: &Store, settings: &Settings, to: &DatabaseUrl) -> Resul
     ))
 }
 
-/// Prints one line a table: its name, its number of rows, and the beginning of its digest, by which two databases can be
-/// compared.
+/// Prints one line a table: its name, its number of rows, and the beginning of its digest, by which two databases can
+/// be compared.
 fn print_tables(tables: &[TableDigest]) -> Result<(), CommandError> {
     let width = tables.iter().map(|table| table.table.len()).max().unwrap_or_default();
     for TableDigest { table, rows, digest } in tables {
@@ -111,7 +111,10 @@ fn progress(verb: &str) -> ProgressBar {
     }
     let template = format!("{{spinner}} {{msg}}: {{human_pos}} rows {verb}, {{per_sec}}");
     let style = ProgressStyle::with_template(&template);
-    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let bar = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    // It turns while the tables are compared too, when no rows are counted.
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
 }
 
 fn advance(bar: &ProgressBar, table: &str, rows: u64) {

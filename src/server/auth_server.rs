@@ -104,8 +104,8 @@ impl AuthServer {
             && let Some(age) = age.filter(|age| *age > ROTATION_ADVISED)
         {
             log::warn!(
-                "the newest signing key is {} days old and key.rotate_every_days is 0; hallpass key rotate makes a new one, \
-                 and no token dies",
+                "the newest signing key is {} days old and key.rotate_every_days is 0; hallpass key rotate makes a new one \
+                 and invalidates no token",
                 age.num_days()
             );
         }
