@@ -1,8 +1,8 @@
-//! Sign-ins of honest people beside attacks on the sign-in: who gets in, and how long it takes. bcrypt's cost is 12, the
-//! limits are on, and the addresses are those that a trusted proxy names.
+//! Sign-ins of honest people beside attacks on the sign-in: who gets in, and how long it takes. bcrypt's cost is 12,
+//! the limits are on, and the addresses are those that a trusted proxy names.
 //!
-//! `cargo bench --bench attack -- [--seconds N] [--against BINARY]`: each attack lasts 20 seconds by default; `BINARY` is
-//! another build of hallpass, measured beside this one in the same run.
+//! `cargo bench --bench attack -- [--seconds N] [--against BINARY]`: each attack lasts 20 seconds by default; `BINARY`
+//! is another build of hallpass, measured beside this one in the same run.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures in real time")]
 
@@ -220,8 +220,8 @@ fn known(server: &Server, end: Instant) -> Known {
     Known { succeeded: times.len(), tried, p95: percentile(times, 95) }
 }
 
-/// Newcomers sign in from a new address each, at intervals, and obey `Retry-After`. Those who got in within [`PATIENCE`], and
-/// all of them.
+/// Newcomers sign in from a new address each, at intervals, and obey `Retry-After`. Those who got in within
+/// [`PATIENCE`], and all of them.
 fn newcomers(server: &Server, end: Instant) -> (usize, usize) {
     let interval = end.saturating_duration_since(Instant::now()) / NEWCOMERS as u32;
     let succeeded = AtomicUsize::new(0);

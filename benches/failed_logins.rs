@@ -1,4 +1,5 @@
-//! Measures the median time of each kind of failed login. The medians should be equal. `cargo bench --bench failed_logins`
+//! Measures the median time of each kind of failed login. The medians should be equal. `cargo bench --bench
+//! failed_logins`
 //!
 //! The kinds are tried in turn, so that whatever else the machine is doing falls on all alike.
 

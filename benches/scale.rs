@@ -1,10 +1,10 @@
-//! Several servers on one PostgreSQL: guarded requests, refreshes and sign-ins a second, and what each costs the servers and
-//! the database. `cargo bench --bench scale`
+//! Several servers on one PostgreSQL: guarded requests, refreshes and sign-ins a second, and what each costs the
+//! servers and the database. `cargo bench --bench scale`
 //!
-//! The database is that of `HALLPASS_TEST_POSTGRES_URL`, by default `postgres://postgres@127.0.0.1:5432/postgres`; a schema of
-//! its own is made there and dropped. Where servers, database and clients share a few cores, the requests a second do not
-//! grow with the servers: the CPU time of one operation is the figure to go by. bcrypt's cost is 4, so that a sign-in shows
-//! its database work and not its hash.
+//! The database is that of `HALLPASS_TEST_POSTGRES_URL`, by default `postgres://postgres@127.0.0.1:5432/postgres`; a
+//! schema of its own is made there and dropped. Where servers, database and clients share a few cores, the requests a
+//! second do not grow with the servers: the CPU time of one operation is the figure to go by. bcrypt's cost is 4, so
+//! that a sign-in shows its database work and not its hash.
 
 mod support;
 
@@ -143,7 +143,8 @@ fn cpu_time(pid: u32) -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
-/// The CPU time of all PostgreSQL processes of this machine, those that have ended included where their parent counts them.
+/// The CPU time of all PostgreSQL processes of this machine, those that have ended included where their parent counts
+/// them.
 fn postgres_cpu_time() -> Duration {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

@@ -14,9 +14,10 @@
 //!     let claims = request.extensions().get::<MyClaims>().cloned().unwrap(); // panics where the wrap is missing
 //! ```
 //!
-//! The guard replaces it in two steps. Code that reads the request's extensions can stay at first: the middleware stores a
-//! [`Caller`](hallpass::Caller) there, for handlers, other middleware and the access log. The app gains: `bearer` in any
-//! case, a fixed algorithm, issuer and audience, a body and a challenge with every 401, and working preflights.
+//! The guard replaces it in two steps. Code that reads the request's extensions can stay at first: the middleware
+//! stores a [`Caller`](hallpass::Caller) there, for handlers, other middleware and the access log. The app gains:
+//! `bearer` in any case, a fixed algorithm, issuer and audience, a body and a challenge with every 401, and working
+//! preflights.
 //!
 //! ```console
 //! $ cargo run --example from_middleware

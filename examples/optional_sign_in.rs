@@ -1,7 +1,7 @@
 //! A page for everybody that greets signed-in users by name.
 //!
-//! A request without a token is anonymous. A request with a bad token is refused, since its sender believes that they are
-//! signed in. `Option<AuthUser>` would silently treat them as a guest.
+//! A request without a token is anonymous. A request with a bad token is refused, since its sender believes that they
+//! are signed in. `Option<AuthUser>` would silently treat them as a guest.
 //!
 //! ```console
 //! $ cargo run --example optional_sign_in

@@ -1,5 +1,5 @@
-//! Log lines that many requests cause at once, as while the database is away: one a second, with the number of those that
-//! were left out.
+//! Log lines that many requests cause at once, as while the database is away: one a second, with the number of those
+//! that were left out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,8 +29,8 @@ impl LogLimit {
         Self { what, state: Mutex::new(Lines { last: None, left_out: 0 }) }
     }
 
-    /// Counts a line at `now`. Returns the number of lines left out before it if it is to be written, `None` if it is left
-    /// out itself.
+    /// Counts a line at `now`. Returns the number of lines left out before it if it is to be written, `None` if it is
+    /// left out itself.
     fn admit(&self, now: Instant) -> Option<u64> {
         let mut lines = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.last.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {

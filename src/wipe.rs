@@ -8,8 +8,8 @@ use zeroize::Zeroize;
 
 pub struct WipingAllocator;
 
-// SAFETY: every call goes to the system's allocator with the caller's arguments. The only addition is a write to a block
-// that is about to be freed, which nobody else uses.
+// SAFETY: every call goes to the system's allocator with the caller's arguments. The only addition is a write to a
+// block that is about to be freed, which nobody else uses.
 unsafe impl GlobalAlloc for WipingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's.

@@ -1,4 +1,5 @@
-//! Helpers of the examples: an address, and tokens for trying them by hand. In production the login server issues tokens.
+//! Helpers of the examples: an address, and tokens for trying them by hand. In production the login server issues
+//! tokens.
 
 #![allow(dead_code, reason = "each example is a crate of its own, and uses what it needs")]
 

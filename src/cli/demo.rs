@@ -107,7 +107,8 @@ fn password_unknown() -> CommandError {
     )
 }
 
-/// Tells whether standard output is the null device. Rust opens that in its place if the process was started without one.
+/// Tells whether standard output is the null device. Rust opens that in its place if the process was started without
+/// one.
 fn is_output_discarded() -> bool {
     let output = std::io::stdout().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
     let null = std::fs::metadata("/dev/null");

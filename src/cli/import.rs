@@ -39,8 +39,8 @@ enum Roles {
 /// The time of a check from which an import names a hash as slow.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Adds the users of the file `path` whose hashes take at most `most_time` to check: JSON lines if its first character is `{`, otherwise CSV with a header. Records the
-/// import as one event, with its counts.
+/// Adds the users of the file `path` whose hashes take at most `most_time` to check: JSON lines if its first character
+/// is `{`, otherwise CSV with a header. Records the import as one event, with its counts.
 ///
 /// # Errors
 /// [`CommandError`] if the file or the database cannot be used, or if a line was refused. What was added by then stays.

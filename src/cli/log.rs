@@ -1,6 +1,6 @@
 //! The log on standard error: one line a record, as text or JSON. A record that is written during a request has the
-//! request's id. Control characters are escaped, so that no text can add a line of its own. Warnings and errors of other
-//! crates are a line a second each: actix writes one for every malformed request.
+//! request's id. Control characters are escaped, so that no text can add a line of its own. Warnings and errors of
+//! other crates are a line a second each: actix writes one for every malformed request.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -41,8 +41,8 @@ struct Limited {
 }
 
 impl Limited {
-    /// Returns the limit of a record; `None` for our own, which are limited where a stranger can repeat them, and for the
-    /// levels that an operator has asked for.
+    /// Returns the limit of a record; `None` for our own, which are limited where a stranger can repeat them, and for
+    /// the levels that an operator has asked for.
     fn limit_of(&self, record: &Record<'_>) -> Option<&'static LogLimit> {
         let target = record.target();
         if record.level() > Level::Warn || target.starts_with("hallpass") {

@@ -32,7 +32,8 @@ pub(super) fn print(text: Arguments<'_>) -> Result<(), CommandError> {
     out.write_fmt(text).and_then(|()| out.flush()).map_err(output_error)
 }
 
-/// Returns a text in which characters that turn or break the line, or that cannot be seen, are written as their numbers.
+/// Returns a text in which characters that turn or break the line, or that cannot be seen, are written as their
+/// numbers.
 pub(super) fn plain(text: &str) -> String {
     escape(text, |character| format!("\\u{{{:x}}}", u32::from(character)))
 }

@@ -37,8 +37,8 @@ pub(super) fn with_descriptors<T>(take_descriptor: TakeDescriptor, parse: impl F
     parsed
 }
 
-/// Parses the argument of `--key-fd` and takes the descriptor over. Opening it by its name under /dev/fd would fail for a
-/// socket, and for a file that was opened with more rights.
+/// Parses the argument of `--key-fd` and takes the descriptor over. Opening it by its name under /dev/fd would fail for
+/// a socket, and for a file that was opened with more rights.
 fn descriptor(number: &str) -> Result<Descriptor, String> {
     match number.parse::<RawFd>() {
         Ok(0) => rustix::stdio::stdin().try_clone_to_owned(),
@@ -162,8 +162,8 @@ fn open_private(path: &Path, user: u32, is_shared: bool, credentials: Option<&Pa
     Ok(file)
 }
 
-/// Reads the first line of `from`, which errors call `name`: byte by byte, so that nothing after the line is consumed, and
-/// into one block, which is wiped.
+/// Reads the first line of `from`, which errors call `name`: byte by byte, so that nothing after the line is consumed,
+/// and into one block, which is wiped.
 fn first_line(from: impl AsFd, name: &str) -> Result<SecretString, String> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 1));
     let mut byte = [0];

@@ -1,5 +1,5 @@
-//! `hallpass stats`: how many signed in, failed, refreshed and were added, and how many users and sessions there are. It
-//! needs no passphrase, and works beside a running server.
+//! `hallpass stats`: how many signed in, failed, refreshed and were added, and how many users and sessions there are.
+//! It needs no passphrase, and works beside a running server.
 
 use chrono::Duration;
 use clap::Args;

@@ -1,9 +1,9 @@
 //! The decision: who sent a request, or why it is refused.
 //!
 //! Read it from top to bottom: [`Guard::authenticate`] gets the claims of the token from
-//! [`Authenticator::authenticate`], loads the user and stores the caller. [`Authenticator::verified_claims`] has the steps
-//! for the token alone. Extractors and middleware call the same functions, which wait only for what is not in memory.
-//! So everything else is decided in the first poll.
+//! [`Authenticator::authenticate`], loads the user and stores the caller. [`Authenticator::verified_claims`] has the
+//! steps for the token alone. Extractors and middleware call the same functions, which wait only for what is not in
+//! memory. So everything else is decided in the first poll.
 
 use std::sync::Arc;
 use std::time::Duration;

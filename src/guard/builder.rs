@@ -99,7 +99,8 @@ pub enum GuardError {
 }
 
 impl Guard<User> {
-    /// Starts to build a guard. Its users are made from the token's claims unless [`users`](GuardBuilder::users) is set.
+    /// Starts to build a guard. Its users are made from the token's claims unless [`users`](GuardBuilder::users) is
+    /// set.
     ///
     /// # Example
     /// ```

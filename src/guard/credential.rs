@@ -6,8 +6,8 @@ use crate::token::TokenError;
 /// The part of the header value that is the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scheme {
-    /// The token follows a scheme: `Bearer <token>`, in any case. With `bare`, a compact JWS without a scheme is accepted
-    /// too.
+    /// The token follows a scheme: `Bearer <token>`, in any case. With `bare`, a compact JWS without a scheme is
+    /// accepted too.
     Named { name: String, bare: bool },
     /// The whole value is the token, as in `X-API-Key: <token>`.
     Whole,

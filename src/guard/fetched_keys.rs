@@ -3,8 +3,8 @@
 //! This file decides when to fetch, which responses to accept, and for how long. [`Keyring::from_jwks`] decides what a
 //! valid JWK set is; the guard decides which requests wait for a fetch.
 //!
-//! One thread with a runtime of its own fetches. Guards are shared by several workers, whose runtimes start and stop, and
-//! a connection does not outlive the runtime that opened it.
+//! One thread with a runtime of its own fetches. Guards are shared by several workers, whose runtimes start and stop,
+//! and a connection does not outlive the runtime that opened it.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -191,8 +191,8 @@ impl KeySource for FetchedKeys {
             }
             is_due
         });
-        // If no fetch is running, this is ready at once. It is never `None`, since a fetch may have ended after the guard
-        // read the keys.
+        // If no fetch is running, this is ready at once. It is never `None`, since a fetch may have ended after the
+        // guard read the keys.
         let fetched = self.fetched();
         Some(Box::pin(async move {
             // If it failed, the last good set stays in use.

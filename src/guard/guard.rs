@@ -125,7 +125,8 @@ impl<U: Send + Sync + 'static> Guard<U> {
         self.authenticator.challenge.of(refusal)
     }
 
-    /// Makes this the guard of `request` for what is inside a middleware, except where another is installed further inside.
+    /// Makes this the guard of `request` for what is inside a middleware, except where another is installed further
+    /// inside.
     pub(super) fn enter(&self, request: &HttpRequest) {
         let mut extensions = request.extensions_mut();
         extensions.insert(Entered { value: self.clone(), installed: installed::<Self>(request) });

@@ -16,8 +16,8 @@ use crate::clock::Clock;
 /// among guards or to wait for them.
 ///
 /// # Fetching
-/// The URL is https, or http on the loopback only. No redirect is followed, at most 256 KiB are read, and a response that
-/// takes longer than [`timeout`](Self::timeout) is a failure. Keys are fetched at the start, then every
+/// The URL is https, or http on the loopback only. No redirect is followed, at most 256 KiB are read, and a response
+/// that takes longer than [`timeout`](Self::timeout) is a failure. Keys are fetched at the start, then every
 /// [`refresh_every`](Self::refresh_every), and 10 s after a failure. A key that is no longer in the set is dropped with
 /// the next fetch.
 ///
@@ -27,13 +27,13 @@ use crate::clock::Clock;
 /// verified again.
 ///
 /// # Failures
-/// A failed fetch changes nothing: the last good set is used until it is [`max_stale`](Self::max_stale) old, counted from
-/// the request for it. After that, and before the first good set, clients get 503 and not 401. A set that contains a
-/// symmetric or private key is refused as a whole, since that key is public.
+/// A failed fetch changes nothing: the last good set is used until it is [`max_stale`](Self::max_stale) old, counted
+/// from the request for it. After that, and before the first good set, clients get 503 and not 401. A set that contains
+/// a symmetric or private key is refused as a whole, since that key is public.
 ///
 /// # Revocation
-/// The JWK set has the issuer's keys, not its users. A guard that uses only the keys accepts a token until its `exp`, even
-/// after a sign-out, a password change or a disabled account. Keep tokens short-lived, or ask the issuer in
+/// The JWK set has the issuer's keys, not its users. A guard that uses only the keys accepts a token until its `exp`,
+/// even after a sign-out, a password change or a disabled account. Keep tokens short-lived, or ask the issuer in
 /// [`verify_token`](super::GuardBuilder::verify_token).
 ///
 /// # Example
@@ -146,8 +146,8 @@ impl JwksUrl {
         self
     }
 
-    /// Sets how long a set is used while fetches fail: at least `refresh_every` and `timeout` together, at most 30 days.
-    /// Defaults to an hour.
+    /// Sets how long a set is used while fetches fail: at least `refresh_every` and `timeout` together, at most 30
+    /// days. Defaults to an hour.
     ///
     /// An attacker who blocks the connection to the issuer can keep a dropped key in use for this time.
     ///
@@ -205,8 +205,8 @@ impl JwksUrl {
     /// Starts to fetch, in a thread that ends when the last handle on the keys is dropped.
     ///
     /// # Errors
-    /// [`JwksUrlError::OutOfRange`], [`JwksUrlError::Client`], [`JwksUrlError::Thread`]. An issuer that does not respond
-    /// is not an error here, but of [`FetchedKeys::refresh`].
+    /// [`JwksUrlError::OutOfRange`], [`JwksUrlError::Client`], [`JwksUrlError::Thread`]. An issuer that does not
+    /// respond is not an error here, but of [`FetchedKeys::refresh`].
     ///
     /// # Example: waiting for the keys before the first request
     /// ```

@@ -59,7 +59,8 @@ pub trait RoleName: 'static {
     const NAME: &'static str;
 }
 
-/// A requirement that the user must meet: [`Role`], [`AnyOf`], [`AllOf`], [`SignedInWithin`], or a type of the app's own.
+/// A requirement that the user must meet: [`Role`], [`AnyOf`], [`AllOf`], [`SignedInWithin`], or a type of the app's
+/// own.
 ///
 /// # Example
 /// ```

@@ -20,8 +20,8 @@ use super::source::User;
 /// [`AuthUser`](super::AuthUser) or [`Claims`](crate::token::Claims) at any place among their parameters.
 ///
 /// OPTIONS needs no token. The middleware answers it itself, with 204, so that no handler runs for a stranger; see
-/// [`pass_options`](Self::pass_options). A CORS preflight passes to the CORS middleware inside, if there is one: the Fetch
-/// standard sends preflights without credentials.
+/// [`pass_options`](Self::pass_options). A CORS preflight passes to the CORS middleware inside, if there is one: the
+/// Fetch standard sends preflights without credentials.
 ///
 /// Of two guards for one kind of user, the nearer to the handler counts: a guard that is installed inside the scope of
 /// this middleware is the one that the extractors there use. The middleware's own must accept the request too.
@@ -96,8 +96,8 @@ impl<U: Send + Sync + 'static> Protect<U> {
         self
     }
 
-    /// Passes every OPTIONS to the routes, for an app whose routes answer it themselves, with `Allow` for example. A handler
-    /// for OPTIONS, or for any method, then runs for strangers.
+    /// Passes every OPTIONS to the routes, for an app whose routes answer it themselves, with `Allow` for example. A
+    /// handler for OPTIONS, or for any method, then runs for strangers.
     ///
     /// # Example
     /// ```

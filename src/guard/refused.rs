@@ -25,8 +25,8 @@ use super::refusal::Refusal;
 /// ```
 pub struct Refused {
     refusal: Refusal,
-    /// The response, until it is sent. actix asks through a shared reference, and may ask twice; the second is then made
-    /// from the reason.
+    /// The response, until it is sent. actix asks through a shared reference, and may ask twice; the second is then
+    /// made from the reason.
     response: RefCell<Option<Box<HttpResponse>>>,
 }
 

@@ -228,8 +228,8 @@ pub trait KeySource: Send + Sync + 'static {
     /// [`Refusal::Unavailable`] if there are no keys, or none that may still be trusted. The client gets a 503.
     fn keys(&self) -> Result<Arc<Keyring>, Refusal>;
 
-    /// Called when a token names a key that is not among [`keys`](Self::keys). A source that can fetch newer keys starts to,
-    /// or does so while the returned future is awaited. Defaults to `None`: the source has no other keys.
+    /// Called when a token names a key that is not among [`keys`](Self::keys). A source that can fetch newer keys
+    /// starts to, or does so while the returned future is awaited. Defaults to `None`: the source has no other keys.
     ///
     /// Anyone can send a token with any key id. So this must be cheap, and must limit how often it fetches.
     ///

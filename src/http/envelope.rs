@@ -1,6 +1,6 @@
 //! The middleware around a whole app. It makes every failure JSON, the framework's own included; adds `X-Request-Id`
-//! and `X-Content-Type-Options` to every response, and a `Content-Security-Policy` to JSON; and reads the body of a refused request to its end, so that the
-//! client sees the response and its connection stays usable.
+//! and `X-Content-Type-Options` to every response, and a `Content-Security-Policy` to JSON; and reads the body of a
+//! refused request to its end, so that the client sees the response and its connection stays usable.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;

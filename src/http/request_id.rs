@@ -1,4 +1,5 @@
-//! The request id: the client's own or a new one, sent back in the response and written on every log line of the request.
+//! The request id: the client's own or a new one, sent back in the response and written on every log line of the
+//! request.
 
 use std::rc::Rc;
 

@@ -1,8 +1,8 @@
 //! The authentication server: it issues the tokens that the guard checks, and is itself an app under the guard.
 //!
-//! Imports point one way: `http` and `run` use the rules (`accounts`, `sessions`, `events`, `credentials`, `keys`, `abuse`) and
-//! the state in memory (`state`). These use the `store`, the only room with SQL. Every room may name the values of
-//! `model`. `.ci/modules` checks it.
+//! Imports point one way: `http` and `run` use the rules (`accounts`, `sessions`, `events`, `credentials`, `keys`,
+//! `abuse`) and the state in memory (`state`). These use the `store`, the only room with SQL. Every room may name the
+//! values of `model`. `.ci/modules` checks it.
 
 mod abuse;
 pub mod accounts;

@@ -246,8 +246,8 @@ impl Audit {
             if !is_answered {
                 return Some(Response::new(method, path, status, &headers));
             }
-            // The guard has answered for every path, and no handler has run. A preflight passes, so it may reach a 405 that
-            // names the methods of the route.
+            // The guard has answered for every path, and no handler has run. A preflight passes, so it may reach a 405
+            // that names the methods of the route.
             let preflight = self.request(method, path).insert_header((ORIGIN, "https://audit.example"));
             let preflight = preflight.insert_header((ACCESS_CONTROL_REQUEST_METHOD, "GET"));
             let (status, headers, _) = send(preflight).await;

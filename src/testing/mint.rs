@@ -213,7 +213,8 @@ impl Mint {
         Arc::new(ArcSwap::from_pointee(Keyring::from(Arc::clone(&self.key))))
     }
 
-    /// Returns the public keys as a JWK set (RFC 7517 §5), for an app that reads them from a file. It is empty for HS256.
+    /// Returns the public keys as a JWK set (RFC 7517 §5), for an app that reads them from a file. It is empty for
+    /// HS256.
     ///
     /// # Example
     /// ```

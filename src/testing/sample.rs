@@ -12,9 +12,9 @@ const MALFORMED: [(&str, &str); 2] = [("%FF", "\u{FFFD}"), ("not-a-number", "not
 const WELL_FORMED: [&str; 9] =
     ["1", "a", "A", "aa", "10", "2000", "2000-01-01", "00000000-0000-0000-0000-000000000000", "1.0"];
 
-/// Returns paths that match `pattern`: first one with malformed values, then one with well-formed values, for routes whose
-/// pattern or guards accept only those. There is one path if both are the same, as for a pattern without parameters.
-/// Returns `None` if a regular expression in the pattern matches none of the values above.
+/// Returns paths that match `pattern`: first one with malformed values, then one with well-formed values, for routes
+/// whose pattern or guards accept only those. There is one path if both are the same, as for a pattern without
+/// parameters. Returns `None` if a regular expression in the pattern matches none of the values above.
 pub(super) fn paths(pattern: &str) -> Option<Vec<String>> {
     let (mut malformed, mut well_formed) = (String::new(), String::new());
     let mut rest = pattern;

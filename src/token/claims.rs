@@ -42,8 +42,8 @@ pub struct Claims {
     /// The user's e-mail address (OpenID Connect Core 1.0 §5.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// True if the user proved to read the mail of that address (OpenID Connect Core 1.0 §5.1). Unknown if the token says
-    /// nothing, or something that is not a boolean.
+    /// True if the user proved to read the mail of that address (OpenID Connect Core 1.0 §5.1). Unknown if the token
+    /// says nothing, or something that is not a boolean.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email_verified: Option<bool>,
     /// The user's roles when the token was issued (RFC 9068 §2.2.3.1). Empty if the token has none.

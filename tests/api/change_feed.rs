@@ -1,5 +1,5 @@
-//! The feed of changes in PostgreSQL, where transactions may commit in another order than they write. Each committed change
-//! is delivered once. The tests write on their own connections.
+//! The feed of changes in PostgreSQL, where transactions may commit in another order than they write. Each committed
+//! change is delivered once. The tests write on their own connections.
 
 use hallpass::clock::Clock;
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! Concurrent requests at two servers on one database: the database decides, not the timing. Concurrent refreshes are in
-//! `session`, concurrent rotations in `keys`.
+//! Concurrent requests at two servers on one database: the database decides, not the timing. Concurrent refreshes are
+//! in `session`, concurrent rotations in `keys`.
 
 use chrono::Duration;
 use futures_util::future::{join, join_all, join3};
@@ -135,8 +135,8 @@ impl HeldUser {
     }
 }
 
-/// Runs two concurrent requests that need the user's row. In PostgreSQL the first request gets it first, and both have read
-/// the user before.
+/// Runs two concurrent requests that need the user's row. In PostgreSQL the first request gets it first, and both have
+/// read the user before.
 async fn race<A, B>(
     app: &TestApp,
     first: impl Future<Output = A>,

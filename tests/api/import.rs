@@ -257,8 +257,8 @@ async fn a_hash_of_another_program_is_replaced_at_the_first_successful_sign_in()
     assert_eq!(stored().await, renewed);
 }
 
-/// bcrypt reads 72 bytes. What is typed beyond them may be wrong and is let in, as in the program that made the hash; it
-/// must not become the password.
+/// bcrypt reads 72 bytes. What is typed beyond them may be wrong and is let in, as in the program that made the hash;
+/// it must not become the password.
 #[actix_rt::test]
 async fn an_imported_bcrypt_hash_of_a_long_password_never_locks_its_owner_out() {
     let app = TestApp::new().await;

@@ -1,5 +1,5 @@
-//! The connection to PostgreSQL is lost at each statement of a request in turn, before the database got it or after it ran
-//! it. Whether a transaction took place is found out, not guessed: the client sees nothing of the loss.
+//! The connection to PostgreSQL is lost at each statement of a request in turn, before the database got it or after it
+//! ran it. Whether a transaction took place is found out, not guessed: the client sees nothing of the loss.
 
 use std::cell::Cell;
 

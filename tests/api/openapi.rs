@@ -1,5 +1,5 @@
-//! Compares the OpenAPI document with the server: every answer that a test gets through `TestApp` is checked against it, and
-//! its routes must be those of the app.
+//! Compares the OpenAPI document with the server: every answer that a test gets through `TestApp` is checked against
+//! it, and its routes must be those of the app.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

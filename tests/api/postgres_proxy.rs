@@ -1,4 +1,5 @@
-//! A proxy in front of PostgreSQL that reads the protocol: it counts what a client waits for, and loses what it is told to.
+//! A proxy in front of PostgreSQL that reads the protocol: it counts what a client waits for, and loses what it is told
+//! to.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -80,9 +81,9 @@ impl Proxy {
     }
 }
 
-/// Passes the client's messages on and counts those that a request waits for: each execution of a statement and each simple
-/// query. Not counted are the preparation of a statement, once for each connection; the test of a connection that is given
-/// back to the pool; and the notification of other servers.
+/// Passes the client's messages on and counts those that a request waits for: each execution of a statement and each
+/// simple query. Not counted are the preparation of a statement, once for each connection; the test of a connection
+/// that is given back to the pool; and the notification of other servers.
 fn pass(
     mut client: &TcpStream,
     mut server: &TcpStream,

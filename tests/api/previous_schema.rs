@@ -1,6 +1,6 @@
-//! A server of an earlier release continues on the newest schema until it is replaced: its statements still run. They are
-//! those of the release that knew migration 0001 alone, with values in them. A release adds the statements that are new in
-//! it; one that no supported release runs any more is deleted.
+//! A server of an earlier release continues on the newest schema until it is replaced: its statements still run. They
+//! are those of the release that knew migration 0001 alone, with values in them. A release adds the statements that are
+//! new in it; one that no supported release runs any more is deleted.
 
 use hallpass::server::store::Store;
 use uuid::Uuid;
@@ -124,8 +124,8 @@ async fn the_statements_of_the_previous_release_run_on_the_newest_schema() {
     }
 }
 
-/// An earlier server writes rows that lack what was added after it. Whatever such a column means without a value, a newer
-/// server must be able to read it.
+/// An earlier server writes rows that lack what was added after it. Whatever such a column means without a value, a
+/// newer server must be able to read it.
 #[actix_rt::test]
 async fn a_newer_server_reads_what_the_previous_release_wrote() {
     for database in TestDatabase::each() {

@@ -8,8 +8,8 @@ use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
 use crate::process::Workplace;
 use crate::secrets::{CORE, core_dump, holds, memory};
 
-/// A shell on a new terminal. It runs `script` with `$HALLPASS` as the binary, then prints the exit status and whether the
-/// terminal has its modes back. The time limit is for slow machines; no test waits for it to pass.
+/// A shell on a new terminal. It runs `script` with `$HALLPASS` as the binary, then prints the exit status and whether
+/// the terminal has its modes back. The time limit is for slow machines; no test waits for it to pass.
 fn terminal(place: &Workplace, script: &str) -> PtySession {
     let inner = place.command::<&str>([]);
     let mut command = Command::new("sh");

@@ -1,6 +1,7 @@
-//! A database of its own for a test: a SQLite file in a temporary folder, or a schema in PostgreSQL that is dropped at the
-//! end. `HALLPASS_TEST_DATABASE=postgres` chooses the latter for the whole run; the module `postgres` runs the tests so. With
-//! `HALLPASS_TEST_POOLER_URL` the servers reach the same PostgreSQL through a pooler in transaction mode.
+//! A database of its own for a test: a SQLite file in a temporary folder, or a schema in PostgreSQL that is dropped at
+//! the end. `HALLPASS_TEST_DATABASE=postgres` chooses the latter for the whole run; the module `postgres` runs the
+//! tests so. With `HALLPASS_TEST_POOLER_URL` the servers reach the same PostgreSQL through a pooler in transaction
+//! mode.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -43,8 +44,8 @@ pub fn is_postgres() -> bool {
     std::env::var("HALLPASS_TEST_DATABASE").is_ok_and(|name| name == "postgres")
 }
 
-/// Tells whether there is a PostgreSQL to test with. Where there is none, the reason is written to standard error once, and
-/// it is a failure where `HALLPASS_TEST_REQUIRE_POSTGRES` is set.
+/// Tells whether there is a PostgreSQL to test with. Where there is none, the reason is written to standard error once,
+/// and it is a failure where `HALLPASS_TEST_REQUIRE_POSTGRES` is set.
 pub fn postgres_answers() -> bool {
     *POSTGRES_ANSWERS
 }

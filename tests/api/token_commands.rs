@@ -159,8 +159,8 @@ fn inspect_escapes_characters_that_control_a_terminal() {
 #[test]
 fn public_vectors_pass_the_check_of_the_signature_and_no_other() {
     let place = Workplace::new();
-    // RFC 7515 A.1 (HMAC-SHA-256) and A.3 (P-256), RFC 8037 A.4 (Ed25519). Each has a valid signature and is not an access
-    // token, so the check that fails is one after the signature.
+    // RFC 7515 A.1 (HMAC-SHA-256) and A.3 (P-256), RFC 8037 A.4 (Ed25519). Each has a valid signature and is not an
+    // access token, so the check that fails is one after the signature.
     let table = [
         (
             r#"{"keys":[{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#,

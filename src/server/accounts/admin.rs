@@ -1,5 +1,5 @@
-//! The acts of the operator and of admins: add, change, disable, enable, delete, import. They need neither the passphrase
-//! nor a running server; servers read each change from the database.
+//! The acts of the operator and of admins: add, change, disable, enable, delete, import. They need neither the
+//! passphrase nor a running server; servers read each change from the database.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -214,8 +214,8 @@ impl UserAdmin {
         .await
     }
 
-    /// Ends every session of every user, some users at a time, and returns the number of users. A sign-in meanwhile may begin
-    /// a session that lives on.
+    /// Ends every session of every user, some users at a time, and returns the number of users. A sign-in meanwhile may
+    /// begin a session that lives on.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; the sessions of the users before have ended then.
@@ -327,7 +327,8 @@ impl UserAdmin {
         Ok(events)
     }
 
-    /// Deletes the user and ends every session. With `forget`, the events about the user keep their kind and time alone.
+    /// Deletes the user and ends every session. With `forget`, the events about the user keep their kind and time
+    /// alone.
     ///
     /// # Errors
     /// [`Error::LastAdmin`]; [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].

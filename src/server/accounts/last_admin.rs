@@ -14,8 +14,8 @@ impl RoleName for Admin {
     const NAME: &'static str = "admin";
 }
 
-/// Checks that another enabled admin is left once `id` is none. Called first in the transaction of the act: it locks every
-/// admin, so that two acts at once cannot both see the other's admin as the one who is left.
+/// Checks that another enabled admin is left once `id` is none. Called first in the transaction of the act: it locks
+/// every admin, so that two acts at once cannot both see the other's admin as the one who is left.
 ///
 /// # Errors
 /// [`Error::LastAdmin`].

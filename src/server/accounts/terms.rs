@@ -23,7 +23,8 @@ pub(crate) fn role_term(role: &str) -> String {
     format!("={role}")
 }
 
-/// Returns the range of terms that begin with what was typed: from the first to before the second. `None` if no term can.
+/// Returns the range of terms that begin with what was typed: from the first to before the second. `None` if no term
+/// can.
 pub(crate) fn range_of(typed: &str) -> Option<(String, String)> {
     let typed = typed.to_lowercase();
     let from = beginning(typed.trim_start_matches(is_separator).trim_end());

@@ -79,8 +79,8 @@ impl Loaded {
     /// Reads every source, weakest first.
     ///
     /// # Errors
-    /// [`ConfigError`] for a setting that does not exist, a value that is not acceptable, or a file that was asked for and
-    /// cannot be read.
+    /// [`ConfigError`] for a setting that does not exist, a value that is not acceptable, or a file that was asked for
+    /// and cannot be read.
     pub fn from(sources: &Sources) -> Result<Self, ConfigError> {
         let mut loaded = Self { settings: Settings::default(), origins: BTreeMap::new(), profile: None };
         let dot_env = read_dot_env(&sources.folder)?;

@@ -1,8 +1,8 @@
 //! The settings: one row for each, in `settings!` below.
 //!
-//! A row is the only place that names a setting. The field of [`Settings`] and its documentation, the default, the check,
-//! the name in files and in the environment and the line of `hallpass config` come from it; tests compare `.env.example`,
-//! `config/default.toml` and `docs/settings.md` with it.
+//! A row is the only place that names a setting. The field of [`Settings`] and its documentation, the default, the
+//! check, the name in files and in the environment and the line of `hallpass config` come from it; tests compare
+//! `.env.example`, `config/default.toml` and `docs/settings.md` with it.
 //!
 //! | file | what it owns |
 //! |---|---|
@@ -49,8 +49,8 @@ macro_rules! key {
 /// field as "key": Type = "default", format;
 /// ```
 ///
-/// `as "key"` is left out where the key is the field's name; the default is left out where there is none, or where it is
-/// found out at start. The default is text, read as that of a file is. The format is one of [`values`].
+/// `as "key"` is left out where the key is the field's name; the default is left out where there is none, or where it
+/// is found out at start. The default is text, read as that of a file is. The format is one of [`values`].
 macro_rules! settings {
     ($(
         $(#[doc = $about:literal])+

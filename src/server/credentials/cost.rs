@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::foreign::{Digest2, Foreign};
 use super::password::ours;
 
-/// The least work that counts as enough (OWASP Password Storage Cheat Sheet; PBKDF2 and scrypt lower, since hashes of the
-/// usual frameworks at their earlier defaults would all be named).
+/// The least work that counts as enough (OWASP Password Storage Cheat Sheet; PBKDF2 and scrypt lower, since hashes of
+/// the usual frameworks at their earlier defaults would all be named).
 const LEAST_BCRYPT_COST: u32 = 10;
 const LEAST_PBKDF2_ROUNDS: u64 = 100_000;
 const LEAST_SCRYPT_WORK: u64 = 1 << 17;

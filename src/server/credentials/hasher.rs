@@ -1,7 +1,7 @@
-//! The hashing service: threads of its own that take passwords from a bounded queue (`queue` decides who is next). They run at the lowest priority,
-//! so that many sign-ins do not slow requests that carry a token. Where requests leave these threads almost no time, as
-//! many others at nearly normal priority take jobs too, so that sign-ins do not starve. Each thread computes up to four
-//! bcrypt hashes at a time; see `lanes`.
+//! The hashing service: threads of its own that take passwords from a bounded queue (`queue` decides who is next). They
+//! run at the lowest priority, so that many sign-ins do not slow requests that carry a token. Where requests leave
+//! these threads almost no time, as many others at nearly normal priority take jobs too, so that sign-ins do not
+//! starve. Each thread computes up to four bcrypt hashes at a time; see `lanes`.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -83,8 +83,8 @@ impl Drop for Life {
 }
 
 impl Hasher {
-    /// Starts `threads` threads that hash at bcrypt's `cost`; at most `queue` passwords from known addresses and as many
-    /// from others wait for them.
+    /// Starts `threads` threads that hash at bcrypt's `cost`; at most `queue` passwords from known addresses and as
+    /// many from others wait for them.
     ///
     /// # Errors
     /// The system's error when no thread can be started, or bcrypt's for the cost.

@@ -6,7 +6,8 @@
 //! `benches/lanes.rs` fails if a compiler loses the gain.
 //!
 //! The digests are those of the crate `bcrypt`, which still reads and judges the stored strings. The algorithm is that
-//! of N. Provos and D. Mazières, "A Future-Adaptable Password Scheme", USENIX 1999; Blowfish is B. Schneier's, FSE 1993.
+//! of N. Provos and D. Mazières, "A Future-Adaptable Password Scheme", USENIX 1999; Blowfish is B. Schneier's, FSE
+//! 1993.
 
 mod pi;
 

@@ -1,8 +1,9 @@
 //! The leaked passwords that nobody may choose: `data/leaked-passwords.filter`, a binary fuse filter over the 474,743
-//! passwords of eight characters or more in a list of the million most common ones. `data/README.md` names the list, its
-//! licence, and how the filter is made from it.
+//! passwords of eight characters or more in a list of the million most common ones. `data/README.md` names the list,
+//! its licence, and how the filter is made from it.
 //!
-//! The filter knows 16 bits of each password. So it finds every password of the list, and of others about one in 65,536.
+//! The filter knows 16 bits of each password. So it finds every password of the list, and of others about one in
+//! 65,536.
 
 use std::sync::LazyLock;
 

@@ -27,8 +27,8 @@ const DOMAIN: &[u8] = b"hallpass password v1";
 
 const PREFIX: &str = "$hallpass$1";
 
-/// The beginning of a hash of a password that was normalised to NFC first (`password.nfc`). So a hash says itself what was
-/// hashed, and every password stays good when the setting changes.
+/// The beginning of a hash of a password that was normalised to NFC first (`password.nfc`). So a hash says itself what
+/// was hashed, and every password stays good when the setting changes.
 const PREFIX_NFC: &str = "$hallpass$2";
 
 /// The lowest cost that bcrypt has.
@@ -215,8 +215,8 @@ pub(crate) fn check_stored(stored: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Tells whether `stored` depends on every byte of `password`, so that whoever was let in by it has typed all of it. A plain
-/// bcrypt hash of another program knows the first 72 bytes alone.
+/// Tells whether `stored` depends on every byte of `password`, so that whoever was let in by it has typed all of it. A
+/// plain bcrypt hash of another program knows the first 72 bytes alone.
 pub(crate) fn is_proof_of_all(password: &Password, stored: &str) -> bool {
     ours(stored).is_some() || Foreign::parse(stored).is_ok_and(|foreign| foreign.reads_all(password.expose()))
 }

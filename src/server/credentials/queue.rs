@@ -1,8 +1,8 @@
 //! Who is hashed next, and who is shed: one decision about who waits and who asks.
 //!
 //! There are three lines. An address that has signed in to the account before waits in the first, everybody else in the
-//! second, and what is judged and not hashed in the third; each has its own places, which the others cannot take. In a line,
-//! networks take turns, and in a network its addresses: a client gains nothing by asking more often or over more
+//! second, and what is judged and not hashed in the third; each has its own places, which the others cannot take. In a
+//! line, networks take turns, and in a network its addresses: a client gains nothing by asking more often or over more
 //! connections. Where a line is full, the newest of whoever has most waiting is shed.
 
 use std::collections::VecDeque;
@@ -28,8 +28,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Returns the origin of a request from `address`. IPv6 addresses of a /64 are one, since one subscriber has at least
-    /// that (RFC 6177); their network is the /48, that of an IPv4 address the /24.
+    /// Returns the origin of a request from `address`. IPv6 addresses of a /64 are one, since one subscriber has at
+    /// least that (RFC 6177); their network is the /48, that of an IPv4 address the /24.
     pub(crate) fn new(class: Class, address: IpAddr) -> Self {
         let (network, address) = match address.to_canonical() {
             IpAddr::V4(address) => {
@@ -54,8 +54,8 @@ impl Origin {
     }
 }
 
-/// Which line is served first, in turn; the others follow in the order of [`Class`]. Known addresses come first; a quarter
-/// of the turns is the strangers', so that new devices get in, and an eighth the estimates'.
+/// Which line is served first, in turn; the others follow in the order of [`Class`]. Known addresses come first; a
+/// quarter of the turns is the strangers', so that new devices get in, and an eighth the estimates'.
 const TURNS: [Class; 8] = [
     Class::Known,
     Class::Known,
@@ -278,8 +278,8 @@ mod tests {
     }
 
     proptest! {
-        /// However many jobs a flood has waiting, and however many connections they come over, one job of another network
-        /// is served after a bounded number of others, and is never shed.
+        /// However many jobs a flood has waiting, and however many connections they come over, one job of another
+        /// network is served after a bounded number of others, and is never shed.
         #[test]
         fn a_flood_delays_another_network_by_a_bounded_number_of_jobs(
             flood in proptest::collection::vec((class(), 0_u8..4, 0_u8..=255), 0..300),

@@ -4,8 +4,8 @@ use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
-/// Returns the resource of a path that reverse proxies ask about each request, with GET or HEAD. OPTIONS is a 405 too, since
-/// a proxy that asks with its client's method would take a 204 for a yes.
+/// Returns the resource of a path that reverse proxies ask about each request, with GET or HEAD. OPTIONS is a 405 too,
+/// since a proxy that asks with its client's method would take a 204 for a yes.
 pub(crate) fn endpoint_for_proxies(path: &str, answer: Route) -> Resource {
     resource(path, [(Method::GET, answer)], false)
 }

@@ -37,8 +37,8 @@ impl AccessTokens {
         self.issuer.lifetime
     }
 
-    /// Signs a token for `user` in `session`, which ends at `session_end` unless it is refreshed. The token expires no later
-    /// than that.
+    /// Signs a token for `user` in `session`, which ends at `session_end` unless it is refreshed. The token expires no
+    /// later than that.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where there is no key to sign with.

@@ -100,8 +100,8 @@ impl Sessions {
     }
 }
 
-/// Stores a session that begins with `proof`, and ends the user's oldest beyond `most`. Returns the user as stored then, or `None` where the user was disabled or
-/// deleted, or the proof no longer holds; nothing was written then.
+/// Stores a session that begins with `proof`, and ends the user's oldest beyond `most`. Returns the user as stored
+/// then, or `None` where the user was disabled or deleted, or the proof no longer holds; nothing was written then.
 pub(super) async fn store_session(
     tx: &mut Transaction,
     session: &NewSession,

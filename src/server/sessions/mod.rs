@@ -117,8 +117,8 @@ impl Sessions {
         Self { inner: Arc::new(parts) }
     }
 
-    /// Lists up to `limit` of the user's sessions, the latest first, from `after` on. Also returns the place after which
-    /// the next page begins; `None` after the last.
+    /// Lists up to `limit` of the user's sessions, the latest first, from `after` on. Also returns the place after
+    /// which the next page begins; `None` after the last.
     ///
     /// # Errors
     /// [`Error::Unavailable`].

@@ -70,8 +70,8 @@ impl Sessions {
     /// Replaces a hash of a lower cost, or of another program, by one at the configured cost. A failure is logged: the
     /// sign-in has succeeded already.
     ///
-    /// A hash that ignores the end of the password stays: made anew from what was typed, it would let in whoever mistyped
-    /// that end, and refuse the owner from then on.
+    /// A hash that ignores the end of the password stays: made anew from what was typed, it would let in whoever
+    /// mistyped that end, and refuse the owner from then on.
     async fn renew_hash(&self, user: Uuid, password: &Password, stored: &str, origin: Origin) {
         let Parts { store, hasher, .. } = &*self.inner;
         if !hasher.is_outdated(stored) || !is_proof_of_all(password, stored) {

@@ -1,6 +1,6 @@
-//! The transactions that a busy server runs most, as one statement each in PostgreSQL: a refresh, the parts of a sign-in,
-//! and the record of one that failed. Run statement by statement a sign-in takes twenty round trips. They do what the rules in
-//! `sessions/` and `abuse/` do in the usual case; in every other case the rule decides.
+//! The transactions that a busy server runs most, as one statement each in PostgreSQL: a refresh, the parts of a
+//! sign-in, and the record of one that failed. Run statement by statement a sign-in takes twenty round trips. They do
+//! what the rules in `sessions/` and `abuse/` do in the usual case; in every other case the rule decides.
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
@@ -83,8 +83,9 @@ const NO_COUNTER: i64 = -1;
 
 impl Store {
     /// Gives a refresh token that is used for the first time its successor, in one round trip. Returns the user, the
-    /// time at which the session began and how it was signed in; `None` where the rule must decide, and nothing was changed: on SQLite, for a
-    /// token that was used before, for a session that is over, over a limit, and where the connection was lost.
+    /// time at which the session began and how it was signed in; `None` where the rule must decide, and nothing was
+    /// changed: on SQLite, for a token that was used before, for a session that is over, over a limit, and where the
+    /// connection was lost.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used.
@@ -170,9 +171,9 @@ impl Store {
         Ok(Some((user, time(began)?, authentication(auth_time, amr.as_deref(), began)?)))
     }
 
-    /// Counts an attempt at `at` in one round trip, if no counter delays it: in the counters `if_known` where somebody has
-    /// signed in from `pair` before, in `otherwise` where not. A counter is never raised above its limit, however many
-    /// servers count at once. Each row is locked only while this statement runs.
+    /// Counts an attempt at `at` in one round trip, if no counter delays it: in the counters `if_known` where somebody
+    /// has signed in from `pair` before, in `otherwise` where not. A counter is never raised above its limit, however
+    /// many servers count at once. Each row is locked only while this statement runs.
     ///
     /// Where the connection was lost, the attempt may be counted nevertheless.
     ///
@@ -235,8 +236,8 @@ impl Store {
         Ok(if counted.len() == rows.len() { Counted::All(counted) } else { Counted::Some(counted) })
     }
 
-    /// Records an event in one round trip. Returns whether it did; not on SQLite, and where the connection was lost it may
-    /// have been recorded nevertheless.
+    /// Records an event in one round trip. Returns whether it did; not on SQLite, and where the connection was lost it
+    /// may have been recorded nevertheless.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used.
@@ -249,9 +250,10 @@ impl Store {
         Ok(recorded.is_some())
     }
 
-    /// Begins a session of a user who is enabled, has fewer than `most` sessions and the stored hash `hash`, in one round trip: the session, the time
-    /// of the sign-in, the change and the event; takes the attempt back from `counted` and remembers the address. Returns
-    /// the user; `None` where the rule must decide, and nothing was changed.
+    /// Begins a session of a user who is enabled, has fewer than `most` sessions and the stored hash `hash`, in one
+    /// round trip: the session, the time of the sign-in, the change and the event; takes the attempt back from
+    /// `counted` and remembers the address. Returns the user; `None` where the rule must decide, and nothing was
+    /// changed.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used.
@@ -322,8 +324,8 @@ impl Store {
         Ok(Some(user))
     }
 
-    /// Runs one statement outside a transaction, on PostgreSQL alone. A conflict or a lost connection is no error here: the
-    /// rule runs next, in a transaction of its own, and finds out what is so.
+    /// Runs one statement outside a transaction, on PostgreSQL alone. A conflict or a lost connection is no error here:
+    /// the rule runs next, in a transaction of its own, and finds out what is so.
     async fn run_alone<T>(
         &self,
         mut work: impl AsyncFnMut(&mut Connection) -> Result<Option<T>, StoreError>,

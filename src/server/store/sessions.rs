@@ -44,8 +44,8 @@ impl Connection {
         row.map(session).transpose()
     }
 
-    /// Returns up to `limit` of the user's sessions that can be refreshed at `now`, or have an access token that has not
-    /// expired; the latest first, from the place `after` on.
+    /// Returns up to `limit` of the user's sessions that can be refreshed at `now`, or have an access token that has
+    /// not expired; the latest first, from the place `after` on.
     pub async fn sessions_of(
         &mut self,
         user: Uuid,

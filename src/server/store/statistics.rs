@@ -14,8 +14,8 @@ const KEEP: Duration = Duration::days(400);
 const MERGE_AFTER: Duration = Duration::hours(2);
 
 impl Connection {
-    /// Returns the kind, the beginning and the number of the events in each step of `step` milliseconds that begins from
-    /// `from` on and before `until`. Steps without events are left out.
+    /// Returns the kind, the beginning and the number of the events in each step of `step` milliseconds that begins
+    /// from `from` on and before `until`. Steps without events are left out.
     pub async fn event_counts(
         &mut self,
         from: i64,

@@ -7,8 +7,8 @@ use super::error::StoreError;
 use super::users::{UserColumns, user_record};
 use crate::server::model::{UserPage, UserRecord};
 
-/// The most terms of a search that are sorted. If more begin so, the users are read in order instead, and each is asked for
-/// its terms: a page is then found among few of them.
+/// The most terms of a search that are sorted. If more begin so, the users are read in order instead, and each is asked
+/// for its terms: a page is then found among few of them.
 const SORTED: i64 = 50_000;
 
 macro_rules! select_page {
@@ -120,8 +120,8 @@ impl Connection {
 }
 
 impl Transaction {
-    /// Takes at most `limit` users whose terms are to be written anew. The caller writes them in this transaction. Another
-    /// server takes others meanwhile.
+    /// Takes at most `limit` users whose terms are to be written anew. The caller writes them in this transaction.
+    /// Another server takes others meanwhile.
     pub async fn take_users_to_index(&mut self, limit: u32) -> Result<Vec<UserRecord>, StoreError> {
         let taken: Vec<(Uuid,)> = self
             .query_by_dialect(

@@ -7,8 +7,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Executor, Postgres};
 
 /// A connection taken from the pool. One that was given up in the middle of a transaction or a statement, as when a
-/// request's client went away or the database did not answer in time, is closed. That rolls the transaction back, and the
-/// pool does not wait for the answer.
+/// request's client went away or the database did not answer in time, is closed. That rolls the transaction back, and
+/// the pool does not wait for the answer.
 pub(in crate::server::store) struct Checkout {
     connection: PoolConnection<Postgres>,
     /// Behind a pooler in transaction mode: the statement that begins a transaction in the schema.
@@ -33,8 +33,8 @@ impl Checkout {
         .map(drop)
     }
 
-    /// Runs one statement. Behind a pooler in transaction mode it has a transaction of its own, unless it is in one: its
-    /// preparation and its execution could otherwise reach different connections of the database.
+    /// Runs one statement. Behind a pooler in transaction mode it has a transaction of its own, unless it is in one:
+    /// its preparation and its execution could otherwise reach different connections of the database.
     pub(in crate::server::store) async fn run<T>(
         &mut self,
         statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
@@ -56,8 +56,8 @@ impl Checkout {
         done
     }
 
-    /// Tells whether statements are prepared once for the connection. A pooler in transaction mode gives each transaction
-    /// another connection of the database, which may lack them.
+    /// Tells whether statements are prepared once for the connection. A pooler in transaction mode gives each
+    /// transaction another connection of the database, which may lack them.
     pub(in crate::server::store) fn keeps_statements(&self) -> bool {
         self.begin.is_none()
     }

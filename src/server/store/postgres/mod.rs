@@ -52,9 +52,9 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 /// How often to ask for the outcome of a commit whose answer was lost.
 const ASK_OUTCOME_EVERY: Duration = Duration::from_millis(100);
 
-/// The outcome of a transaction. In the sequence of its number PostgreSQL knows it. In another, the server that ran it has
-/// crashed or was replaced, so it is no longer under way, and its number may be that of another transaction: then its event
-/// is there, or not. The number of an event may be given twice as well, but not together with all the rest.
+/// The outcome of a transaction. In the sequence of its number PostgreSQL knows it. In another, the server that ran it
+/// has crashed or was replaced, so it is no longer under way, and its number may be that of another transaction: then
+/// its event is there, or not. The number of an event may be given twice as well, but not together with all the rest.
 const SELECT_OUTCOME: &str = concat!(
     "select case when ",
     xid_sequence!(),
@@ -211,8 +211,8 @@ impl Pool {
         }
     }
 
-    /// Tells the other servers that there are changes. Outside the transaction, because a commit that notifies holds a lock
-    /// of the whole database while it is written to the disk. Where this fails, they ask soon by themselves.
+    /// Tells the other servers that there are changes. Outside the transaction, because a commit that notifies holds a
+    /// lock of the whole database while it is written to the disk. Where this fails, they ask soon by themselves.
     pub(super) fn notify_changes(&self) {
         self.has_changes.notify_one();
     }
@@ -281,9 +281,9 @@ fn set_schema(schema: &str) -> String {
     format!("set local search_path = \"{schema}\"")
 }
 
-/// Brings the schema up to date, in one transaction and under a lock that other servers wait for. That works behind a pooler in
-/// transaction mode too, which may give every transaction another connection of the database; therefore no prepared
-/// statement is left behind.
+/// Brings the schema up to date, in one transaction and under a lock that other servers wait for. That works behind a
+/// pooler in transaction mode too, which may give every transaction another connection of the database; therefore no
+/// prepared statement is left behind.
 async fn migrate(options: &PgConnectOptions, settings: &config::Database) -> Result<(), StoreError> {
     let failed = |error: sqlx::Error| classify(error).0;
     let schema = &settings.schema;
@@ -345,8 +345,8 @@ async fn run(connection: &mut PgConnection, sql: String) -> Result<(), StoreErro
     done.map(drop).map_err(|error| classify(error).0)
 }
 
-/// Tells the other servers each time this one has changes, but not more often than every [`TELL_EVERY`]: one notification is
-/// enough for many changes. Ends with the thread that it runs on.
+/// Tells the other servers each time this one has changes, but not more often than every [`TELL_EVERY`]: one
+/// notification is enough for many changes. Ends with the thread that it runs on.
 async fn tell(pool: PgPool, has_changes: Arc<Notify>) {
     loop {
         has_changes.notified().await;

@@ -130,8 +130,8 @@ async fn check_ours(path: &Path) -> Result<(), StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
-        // Reading a database in WAL mode would otherwise create its companions, which another program may then be unable to
-        // open. Without a log, all that was committed is in the file.
+        // Reading a database in WAL mode would otherwise create its companions, which another program may then be
+        // unable to open. Without a log, all that was committed is in the file.
         .immutable(!Path::new(&wal).exists())
         .busy_timeout(BUSY_TIMEOUT);
     let asked = async {
@@ -204,8 +204,8 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// Takes a database, and the log beside it, from users that are neither its owner nor of its group: whoever can read it has
-/// every hash and every address.
+/// Takes a database, and the log beside it, from users that are neither its owner nor of its group: whoever can read it
+/// has every hash and every address.
 #[cfg(unix)]
 fn close_to_others(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,8 +1,8 @@
 //! Copies an installation from one database into another, and compares the two.
 //!
-//! Everything is written in one transaction of the target, and compared before it is committed: after a failure the target
-//! is as empty as before, and the copy is begun again. Rows are read and written a few at a time, so memory does not grow
-//! with the tables.
+//! Everything is written in one transaction of the target, and compared before it is committed: after a failure the
+//! target is as empty as before, and the copy is begun again. Rows are read and written a few at a time, so memory does
+//! not grow with the tables.
 
 mod rows;
 mod schema;
@@ -61,8 +61,8 @@ impl Store {
         Ok(digests)
     }
 
-    /// Checks what the database itself can check: in SQLite the structure of the file and every reference between tables.
-    /// PostgreSQL does so by itself. Returns the problems found.
+    /// Checks what the database itself can check: in SQLite the structure of the file and every reference between
+    /// tables. PostgreSQL does so by itself. Returns the problems found.
     ///
     /// # Errors
     /// [`StoreError`] if the database fails.

@@ -1,11 +1,13 @@
-//! The tables of a database, read from its own catalogue: a table or column that a migration adds is moved with the rest.
+//! The tables of a database, read from its own catalogue: a table or column that a migration adds is moved with the
+//! rest.
 
 use std::collections::BTreeMap;
 
 use super::super::connection::{Connection, Dialect};
 use super::super::error::StoreError;
 
-/// Tables whose rows belong to one database: its schema's version, and the changes that its own servers have yet to read.
+/// Tables whose rows belong to one database: its schema's version, and the changes that its own servers have yet to
+/// read.
 const NOT_MOVED: [&str; 4] = ["hallpass_migrations", "changes", "changes_deleted", "xid_sequence"];
 
 /// A table whose rows are moved.
