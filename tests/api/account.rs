@@ -285,7 +285,7 @@ async fn with_normalisation_a_password_is_the_same_in_either_form() {
     let mut app = TestApp::new().await;
     let (composed, decomposed) = ("caf\u{e9} au lait", "cafe\u{301} au lait");
     app.add_user("before@example.com", decomposed).await;
-    app = app.with_settings(|settings| settings.password.nfc = true).await;
+    app = app.another_with(|settings| settings.password.nfc = true).await;
     app.login("before@example.com", decomposed).await.expect_data("as it was typed before");
     app.login("before@example.com", composed).await.expect_data("hashed anew at that sign-in");
     let body = json!({"email": "after@example.com", "password": decomposed});

@@ -63,6 +63,7 @@ impl TestApp {
         let mut settings = Settings::default();
         settings.database = database.settings.clone();
         settings.password.bcrypt_cost = 4;
+        settings.throttle.refusal_delay = std::time::Duration::ZERO;
         change(&mut settings);
         // Whole seconds, as tokens count them.
         let clock = Clock::manual(DateTime::from_timestamp(Clock::system().now().timestamp(), 0).unwrap());
@@ -90,15 +91,6 @@ impl TestApp {
         let mut settings = self.server.settings().clone();
         change(&mut settings);
         let server = AuthServer::open(settings, store, vault, self.clock.clone()).await.unwrap();
-        Self { server, clock: self.clock.clone(), database: self.database.clone() }
-    }
-
-    /// Returns a server on the same database with other settings.
-    pub async fn with_settings(&self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.server.settings().clone();
-        change(&mut settings);
-        let store = Store::open(&self.database.settings).await.unwrap();
-        let server = AuthServer::open(settings, store, self.vault().await, self.clock.clone()).await.unwrap();
         Self { server, clock: self.clock.clone(), database: self.database.clone() }
     }
 

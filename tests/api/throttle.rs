@@ -1,7 +1,10 @@
 //! Delays of sign-ins and registrations, with a clock that is moved.
 
+use std::pin::pin;
+
 use actix_web::http::Method;
 use chrono::Duration;
+use futures_util::future::{Either, select};
 use hallpass::server::error::Error;
 use serde_json::json;
 
@@ -348,6 +351,25 @@ async fn registrations_and_changes_of_passwords_hold_places_of_their_address() {
     assert_eq!(register(HOME, "bob@x.example").await.status, 201, "another address");
     drop(held);
     assert_eq!(register(STRANGER, "carol@x.example").await.status, 201, "the places are free again");
+}
+
+#[actix_rt::test]
+async fn a_refusal_is_held_back_and_holds_up_nobody_else() {
+    let app = TestApp::with(|settings| {
+        settings.throttle.registrations_per_hour = 1;
+        settings.throttle.refusal_delay = std::time::Duration::from_secs(3_600);
+    })
+    .await;
+    let register = async |address: &str, email: &str| {
+        let body = json!({"email": email, "password": PASSWORD});
+        app.post("/auth/register").peer(address).json(body).send().await
+    };
+    assert_eq!(register(STRANGER, "bob@x.example").await.status, 201);
+    let refused = pin!(register(STRANGER, "carol@x.example"));
+    match select(refused, pin!(register(HOME, "dave@x.example"))).await {
+        Either::Left((reply, _)) => panic!("the refusal was sent at once: {}", reply.status),
+        Either::Right((reply, _)) => assert_eq!(reply.status, 201, "from another address"),
+    }
 }
 
 #[actix_rt::test]

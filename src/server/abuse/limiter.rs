@@ -140,6 +140,15 @@ impl RateLimiter {
         address: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<Attempt, Error> {
+        self.hold_refusal(self.try_begin_attempt(email, address, now).await).await
+    }
+
+    async fn try_begin_attempt(
+        &self,
+        email: &str,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Attempt, Error> {
         let network = network(address);
         let pair = KnownAddress(self.mac(Kind::Known, &[email.as_bytes(), &network]));
         if !self.settings.on {
@@ -213,7 +222,17 @@ impl RateLimiter {
                 log::debug!("an attempt that reached no hash stays counted: {error}");
             }
         }
-        outcome.map_err(Into::into)
+        self.hold_refusal(outcome.map_err(Into::into)).await
+    }
+
+    /// Returns `outcome`; if the client must come back later, after `throttle.refusal_delay_ms`. A refusal costs the
+    /// server almost nothing, so a client that repeats its request at once would otherwise take the processor from the
+    /// hashes of others. Nothing is held meanwhile: no place, no connection to the database.
+    pub(crate) async fn hold_refusal<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::TooManyAttempts { .. } | Error::Overloaded) = outcome {
+            tokio::time::sleep(self.settings.refusal_delay).await;
+        }
+        outcome
     }
 
     /// Counts an estimate of a password from `address`. It is in flight until the result is dropped, so that no client
@@ -227,7 +246,8 @@ impl RateLimiter {
         address: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<Attempt, Error> {
-        self.begin_hourly((Kind::Estimate, self.settings.estimates_per_hour), class, address, now).await
+        let limit = (Kind::Estimate, self.settings.estimates_per_hour);
+        self.hold_refusal(self.begin_hourly(limit, class, address, now).await).await
     }
 
     /// Counts a registration from `address`. It is in flight until the result is dropped, so that no client fills the
@@ -241,7 +261,7 @@ impl RateLimiter {
         now: DateTime<Utc>,
     ) -> Result<Attempt, Error> {
         let limit = (Kind::Registration, self.settings.registrations_per_hour);
-        self.begin_hourly(limit, Class::Stranger, address, now).await
+        self.hold_refusal(self.begin_hourly(limit, Class::Stranger, address, now).await).await
     }
 
     async fn begin_hourly(
@@ -277,7 +297,7 @@ impl RateLimiter {
             )];
             // No address: it is known nowhere.
             let pair = KnownAddress(self.mac(Kind::Write, &[user.as_bytes()]));
-            self.count(&pair, &[], &limits, now).await?;
+            self.hold_refusal(self.count(&pair, &[], &limits, now).await).await?;
         }
         Ok(())
     }

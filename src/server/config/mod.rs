@@ -27,7 +27,7 @@ use crate::token::Algorithm;
 
 pub use load::{ConfigError, Loaded, Origin, Sources, variable_name};
 use values::{
-    ADDRESS, ALGORITHM, BOOL, COUNT, Days, FilePath, Format, HEADER_NAME, LOG_FORMAT, NAME, Networks,
+    ADDRESS, ALGORITHM, BOOL, COUNT, Days, FilePath, Format, HEADER_NAME, LOG_FORMAT, Millis, NAME, Networks,
     Optional, Origins, REALM, SCHEMA, Seconds, Threads, Url, Whole, default_of, is_list,
 };
 pub use values::{DatabaseUrl, LogFormat, seconds};
@@ -195,6 +195,8 @@ settings! {
         on: bool = "true", BOOL;
         /// longest delay, in seconds
         max_delay as "max_delay_s": Duration = "900", Seconds(1, 86_400);
+        /// how long a 429, and a 503 of the full hashing queue, is held back before it is sent, in milliseconds
+        refusal_delay as "refusal_delay_ms": Duration = "250", Millis(0, 10_000);
         /// failures on an account before delays begin, from addresses without a successful sign-in to it
         account_free: u32 = "5", COUNT;
         /// attempts on an account per day, from such addresses

@@ -114,6 +114,20 @@ impl Format<Duration> for Seconds {
     }
 }
 
+/// A whole number of milliseconds between the bounds.
+pub(super) struct Millis(pub u64, pub u64);
+
+impl Format<Duration> for Millis {
+    fn parse(&self, text: &str) -> Result<Duration, String> {
+        let read = Whole(self.0, self.1).read(text);
+        Ok(Duration::from_millis(read.map_err(|accepted| format!("{accepted}, in milliseconds"))?))
+    }
+
+    fn show(&self, value: &Duration) -> String {
+        value.as_millis().to_string()
+    }
+}
+
 /// A whole number of days between the bounds.
 pub(super) struct Days(pub u64, pub u64);
 

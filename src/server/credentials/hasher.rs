@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::batch::{Batch, Outcome, Task};
 use super::error::HashError;
+use super::origin::{Class, Origin};
 use super::password::{cost_of, hash, is_nfc};
-use super::queue::{Class, FairQueue, Origin};
+use super::queue::FairQueue;
 use super::{Password, PasswordContext, Strength};
 
 struct Job {
@@ -117,7 +118,7 @@ impl Hasher {
     /// Returns the string to store for `password`.
     ///
     /// # Errors
-    /// [`HashError`]; where the queue is full, the newest password of whoever has most in it.
+    /// [`HashError`]; where the queue is full, the newest password of the network with most in it.
     pub async fn hash(&self, password: &Password, origin: Origin) -> Result<String, HashError> {
         let password = if self.nfc { password.nfc() } else { password.clone() };
         match self.queue.run(Task::Hash(password), origin).await? {
@@ -130,7 +131,7 @@ impl Hasher {
     /// at the configured cost. A bcrypt hash of a lower cost takes as long too.
     ///
     /// # Errors
-    /// [`HashError`]; where the queue is full, the newest password of whoever has most in it.
+    /// [`HashError`]; where the queue is full, the newest password of the network with most in it.
     pub(crate) async fn verify(
         &self,
         password: &Password,
@@ -148,7 +149,7 @@ impl Hasher {
     /// waits for the same threads, in a line of its own.
     ///
     /// # Errors
-    /// [`HashError`]; where the queue is full, the newest password of whoever has most in it.
+    /// [`HashError`]; where the queue is full, the newest password of the network with most in it.
     pub(crate) async fn estimate(
         &self,
         password: &Password,
@@ -193,8 +194,9 @@ impl Queue {
 
     async fn run(&self, task: Task, origin: Origin) -> Result<Outcome, HashError> {
         let (answer, outcome) = oneshot::channel();
-        let job = Job { task, queued_at: Instant::now(), answer };
-        let shed = self.lock().jobs.push(origin, job, |job| !job.answer.is_closed());
+        let now = Instant::now();
+        let job = Job { task, queued_at: now, answer };
+        let shed = self.lock().jobs.push(origin, job, now, |job| !job.answer.is_closed());
         if let Some(job) = shed {
             send(job.answer, Err(HashError::QueueFull));
         }
@@ -251,7 +253,7 @@ impl Queue {
     fn take(&self) -> Option<Job> {
         let mut state = self.lock();
         loop {
-            let job = state.jobs.pop()?;
+            let job = state.jobs.pop(Instant::now())?;
             if !job.answer.is_closed() {
                 return Some(job);
             }

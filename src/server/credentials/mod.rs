@@ -10,7 +10,8 @@
 //! | `foreign` | hashes of other programs |
 //! | `lanes` | bcrypt over four passwords at once |
 //! | `batch` | what one thread computes at a time |
-//! | `queue` | who is hashed next, and who is shed |
+//! | `origin` | who asks for a hash |
+//! | `queue`, `queue_memory` | who is hashed next, and who is shed; what that depends on from before |
 //! | `hasher` | the threads that hash |
 
 mod batch;
@@ -21,8 +22,10 @@ mod foreign;
 mod hasher;
 mod lanes;
 mod leaked;
+mod origin;
 mod password;
 mod queue;
+mod queue_memory;
 mod rules;
 
 pub(crate) use context::PasswordContext;
@@ -30,8 +33,9 @@ pub use context::PasswordRules;
 pub(crate) use cost::{Cost, Costs};
 pub use error::HashError;
 pub use hasher::Hasher;
+pub(crate) use origin::Class;
+pub use origin::Origin;
 pub use password::Password;
 pub(crate) use password::{check_stored, is_proof_of_all};
-pub(crate) use queue::Class;
-pub use queue::Origin;
+pub(crate) use queue_memory::RETRY_AFTER_SECS;
 pub(crate) use rules::{Strength, check_new, check_presented, check_shape};

@@ -2,57 +2,16 @@
 //!
 //! There are three lines. An address that has signed in to the account before waits in the first, everybody else in the
 //! second, and what is judged and not hashed in the third; each has its own places, which the others cannot take. In a
-//! line, networks take turns, and in a network its addresses: a client gains nothing by asking more often or over more
-//! connections. Where a line is full, the newest of whoever has most waiting is shed.
+//! line, the network that was served least in the last minute is next, and in it the address: a client gains nothing by
+//! asking more often or over more connections. Where a line is full, the newest job of the network with most is shed.
+//!
+//! A flood from ever new addresses looks like many new clients. But a client that was shed and came back when it was
+//! told to (`Retry-After`) is taken to have waited since it asked first, so it is served before all of those.
 
-use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::time::Instant;
 
-/// The line to wait in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// Its address has signed in to the account before.
-    Known,
-    /// Anybody else.
-    Stranger,
-    /// A password to judge.
-    Estimate,
-}
-
-/// Who asks for a hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    class: Class,
-    network: u64,
-    address: u64,
-}
-
-impl Origin {
-    /// Returns the origin of a request from `address`. IPv6 addresses of a /64 are one, since one subscriber has at
-    /// least that (RFC 6177); their network is the /48, that of an IPv4 address the /24.
-    pub(crate) fn new(class: Class, address: IpAddr) -> Self {
-        let (network, address) = match address.to_canonical() {
-            IpAddr::V4(address) => {
-                let bits = u64::from(address.to_bits());
-                (bits >> 8, bits)
-            }
-            IpAddr::V6(address) => {
-                let bits = (address.to_bits() >> 64) as u64;
-                // No IPv4 network has so high a number.
-                (bits >> 16 | 1 << 63, bits)
-            }
-        };
-        Self { class, network, address }
-    }
-
-    /// The command line, or a test.
-    pub const LOCAL: Self = Self { class: Class::Known, network: 0, address: 0 };
-
-    /// The same client in another line.
-    pub(crate) fn in_class(self, class: Class) -> Self {
-        Self { class, ..self }
-    }
-}
+use super::origin::{Class, Origin};
+use super::queue_memory::{Counts, Served, ShedClients};
 
 /// Which line is served first, in turn; the others follow in the order of [`Class`]. Known addresses come first; a
 /// quarter of the turns is the strangers', so that new devices get in, and an eighth the estimates'.
@@ -72,45 +31,66 @@ pub(super) struct FairQueue<T> {
     known: Line<T>,
     strangers: Line<T>,
     estimates: Line<T>,
-    served: usize,
+    turn: usize,
+    shed: ShedClients,
 }
 
 struct Line<T> {
     limit: usize,
-    /// The networks with jobs, the next to be served in front.
-    networks: VecDeque<Network<T>>,
+    /// In the order in which they came.
+    waiting: Vec<Waiting<T>>,
+    served: Served,
 }
 
-struct Network<T> {
-    key: u64,
-    /// Its addresses with jobs, the next to be served in front.
-    addresses: VecDeque<(u64, VecDeque<T>)>,
+struct Waiting<T> {
+    origin: Origin,
+    /// When its client asked first.
+    since: Instant,
+    job: T,
 }
 
 impl<T> FairQueue<T> {
     /// Returns a queue with `limit` places for known addresses, as many for strangers, and a quarter for estimates.
     pub(super) fn new(limit: usize) -> Self {
-        let line = |limit| Line { limit, networks: VecDeque::new() };
-        Self { known: line(limit), strangers: line(limit), estimates: line(limit.div_ceil(4)), served: 0 }
+        let line = |limit| Line { limit, waiting: Vec::new(), served: Served::default() };
+        Self {
+            known: line(limit),
+            strangers: line(limit),
+            estimates: line(limit.div_ceil(4)),
+            turn: 0,
+            shed: ShedClients::default(),
+        }
     }
 
     /// Adds a job. Where the line is full, returns the job that is shed for it, which may be the same.
-    pub(super) fn push(&mut self, origin: Origin, job: T, is_alive: impl Fn(&T) -> bool) -> Option<T> {
-        let line = self.line(origin.class);
-        if line.len() >= line.limit {
+    pub(super) fn push(
+        &mut self,
+        origin: Origin,
+        job: T,
+        now: Instant,
+        is_alive: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let since = self.shed.take_since(origin, now);
+        let line = self.line(origin.class());
+        if line.waiting.len() >= line.limit {
             // Jobs whose client went away do not count.
-            line.retain(is_alive);
+            line.waiting.retain(|waiting| is_alive(&waiting.job));
         }
-        line.push(origin, job);
-        if line.len() > line.limit { line.shed() } else { None }
+        line.waiting.push(Waiting { origin, since, job });
+        if line.waiting.len() <= line.limit {
+            return None;
+        }
+        let Waiting { origin, since, job } = line.shed()?;
+        self.shed.add(origin, since, now);
+        Some(job)
     }
 
     /// Takes the next job.
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let first = TURNS[self.served % TURNS.len()];
+    pub(super) fn pop(&mut self, now: Instant) -> Option<T> {
+        let first = TURNS[self.turn % TURNS.len()];
         let mut classes = [first, Class::Known, Class::Stranger, Class::Estimate].into_iter();
-        let job = classes.find_map(|class| self.line(class).pop())?;
-        self.served = self.served.wrapping_add(1);
+        let job = classes.find_map(|class| self.line(class).pop(now))?;
+        self.turn = self.turn.wrapping_add(1);
         Some(job)
     }
 
@@ -121,10 +101,7 @@ impl<T> FairQueue<T> {
     /// Returns every job, in no order.
     pub(super) fn jobs(&self) -> impl Iterator<Item = &T> {
         let lines = [&self.known, &self.strangers, &self.estimates].into_iter();
-        lines
-            .flat_map(|line| &line.networks)
-            .flat_map(|network| &network.addresses)
-            .flat_map(|(_, jobs)| jobs)
+        lines.flat_map(|line| &line.waiting).map(|waiting| &waiting.job)
     }
 
     fn line(&mut self, class: Class) -> &mut Line<T> {
@@ -137,74 +114,39 @@ impl<T> FairQueue<T> {
 }
 
 impl<T> Line<T> {
-    fn len(&self) -> usize {
-        self.networks.iter().map(Network::len).sum()
+    /// Takes the job of the network that was served least lately, in it of the address that was; of several, the one
+    /// that has waited longest.
+    fn pop(&mut self, now: Instant) -> Option<T> {
+        let next = self.waiting.iter().enumerate();
+        let next = next.min_by_key(|(_, waiting)| (self.served.count(waiting.origin), waiting.since));
+        let (place, _) = next?;
+        let Waiting { origin, job, .. } = self.waiting.remove(place);
+        self.served.add(origin, now);
+        Some(job)
     }
 
-    fn push(&mut self, origin: Origin, job: T) {
-        let place = self.networks.iter().position(|network| network.key == origin.network);
-        let place = place.unwrap_or_else(|| {
-            self.networks.push_back(Network { key: origin.network, addresses: VecDeque::new() });
-            self.networks.len() - 1
-        });
-        let addresses = &mut self.networks[place].addresses;
-        let place = addresses.iter().position(|(key, _)| *key == origin.address);
-        let place = place.unwrap_or_else(|| {
-            addresses.push_back((origin.address, VecDeque::new()));
-            addresses.len() - 1
-        });
-        addresses[place].1.push_back(job);
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        let mut network = self.networks.pop_front()?;
-        let (address, mut jobs) = network.addresses.pop_front()?;
-        let job = jobs.pop_front();
-        if !jobs.is_empty() {
-            network.addresses.push_back((address, jobs));
-        }
-        if !network.addresses.is_empty() {
-            self.networks.push_back(network);
-        }
-        job
-    }
-
-    /// Takes the newest job of the address with most, of the network with most; of several such, the last to be served.
-    fn shed(&mut self) -> Option<T> {
-        let network = self.networks.iter_mut().max_by_key(|network| network.len())?;
-        let (_, jobs) = network.addresses.iter_mut().max_by_key(|(_, jobs)| jobs.len())?;
-        let job = jobs.pop_back();
-        self.drop_empty();
-        job
-    }
-
-    fn retain(&mut self, is_alive: impl Fn(&T) -> bool) {
-        for network in &mut self.networks {
-            for (_, jobs) in &mut network.addresses {
-                jobs.retain(&is_alive);
-            }
-        }
-        self.drop_empty();
-    }
-
-    fn drop_empty(&mut self) {
-        for network in &mut self.networks {
-            network.addresses.retain(|(_, jobs)| !jobs.is_empty());
-        }
-        self.networks.retain(|network| !network.addresses.is_empty());
-    }
-}
-
-impl<T> Network<T> {
-    fn len(&self) -> usize {
-        self.addresses.iter().map(|(_, jobs)| jobs.len()).sum()
+    /// Takes the job of the network that waits and was served most, in it of the address that does; of several, the
+    /// newest.
+    fn shed(&mut self) -> Option<Waiting<T>> {
+        let mut waiting = Counts::default();
+        self.waiting.iter().for_each(|one| waiting.add(one.origin));
+        let load = |origin| {
+            let ((network, address), (networks, addresses)) = (self.served.count(origin), waiting.of(origin));
+            (network + networks, address + addresses)
+        };
+        let last = self.waiting.iter().enumerate();
+        let (place, _) = last.max_by_key(|(_, waiting)| (load(waiting.origin), waiting.since))?;
+        Some(self.waiting.remove(place))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
+    use super::super::queue_memory::RETRY_AFTER_SECS;
     use super::*;
 
     fn from(class: Class, address: &str) -> Origin {
@@ -213,11 +155,11 @@ mod tests {
 
     /// Adds a job that is named after its origin, and returns the one that is shed.
     fn push(queue: &mut FairQueue<String>, class: Class, address: &str, name: &str) -> Option<String> {
-        queue.push(from(class, address), name.to_owned(), |_| true)
+        queue.push(from(class, address), name.to_owned(), Instant::now(), |_| true)
     }
 
     fn names(queue: &mut FairQueue<String>) -> String {
-        std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>().join(" ")
+        std::iter::from_fn(|| queue.pop(Instant::now())).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -236,7 +178,7 @@ mod tests {
         ] {
             assert_eq!(push(&mut queue, Class::Stranger, address, name), None);
         }
-        assert_eq!(names(&mut queue), "a1 c1 d1 b1 c2 e1 a2 d2 a3");
+        assert_eq!(names(&mut queue), "a1 c1 d1 b1 e1 c2 a2 d2 a3");
     }
 
     #[test]
@@ -251,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_whoever_has_most_waiting_is_shed() {
+    fn the_newest_of_the_network_with_most_is_shed() {
         let mut queue = FairQueue::new(4);
         for name in ["a1", "a2", "a3"] {
             push(&mut queue, Class::Stranger, "192.0.2.1", name);
@@ -264,13 +206,44 @@ mod tests {
     }
 
     #[test]
+    fn a_network_that_was_not_served_lately_comes_first_and_is_not_shed() {
+        let mut queue = FairQueue::new(2);
+        for _ in 0..3 {
+            push(&mut queue, Class::Stranger, "192.0.2.1", "often");
+            queue.pop(Instant::now());
+        }
+        push(&mut queue, Class::Stranger, "192.0.2.1", "often");
+        push(&mut queue, Class::Stranger, "198.51.100.1", "first");
+        assert_eq!(push(&mut queue, Class::Stranger, "203.0.113.1", "second").as_deref(), Some("often"));
+        assert_eq!(names(&mut queue), "first second");
+    }
+
+    #[test]
+    fn a_client_that_was_shed_and_came_back_as_told_is_served_before_ever_new_addresses() {
+        let (mut queue, now) = (FairQueue::new(2), Instant::now());
+        let new = |number: u8| from(Class::Stranger, &format!("198.51.{number}.1"));
+        let client = from(Class::Stranger, "192.0.2.1");
+        for number in 0..2 {
+            queue.push(new(number), "flood", now, |_| true);
+        }
+        assert_eq!(queue.push(client, "client", now, |_| true), Some("client"));
+        let later = now + Duration::from_secs(RETRY_AFTER_SECS);
+        for number in 2..4 {
+            queue.pop(later);
+            queue.push(new(number), "flood", later, |_| true);
+        }
+        assert_eq!(queue.push(client, "client", later, |_| true), Some("flood"), "the newest");
+        assert_eq!(queue.pop(later), Some("client"));
+    }
+
+    #[test]
     fn jobs_whose_client_went_away_make_room_and_no_place_means_none() {
         let mut queue = FairQueue::new(1);
         let origin = from(Class::Stranger, "192.0.2.1");
-        assert_eq!(queue.push(origin, "gone", |_| true), None);
-        assert_eq!(queue.push(origin, "next", |job| *job != "gone"), None);
-        assert_eq!((queue.pop(), queue.pop()), (Some("next"), None));
-        assert_eq!(FairQueue::new(0).push(origin, "one", |_| true), Some("one"));
+        assert_eq!(queue.push(origin, "gone", Instant::now(), |_| true), None);
+        assert_eq!(queue.push(origin, "next", Instant::now(), |job| *job != "gone"), None);
+        assert_eq!((queue.pop(Instant::now()), queue.pop(Instant::now())), (Some("next"), None));
+        assert_eq!(FairQueue::new(0).push(origin, "one", Instant::now(), |_| true), Some("one"));
     }
 
     fn class() -> impl Strategy<Value = Class> {
@@ -289,16 +262,16 @@ mod tests {
             let mut queue = FairQueue::new(64);
             let add = |queue: &mut FairQueue<bool>, (class, network, host): (Class, u8, u8)| {
                 let address = std::net::Ipv4Addr::new(198, 51, network, host);
-                let shed = queue.push(Origin::new(class, address.into()), false, |_| true);
+                let shed = queue.push(Origin::new(class, address.into()), false, Instant::now(), |_| true);
                 assert_ne!(shed, Some(true), "the other network's job was shed");
             };
             for job in flood {
                 add(&mut queue, job);
             }
-            prop_assert_ne!(queue.push(from(mine, "192.0.2.1"), true, |_| true), Some(true));
+            prop_assert_ne!(queue.push(from(mine, "192.0.2.1"), true, Instant::now(), |_| true), Some(true));
             let mut waited = 0;
             let mut later = later.into_iter();
-            while !queue.pop().expect("it waits") {
+            while !queue.pop(Instant::now()).expect("it waits") {
                 waited += 1;
                 for job in later.by_ref().take(2) {
                     add(&mut queue, job);
@@ -318,7 +291,7 @@ mod tests {
             for _ in 0..count {
                 push(&mut queue, Class::Stranger, "198.51.100.1", "other");
             }
-            let first: Vec<_> = (0..count).filter_map(|_| queue.pop()).collect();
+            let first: Vec<_> = (0..count).filter_map(|_| queue.pop(Instant::now())).collect();
             let many = first.iter().filter(|name| *name == "many").count();
             prop_assert!(many <= count.div_ceil(2));
         }
@@ -332,14 +305,14 @@ mod tests {
             let mut ended = Vec::new();
             let mut added = 0;
             for (class, address, pops) in jobs {
-                ended.extend(queue.push(Origin::new(class, std::net::Ipv4Addr::from_bits(address).into()), added, |_| true));
+                ended.extend(queue.push(Origin::new(class, std::net::Ipv4Addr::from_bits(address).into()), added, Instant::now(), |_| true));
                 added += 1;
                 if pops {
-                    ended.extend(queue.pop());
+                    ended.extend(queue.pop(Instant::now()));
                 }
                 prop_assert!(queue.jobs().count() <= 16 + 16 + 4);
             }
-            ended.extend(std::iter::from_fn(|| queue.pop()));
+            ended.extend(std::iter::from_fn(|| queue.pop(Instant::now())));
             ended.sort_unstable();
             prop_assert_eq!(ended, (0..added).collect::<Vec<_>>());
             prop_assert!(queue.is_empty());

@@ -10,6 +10,7 @@ use super::cookie;
 use crate::guard::{Guard, Refusal};
 use crate::http::{Failure, UNAUTHORIZED_MESSAGE};
 use crate::log_limit::LogLimit;
+use crate::server::credentials::RETRY_AFTER_SECS;
 use crate::server::error::Error;
 use crate::server::store::StoreError;
 
@@ -39,9 +40,6 @@ pub(crate) enum ApiError {
     #[error(transparent)]
     Rule(#[from] Error),
 }
-
-/// The seconds after which a client may try again. A hash takes a fraction of a second, so the queue is shorter then.
-const OVERLOADED_RETRY_SECS: u64 = 2;
 
 impl ApiError {
     /// Maps errors for a caller whose token `guard` has accepted. If the user was deleted since, the answer is the
@@ -126,7 +124,7 @@ fn rule(error: &Error) -> Failure {
             "overloaded",
             "too many sign-ins at once; try again after the seconds in Retry-After",
         )
-        .with_retry_after(OVERLOADED_RETRY_SECS),
+        .with_retry_after(RETRY_AFTER_SECS),
         Error::Unavailable(_) => Failure::of_status(StatusCode::SERVICE_UNAVAILABLE),
         Error::Internal(_) => Failure::of_status(StatusCode::INTERNAL_SERVER_ERROR),
     }

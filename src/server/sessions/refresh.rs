@@ -40,8 +40,8 @@ enum Outcome {
     Delayed(Error),
 }
 
-/// A refresh token that this server issued, presented by a client.
-struct Presented<'a> {
+/// A refresh token that this server issued, and what its refresh needs.
+struct RefreshRequest<'a> {
     token: &'a RefreshToken,
     by_cookie: bool,
     at: DateTime<Utc>,
@@ -72,7 +72,7 @@ impl Sessions {
         let invalid = |session_ended| Error::RefreshInvalid { session_ended };
         let token = refresh_tokens.read(&credential.text).ok_or_else(|| invalid(false))?;
         let salt = refresh_tokens.salt().map_err(|error| Error::Internal(error.to_string()))?;
-        let presented = Presented {
+        let request = RefreshRequest {
             token: &token,
             by_cookie: credential.by_cookie,
             at: now,
@@ -81,15 +81,15 @@ impl Sessions {
             successor: refresh_tokens.successor(&token, &salt).digest(),
             client,
         };
-        let address = presented.client.counted_address();
+        let address = request.client.counted_address();
         let first_use = FirstUse {
             session: token.session(),
             digest: token.digest(),
-            successor: presented.successor,
-            rotation: &presented.rotation,
-            by_cookie: presented.by_cookie,
-            token_until: presented.token_until,
-            client: &presented.client,
+            successor: request.successor,
+            rotation: &request.rotation,
+            by_cookie: request.by_cookie,
+            token_until: request.token_until,
+            client: &request.client,
             lifetimes,
             limit: limiter.refresh_limit(token.session(), address),
         };
@@ -99,7 +99,7 @@ impl Sessions {
                 Ok(counters) => counters,
                 Err(delayed) => return Ok(Outcome::Delayed(delayed)),
             };
-            let outcome = rotate(tx, &presented, lifetimes).await?;
+            let outcome = rotate(tx, &request, lifetimes).await?;
             match outcome {
                 Outcome::Successor { .. } => counters.succeed(tx).await?,
                 _ => counters.fail(tx).await?,
@@ -141,7 +141,7 @@ impl Sessions {
                 Err(invalid(true))
             }
             Outcome::Refused => Err(invalid(false)),
-            Outcome::Delayed(error) => Err(error),
+            Outcome::Delayed(error) => limiter.hold_refusal(Err(error)).await,
         }
     }
 }
@@ -149,13 +149,13 @@ impl Sessions {
 /// Decides about a refresh token and stores the decision.
 async fn rotate(
     tx: &mut Transaction,
-    presented: &Presented<'_>,
+    request: &RefreshRequest<'_>,
     lifetimes: &Lifetimes,
 ) -> Result<Outcome, StoreError> {
-    let Presented { token, at, rotation, client, .. } = presented;
+    let RefreshRequest { token, at, rotation, client, .. } = request;
     let session = tx.lock_session(token.session()).await?;
     let is_accepted =
-        |session: &Session| session.is_alive(lifetimes, *at) && session.by_cookie == presented.by_cookie;
+        |session: &Session| session.is_alive(lifetimes, *at) && session.by_cookie == request.by_cookie;
     let Some(session) = session.filter(is_accepted) else { return Ok(Outcome::Refused) };
     let Some(user_id) = session.user_id else { return Ok(Outcome::Refused) };
     let Some(user) = tx.user(user_id).await? else { return Ok(Outcome::Refused) };
@@ -164,8 +164,8 @@ async fn rotate(
 
     if session.refresh_digest == token.digest() {
         tx.insert_rotation(session.id, &token.digest(), rotation).await?;
-        tx.set_refresh_digest(session.id, &presented.successor, *at, client).await?;
-        tx.extend_tokens(session.id, presented.token_until).await?;
+        tx.set_refresh_digest(session.id, &request.successor, *at, client).await?;
+        tx.extend_tokens(session.id, request.token_until).await?;
         tx.record(event(EventKind::Refreshed)).await?;
         let authentication = session.authentication.clone();
         let expires_at = Session { refreshed_at: *at, ..session }.expires_at(lifetimes);
@@ -173,7 +173,7 @@ async fn rotate(
     }
     match tx.rotation(session.id, &token.digest()).await? {
         Some(first_use) if is_repeat(&first_use, *at, lifetimes) => {
-            tx.extend_tokens(session.id, presented.token_until).await?;
+            tx.extend_tokens(session.id, request.token_until).await?;
             let expires_at = session.expires_at(lifetimes);
             let authentication = session.authentication;
             Ok(Outcome::Successor { user, salt: first_use.salt, expires_at, authentication })
