@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `vault` | sealing and unsealing: encryption with authentication, by a passphrase; no SQL, no prompts |
+//! | `seal` | the bytes of a seal: version, suite, generation, ciphertext; for each purpose its own key |
 //! | `installation` | the first start on a database, and a change of the passphrase |
 //! | `sealed` | making, sealing and unsealing one signing key |
 //! | `signing` | the unsealed signing keys of a running server |
@@ -11,6 +12,7 @@
 mod error;
 pub mod installation;
 pub mod rotation;
+mod seal;
 mod sealed;
 mod signing;
 pub mod vault;

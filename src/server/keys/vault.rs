@@ -2,18 +2,25 @@
 //! decrypt. Private keys are never stored in plaintext.
 //!
 //! The passphrase is stretched (Argon2id, RFC 9106) into a key that seals a random installation key (AES-256-GCM,
-//! SP 800-38D). A key derived from that (HKDF, RFC 5869) seals each signing key. The columns beside a seal are its
-//! associated data, so a row that was altered or moved does not unseal. No SQL, no prompts.
+//! SP 800-38D). Keys derived from that (HKDF, RFC 5869), one for each purpose, seal everything else; see
+//! [`seal`](super::seal). The columns beside a seal are its associated data, so a row that was altered or moved does not
+//! unseal. No SQL, no prompts.
+//!
+//! The installation key may be replaced: each has a generation. The newest seals, and the earlier ones unseal what is not
+//! sealed anew yet.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
 use chrono::{DateTime, SubsecRound, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 use zxcvbn::feedback::Feedback;
 
+pub use super::seal::Purpose;
+use super::seal::{self, Header, KEY_BYTES, Place, length_prefixed};
 use crate::server::model::{KdfParams, SealedInstallation, SealedKey};
 
 /// The lowest cost of stretching: 64 MiB, three passes, four lanes.
@@ -24,10 +31,9 @@ const FLOOR: KdfParams = KdfParams { memory_kib: 65_536, iterations: 3, lanes: 4
 const CEILING: KdfParams = KdfParams { memory_kib: 1_048_576, iterations: 16, lanes: 16 };
 
 const SALT_BYTES: usize = 16;
-const KEY_BYTES: usize = 32;
-const NONCE_BYTES: usize = 12;
 
-/// Part of all associated data, so that a later format cannot be mistaken for this one.
+/// Part of the associated data of the installation and of signing keys before there was a [`seal`] format, and of what is
+/// derived.
 const FORMAT: &[u8] = b"hallpass vault 1";
 
 /// The number of characters of a passphrase that are estimated. The cost grows with its square.
@@ -70,6 +76,14 @@ pub enum VaultError {
         "the signing key {0} cannot be decrypted, so its row was altered; restore the database from a backup"
     )]
     KeyAltered(String),
+    /// What is sealed does not unseal.
+    #[error("{0} cannot be decrypted, so its row was altered or moved; restore it from a backup")]
+    Altered(&'static str),
+    /// What is sealed needs an installation key that this process does not have.
+    #[error(
+        "the installation key was replaced, and this process has not received the new one (generation {0}); restart it"
+    )]
+    UnknownGeneration(u32),
     /// The cryptographic library failed, or there is not enough memory for stretching.
     #[error("the key derivation or the encryption of a key failed: {0}")]
     Failed(&'static str),
@@ -80,11 +94,22 @@ pub enum VaultError {
 #[error("this passphrase is too weak: {0}; five or six unrelated words make a good one")]
 pub(crate) struct WeakPassphrase(String);
 
-/// An unsealed vault. It has the installation key, in memory only.
+/// An unsealed vault. It has the installation keys, in memory only.
 pub struct Vault {
     id: Uuid,
+    /// In the order of their generations, at least one. The last one seals.
+    keys: ArcSwap<Vec<Arc<InstallationKey>>>,
+}
+
+/// An installation key.
+struct InstallationKey {
+    /// 1 for the first; each later one has the next number.
+    generation: u32,
     key: Zeroizing<[u8; KEY_BYTES]>,
 }
+
+/// The generation of the first installation key.
+const FIRST: u32 = 1;
 
 impl Vault {
     /// Makes a new installation at `now`: a random id, salt and key, sealed under `passphrase`.
@@ -109,7 +134,7 @@ impl Vault {
     ) -> Result<(Self, SealedInstallation), VaultError> {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         random(&mut *key)?;
-        let vault = Self { id: Uuid::new_v4(), key };
+        let vault = Self::with(Uuid::new_v4(), InstallationKey { generation: FIRST, key });
         let sealed = vault.seal_under(passphrase, kdf, now.trunc_subsecs(3))?;
         Ok((vault, sealed))
     }
@@ -120,14 +145,18 @@ impl Vault {
     /// [`VaultError::WrongPassphrase`], [`VaultError::Parameters`], [`VaultError::Failed`].
     pub fn unseal(installation: &SealedInstallation, passphrase: &SecretString) -> Result<Self, VaultError> {
         let stretched = stretch(passphrase, installation.kdf, &installation.salt)?;
-        let unsealed = unseal(&*stretched, &installation.sealed_key, &installation.associated_data())
+        let unsealed = seal::decrypt(&*stretched, &installation.sealed_key, &installation.associated_data())
             .ok_or(VaultError::WrongPassphrase)?;
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         if unsealed.len() != KEY_BYTES {
             return Err(VaultError::WrongPassphrase);
         }
         key.copy_from_slice(&unsealed);
-        Ok(Self { id: installation.id, key })
+        Ok(Self::with(installation.id, InstallationKey { generation: FIRST, key }))
+    }
+
+    fn with(id: Uuid, key: InstallationKey) -> Self {
+        Self { id, keys: ArcSwap::from_pointee(vec![Arc::new(key)]) }
     }
 
     /// Seals the same installation under another passphrase, with a new salt.
@@ -152,7 +181,8 @@ impl Vault {
         random(&mut salt)?;
         let mut sealed = SealedInstallation { id: self.id, kdf, salt, sealed_key: Vec::new(), created_at };
         let stretched = stretch(passphrase, kdf, &sealed.salt)?;
-        sealed.sealed_key = seal(&*stretched, &*self.key, &sealed.associated_data())?;
+        sealed.sealed_key = seal::encrypt(&*stretched, &*self.newest().key, &sealed.associated_data())
+            .map_err(VaultError::Failed)?;
         Ok(sealed)
     }
 
@@ -177,41 +207,85 @@ impl Vault {
             signs_from: signs_from.trunc_subsecs(3),
             sealed: Vec::new(),
         };
-        key.sealed = seal(&*self.derive("signing-key seal"), secret, &key.associated_data(self.id))?;
+        key.sealed = self.seal(Purpose::SigningKey, &refs(&key.about()), secret)?;
         Ok(key)
     }
 
     /// Unseals a signing key.
     ///
     /// # Errors
-    /// [`VaultError::KeyAltered`] when its row was altered.
+    /// [`VaultError::KeyAltered`] when its row was altered; [`VaultError::UnknownGeneration`].
     pub fn unseal_key(&self, key: &SealedKey) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        unseal(&*self.derive("signing-key seal"), &key.sealed, &key.associated_data(self.id))
-            .ok_or_else(|| VaultError::KeyAltered(key.kid.clone()))
+        let unsealed = self.open(Purpose::SigningKey, &refs(&key.about()), &key.sealed);
+        let Err(error) = unsealed else { return unsealed };
+        // Sealed before there was a header. Its first bytes are a nonce and may look like one.
+        let headerless = |first: Arc<InstallationKey>| {
+            let derived = first.derive(self.id, "signing-key seal");
+            seal::decrypt(&*derived, &key.sealed, &key.headerless_associated_data(self.id))
+        };
+        self.of(FIRST).and_then(headerless).ok_or(match error {
+            VaultError::UnknownGeneration(_) => error,
+            _ => VaultError::KeyAltered(key.kid.clone()),
+        })
+    }
+
+    /// Seals `plain` for `purpose`. `about` are the values that are stored beside it and tell whose it is, at least the key
+    /// of its row: with others it does not unseal.
+    ///
+    /// # Errors
+    /// [`VaultError::Failed`].
+    pub fn seal(&self, purpose: Purpose, about: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let newest = self.newest();
+        let place = Place { installation: self.id, purpose, about };
+        place.seal(&*newest.key, newest.generation, plain).map_err(VaultError::Failed)
+    }
+
+    /// Unseals what [`seal`](Self::seal) returned for the same `purpose` and `about`.
+    ///
+    /// # Errors
+    /// [`VaultError::Altered`] if anything differs; [`VaultError::UnknownGeneration`] if it was sealed under an installation
+    /// key that this vault does not have.
+    pub fn open(
+        &self,
+        purpose: Purpose,
+        about: &[&[u8]],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let altered = VaultError::Altered(purpose.name());
+        let Some(Header { generation, .. }) = Header::of(sealed) else { return Err(altered) };
+        let key = self.of(generation).ok_or(VaultError::UnknownGeneration(generation))?;
+        Place { installation: self.id, purpose, about }.unseal(&*key.key, sealed).ok_or(altered)
+    }
+
+    /// Tells whether `sealed` is a seal under the newest installation key, by the newest suite.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&Header::new(self.newest().generation).bytes())
+    }
+
+    fn newest(&self) -> Arc<InstallationKey> {
+        let keys = self.keys.load();
+        Arc::clone(keys.last().expect("a vault has at least one key"))
+    }
+
+    fn of(&self, generation: u32) -> Option<Arc<InstallationKey>> {
+        self.keys.load().iter().find(|key| key.generation == generation).map(Arc::clone)
     }
 
     /// Derives the key for one purpose, which `label` names (RFC 5869 §3.2). It reveals neither the installation key
     /// nor the key of another purpose.
     pub(crate) fn derive(&self, label: &'static str) -> Zeroizing<[u8; KEY_BYTES]> {
-        struct Length;
-        impl KeyType for Length {
-            fn len(&self) -> usize {
-                KEY_BYTES
-            }
-        }
-        let mut derived = Zeroizing::new([0; KEY_BYTES]);
-        let info = [FORMAT, self.id.as_bytes(), label.as_bytes()];
-        Salt::new(HKDF_SHA256, FORMAT)
-            .extract(&*self.key)
-            .expand(&info, Length)
-            .and_then(|okm| okm.fill(&mut *derived))
-            .expect("HKDF yields 32 bytes for any label");
-        derived
+        self.newest().derive(self.id, label)
     }
 
     /// Returns the id of the installation.
     pub fn id(&self) -> Uuid {
         self.id
+    }
+}
+
+impl InstallationKey {
+    fn derive(&self, installation: Uuid, label: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        seal::derive(&*self.key, FORMAT, &[FORMAT, installation.as_bytes(), label.as_bytes()])
     }
 }
 
@@ -230,26 +304,28 @@ impl SealedInstallation {
 }
 
 impl SealedKey {
-    fn associated_data(&self, installation: Uuid) -> Vec<u8> {
-        length_prefixed(&[
-            FORMAT,
-            b"signing key",
-            installation.as_bytes(),
-            self.kid.as_bytes(),
-            self.algorithm.as_bytes(),
-            self.purpose.as_bytes(),
-            &self.created_at.timestamp_millis().to_be_bytes(),
-            &self.signs_from.timestamp_millis().to_be_bytes(),
-        ])
+    /// The columns beside the seal.
+    fn about(&self) -> [Vec<u8>; 5] {
+        let time = |time: DateTime<Utc>| time.timestamp_millis().to_be_bytes().to_vec();
+        [
+            self.kid.clone().into_bytes(),
+            self.algorithm.clone().into_bytes(),
+            self.purpose.clone().into_bytes(),
+            time(self.created_at),
+            time(self.signs_from),
+        ]
+    }
+
+    fn headerless_associated_data(&self, installation: Uuid) -> Vec<u8> {
+        let about = self.about();
+        let mut fields: Vec<&[u8]> = vec![FORMAT, b"signing key", installation.as_bytes()];
+        fields.extend(refs(&about));
+        length_prefixed(&fields)
     }
 }
 
-/// Joins the fields, each after its length, so that no two lists of fields give the same bytes.
-fn length_prefixed(fields: &[&[u8]]) -> Vec<u8> {
-    fields
-        .iter()
-        .flat_map(|field| (field.len() as u64).to_be_bytes().into_iter().chain(field.iter().copied()))
-        .collect()
+fn refs<const COUNT: usize>(fields: &[Vec<u8>; COUNT]) -> [&[u8]; COUNT] {
+    fields.each_ref().map(Vec::as_slice)
 }
 
 /// Checks that `passphrase` is strong enough to be a new one: zxcvbn's best score.
@@ -287,32 +363,6 @@ fn stretch(
         .hash_password_into(passphrase.expose_secret().as_bytes(), salt, &mut *stretched)
         .map_err(|_| VaultError::Failed("Argon2id did not run; is there enough memory?"))?;
     Ok(stretched)
-}
-
-/// Returns the nonce, then the ciphertext with its tag.
-fn seal(key: &[u8], plain: &[u8], associated_data: &[u8]) -> Result<Vec<u8>, VaultError> {
-    let key =
-        RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| VaultError::Failed("a key is unusable"))?;
-    // Allocated with room for the tag, because growing would leave a copy of the plaintext behind.
-    let mut sealed = Vec::with_capacity(plain.len() + 16);
-    sealed.extend_from_slice(plain);
-    match key.seal_in_place_append_tag(Aad::from(associated_data), &mut sealed) {
-        Ok(nonce) => Ok([&nonce.as_ref()[..], &sealed].concat()),
-        Err(_) => {
-            sealed.zeroize();
-            Err(VaultError::Failed("sealing failed"))
-        }
-    }
-}
-
-fn unseal(key: &[u8], sealed: &[u8], associated_data: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let key = RandomizedNonceKey::new(&AES_256_GCM, key).ok()?;
-    let (nonce, rest) = sealed.split_at_checked(NONCE_BYTES)?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-    let mut plain = Zeroizing::new(rest.to_vec());
-    let length = key.open_in_place(nonce, Aad::from(associated_data), &mut plain).ok()?.len();
-    plain.truncate(length);
-    Some(plain)
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), VaultError> {
@@ -405,6 +455,30 @@ mod tests {
     }
 
     #[test]
+    fn a_signing_key_that_was_sealed_before_there_was_a_header_unseals() {
+        let (vault, _, key) = new_installation();
+        let derived = vault.derive("signing-key seal");
+        let data = key.headerless_associated_data(vault.id());
+        let old = SealedKey { sealed: seal::encrypt(&*derived, SECRET, &data).unwrap(), ..key.clone() };
+        assert_eq!(&**vault.unseal_key(&old).unwrap(), SECRET);
+        assert!(!vault.is_current(&old.sealed) && vault.is_current(&key.sealed));
+        let altered = SealedKey { kid: "kid-2".into(), ..old };
+        assert_eq!(vault.unseal_key(&altered).err(), Some(VaultError::KeyAltered("kid-2".into())));
+    }
+
+    #[test]
+    fn anything_can_be_sealed_for_its_row_and_purpose() {
+        let (vault, ..) = new_installation();
+        let sealed = vault.seal(Purpose::TotpSecret, &[b"ada"], SECRET).unwrap();
+        assert_eq!(&**vault.open(Purpose::TotpSecret, &[b"ada"], &sealed).unwrap(), SECRET);
+        let altered = Some(VaultError::Altered("the secret of an authenticator app"));
+        assert_eq!(vault.open(Purpose::TotpSecret, &[b"bob"], &sealed).err(), altered);
+        let later = [&sealed[..2], &9_u32.to_be_bytes(), &sealed[6..]].concat();
+        let unknown = vault.open(Purpose::TotpSecret, &[b"ada"], &later).err();
+        assert_eq!(unknown, Some(VaultError::UnknownGeneration(9)));
+    }
+
+    #[test]
     fn a_stretching_that_is_too_cheap_or_too_costly_is_refused() {
         let (_, installation, _) = new_installation();
         for (memory_kib, iterations, lanes) in [
@@ -446,7 +520,7 @@ mod tests {
     #[test]
     fn rows_and_debug_show_no_secret() {
         let (vault, installation, key) = new_installation();
-        let key_bytes = vault.key.to_vec();
+        let key_bytes = vault.newest().key.to_vec();
         for secret in [SECRET, PASSPHRASE.as_bytes(), &key_bytes] {
             for row in [&installation.sealed_key, &installation.salt, &key.sealed] {
                 assert!(!row.windows(8).any(|window| secret.windows(8).any(|piece| piece == window)));
@@ -472,7 +546,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_altered_byte_unseals(position in 0_usize..76, bit in 0_u8..8) {
+        fn no_altered_byte_unseals(position in 0_usize..82, bit in 0_u8..8) {
             let (vault, mut installation, mut key) = new_installation();
             let length = key.sealed.len();
             key.sealed[position % length] ^= 1 << bit;
@@ -480,15 +554,6 @@ mod tests {
             let length = installation.sealed_key.len();
             installation.sealed_key[position % length] ^= 1 << bit;
             prop_assert!(Vault::unseal(&installation, &PASSPHRASE.into()).is_err());
-        }
-
-        #[test]
-        fn two_lists_of_fields_look_alike_only_when_they_are_the_same(
-            one in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..4), 0..4),
-            other in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..4), 0..4),
-        ) {
-            let joined = |list: &Vec<Vec<u8>>| length_prefixed(&list.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            prop_assert_eq!(joined(&one) == joined(&other), one == other);
         }
     }
 }
