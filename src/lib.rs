@@ -3,8 +3,8 @@
 //!
 //! The crate has two parts. The **guard** checks tokens in any actix-web app; this page is its tutorial. The **server**
 //! issues the tokens (feature `server`, on by default); the README shows how to start it. The crate is not on
-//! crates.io: depend on it by path, as here, or by git. Without its default features it is the guard alone, without
-//! database, command line and password hashing:
+//! crates.io: depend on it by path, as here, or by git. Without its default features it has only the guard: no
+//! database, no command line and no password hashing:
 //!
 //! ```toml
 //! [dependencies]
@@ -106,15 +106,14 @@
 //! # */
 //! ```
 //!
-//! A mint also issues tokens that must be refused, and has a clock that tests move instead of sleeping. An audit sends
+//! A mint also issues tokens that must be refused, and has a manual clock, so that no test has to sleep. An audit sends
 //! requests without a token to every route of an app, and names each route that does not refuse them. See the module
 //! `testing`.
 //!
 //! # Deny by default
 //!
-//! If [`AuthUser`] is the first parameter of a handler, the token is checked before the body is parsed. Under the
-//! middleware it is checked before any extractor is built, in any order of parameters. A handler that takes no user is
-//! guarded too:
+//! If [`AuthUser`] is the first parameter of a handler, the token is checked before the body is parsed. The middleware
+//! checks the token before any parameter is extracted, whatever their order. It also guards handlers that take no user:
 //!
 //! ```
 //! use actix_web::{App, test, web};
@@ -144,20 +143,20 @@
 //! | gave you its public key (Ed25519, P-256) | [`public_key_pem`](GuardBuilder::public_key_pem), [`public_key_jwk`](GuardBuilder::public_key_jwk) |
 //! | gave you its key set as a file | [`jwks`](GuardBuilder::jwks) |
 //! | publishes its key set at a URL | `jwks_url` (feature `jwks-url`) |
-//! | gives its keys in another way | [`keys`](GuardBuilder::keys), with your own [`KeySource`] |
+//! | provides its keys in another way | [`keys`](GuardBuilder::keys), with your own [`KeySource`] |
 //!
 //! Issuer and audience are required. If a setting is missing, building the guard fails, and the error names the line to
 //! add. The algorithm comes from the key, never from the token (RFC 8725 §3.1). A token is refused from its `exp` on,
 //! unless [`leeway`](GuardBuilder::leeway) is set; `nbf` and `iat` tolerate 60 s of clock difference.
 //!
-//! A guard that has only keys does not learn of a logout, a changed password or a disabled user before the token's
-//! `exp`. If that is too late, shorten the lifetime of tokens, or check further in
+//! A guard that has only keys does not notice a logout, a changed password or a disabled user: it accepts the token
+//! until its `exp`. If that is too long, shorten the lifetime of tokens, or add your own check with
 //! [`verify_token`](GuardBuilder::verify_token).
 //!
 //! # Your own users
 //!
-//! By default, the user is made from the token's claims. A [`UserSource`] reads your own, and handlers take
-//! `AuthUser<Member>`:
+//! By default, the user is made from the token's claims. To load your own users, implement [`UserSource`]. Handlers then
+//! take `AuthUser<Member>`:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -189,12 +188,12 @@
 //! # });
 //! ```
 //!
-//! # Answers
+//! # Error responses
 //!
 //! A refusal is JSON, `{"code": 401, "message": "401 Unauthorized Access", "error": "token_expired"}`, with the
-//! challenge of RFC 6750. To send your own answer, set [`on_unauthorized`](GuardBuilder::on_unauthorized). Under
-//! [`Envelope`], *every* failure of the app has that shape, the framework's own included, and every answer has an
-//! `X-Request-Id`. Middleware and access logs find the user of a request in [`Caller`].
+//! challenge of RFC 6750. To send your own response, set [`on_unauthorized`](GuardBuilder::on_unauthorized). With the
+//! middleware [`Envelope`], *every* failure of the app has this shape, including those of actix-web itself, and every
+//! response has an `X-Request-Id`. Middleware and access logs find the user of a request in [`Caller`].
 //!
 //! # Features
 //!
@@ -202,7 +201,7 @@
 //! |---|---|
 //! | `server`, `sqlite`, `postgres` (default) | the login server and its command line, and the databases it can use |
 //! | `jwks-url` | keys fetched from a URL |
-//! | `openapi` | the guard's security scheme and refusals in your own utoipa document |
+//! | `openapi` | the guard's security scheme and error responses, for your own utoipa document |
 //! | `testing` | tokens, a clock and the audit for your tests; under `[dev-dependencies]` only |
 //! | `testing-introspection` | the audit reads your routes from actix-web, where this is experimental |
 //!
