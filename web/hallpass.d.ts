@@ -1,10 +1,10 @@
-/** Hallpass in the browser: signs people in, and sends their token with each request. */
+/** The browser client of Hallpass. It signs users in and sends their token with each request. */
 
-/** A user, as the server tells it. Times are RFC 3339 in UTC. */
+/** A user, as the server returns it. Times are RFC 3339 in UTC. */
 export interface User {
   id: string;
   email: string;
-  /** True if the user proved to read the mail of that address. */
+  /** True if the address is verified. */
   email_verified: boolean;
   name: string | null;
   roles: string[];
@@ -12,7 +12,7 @@ export interface User {
   last_login_at: string | null;
 }
 
-/** What the access token says (RFC 7519 §4.1). Times are seconds since 1970. Nothing here was verified. */
+/** The claims of the access token (RFC 7519 §4.1). Times are seconds since 1970. The client does not verify them. */
 export interface Claims {
   iss: string;
   aud: string | string[];
@@ -27,80 +27,84 @@ export interface Claims {
   sid: string;
 }
 
-/** The server said no. What keeps it from being asked at all is the browser's own `TypeError`. */
+/** The server refused a request. If it cannot be reached, the error is the browser's `TypeError`. */
 export declare class HallpassError extends Error {
   constructor(told: Pick<HallpassError, 'status' | 'error' | 'message' | 'fields'> & { retryAfter?: number | null });
   name: 'HallpassError';
   /** The HTTP status. */
   status: number;
-  /** The stable name of the failure, such as `credentials_invalid`; empty where the answer was not Hallpass's. */
+  /** The stable name of the failure, such as `credentials_invalid`; empty if the response is not from Hallpass. */
   error: string;
-  /** What is wrong with each field that was not acceptable. */
+  /** The fields that were refused, each with the reasons. */
   fields: Record<string, string[]>;
-  /** Seconds to wait before the next try, where the server asks for that. */
+  /** Seconds to wait before the next attempt, if the server requires it. */
   retryAfter?: number | null;
 }
 
 export interface Options {
-  /** Where Hallpass is. Defaults to the origin of the page. */
+  /** The URL of the server. Defaults to the origin of the page. */
   url?: string | URL;
   /**
-   * Whether the refresh token lives in a cookie, which outlives the page and is shared by its tabs; else it lives
-   * in the page's memory. The cookie needs HTTPS (or the loopback) and a page of the same site as the server.
-   * Defaults to true where the server is asked over HTTPS or on the loopback.
+   * Whether the refresh token is kept in a cookie, which all tabs share and which remains after the page is closed.
+   * Otherwise it is kept in the page's memory. The cookie needs HTTPS (or the loopback address) and a page on the same
+   * site as the server. Defaults to true if the server's URL is HTTPS or on the loopback address.
    */
   cookie?: boolean;
-  /** Further origins that `fetch` may send the token to, beside Hallpass's and the page's. */
+  /** Other origins that `fetch` may send the token to, besides the server's and the page's. */
   origins?: string[];
 }
 
-/** Its functions need no `this`. Each rejects with a {@link HallpassError}, or as the browser's `fetch` does. */
+/** The client. Its functions need no `this`. They reject with a {@link HallpassError}, or as the browser's `fetch`. */
 export interface Hallpass {
-  /** Begins a session. */
+  /** Signs the user in. */
   signIn(credentials: { email: string; password: string }): Promise<User>;
 
-  /** Makes an account, and signs in with it. */
+  /** Creates an account, and signs in. */
   signUp(account: { email: string; password: string; name?: string }): Promise<User>;
 
   /**
-   * Ends the session, here and in every tab; `everywhere` on every device. The page forgets it at once; a rejection
-   * says that the server could not be told, or with `everywhere` that it did not take the session's word any more.
-   * Called again, it tells the server again.
+   * Ends the session in all tabs; with `everywhere`, ends all sessions of the user. The page forgets the session
+   * immediately. Rejects if the server could not be reached, or with `everywhere` if it no longer accepts the session;
+   * a second call sends the request again.
    */
   signOut(options?: { everywhere?: boolean }): Promise<void>;
 
-  /** Who is signed in: told by the cookie when the page was just opened. `fresh` asks the server again. */
+  /**
+   * Returns the user who is signed in, or null. On a new page, the cookie restores the session. `fresh` asks the server
+   * again.
+   */
   user(options?: { fresh?: boolean }): Promise<User | null>;
 
   /**
-   * The browser's `fetch` with the token. A relative address is relative to Hallpass's. A token that has expired is
-   * renewed, and the request sent once more; a GET that is told to come back within 30 seconds does so, once. An
-   * origin that is neither Hallpass's, nor the page's, nor named in `origins` is a `TypeError`. Where another tab signs
-   * somebody else in before the request is sent, it is not sent, and rejects with a 401.
+   * The browser's `fetch`, with the token. A relative URL is relative to the server's. If the token has expired, it is
+   * renewed and the request is sent once more. A GET that gets a `Retry-After` of at most 30 seconds is sent once more
+   * after that time. Only the server's origin, the page's and those in `origins` are allowed; others reject with a
+   * `TypeError`. If somebody else signs in in another tab before the request is sent, it is not sent, and rejects with
+   * a 401.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
 
   /**
-   * Calls `listener` when another user, or none, is signed in, or what is known of the user has changed, whichever tab
-   * it happened in. Returns what ends that.
+   * Calls `listener` when a user signs in or out, or the user's data changes, in any tab. Returns a function that
+   * removes the listener.
    */
   onChange(listener: (user: User | null) => void): () => void;
 
-  /** Changes the password. Every other session of the user ends; this one goes on as a new one. */
+  /** Changes the password. All sessions of the user end, and this page gets a new one. */
   changePassword(change: { current_password: string; new_password: string }): Promise<User>;
 
   /** Deletes the account. */
   deleteUser(proof: { password: string }): Promise<void>;
 
-  /** The access token, renewed if need be, for what does not go through `fetch`. Never put it into a URL. */
+  /** Returns the access token, renewed if needed, for requests without `fetch`. Never put it into a URL. */
   token(): Promise<string | null>;
 
-  /** What the access token says. */
+  /** Returns the claims of the access token. */
   claims(): Claims | null;
 
-  /** The time by the server's clock, as far as it is known. */
+  /** Returns the time of the server's clock, or of the browser's if that is not known yet. */
   now(): Date;
 }
 
-/** Makes the one client of a page. */
+/** Creates the client. Call it once per page. */
 export declare function createHallpass(options?: Options): Hallpass;

@@ -1,4 +1,4 @@
-//! `hallpass config`: prints the settings in force, and where each comes from.
+//! `hallpass config`: prints the current settings, and the source of each.
 
 use super::common::{Common, load};
 use super::error::CommandError;

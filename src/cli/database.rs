@@ -16,13 +16,13 @@ use crate::server::store::{CopyError, Store, TableDigest};
 pub(super) enum DatabaseCommand {
     /// Check the database, and print the number of rows and a digest of each table
     Check,
-    /// Copy everything into another, empty database: from SQLite to PostgreSQL, or back
+    /// Copy everything into an empty database: from SQLite to PostgreSQL, or back
     ///
     /// Stop the servers first. Users, passwords, sessions, keys and events are copied, and tokens stay valid. The
-    /// source is not changed. Each table is compared by its number of rows and a digest before anything is committed,
-    /// so a command that was interrupted has written nothing, and can be run again.
+    /// source is not changed. Before the commit, each table is compared by its number of rows and a digest. If the
+    /// command is interrupted, it has written nothing and can be run again.
     Move {
-        /// The other database: sqlite:///absolute.db or postgres://user@host/database
+        /// The target: sqlite:///absolute.db or postgres://user@host/database
         #[arg(long, value_name = "URL")]
         to: DatabaseUrl,
     },
@@ -64,14 +64,16 @@ async fn check(store: &Store) -> Result<(), CommandError> {
         print_line(format_args!("{problem}"))?;
     }
     Err(CommandError::running(format!(
-        "the database is damaged ({} problems); go back to a backup",
+        "the database is damaged ({} problems); restore a backup",
         problems.len()
     )))
 }
 
 async fn move_to(source: &Store, settings: &Settings, to: &DatabaseUrl) -> Result<(), CommandError> {
     if *to == settings.database.url {
-        return Err(CommandError::usage(format!("{to} is the database to move from; name another one")));
+        return Err(CommandError::usage(format!(
+            "--to names the database to move from, {to}; name another one"
+        )));
     }
     let mut there = settings.clone();
     there.database.url = to.clone();

@@ -1,4 +1,4 @@
-//! `hallpass user import` and `hallpass user export`: files of users, one a line, with their roles and password hashes.
+//! `hallpass user import` and `hallpass user export`: files of users, one per line, with their roles and password hashes.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
@@ -82,7 +82,7 @@ pub(super) async fn import(users: &UserAdmin, path: &Path, most_time: Duration) 
         print_line(format_args!("{added} added, {existing} existing and unchanged, {refused} refused"));
     if refused > 0 {
         return Err(CommandError::running(format!(
-            "{refused} lines were refused; correct them and import the file again, which leaves the other users unchanged"
+            "{refused} lines were refused; correct them and import the file again; users who exist already stay unchanged"
         )));
     }
     printed
@@ -136,7 +136,7 @@ impl Import<'_> {
             reader.headers().map_err(|error| CommandError::usage(format!("not CSV: {error}")))?.clone();
         if !headers.iter().any(|name| name == "email") {
             return Err(CommandError::usage(
-                "the first line has no column email; email,name,roles,password_hash is accepted, or JSON lines",
+                "the first line has no column email; use the header email,name,roles,password_hash, or JSON lines",
             ));
         }
         if let Some(unknown) =
@@ -216,7 +216,7 @@ impl Import<'_> {
     fn print_costs(&self) {
         let Self { weak, slow, too_slow, most_time, .. } = self;
         weak.print(
-            "are weak: whoever steals them tries many passwords, until each is replaced at its owner's next sign-in",
+            "are weak: an attacker who steals them can try many passwords; each is replaced at its owner's next sign-in",
             "the weakest",
         );
         slow.print("keep a core busy for more than 1 s at their owners' next sign-in", "the slowest");

@@ -36,7 +36,7 @@ pub(super) enum KeyCommand {
         /// Print what would happen, and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Rotate even if the newest key is dated in the future: the clock is right now, and was ahead then
+        /// Rotate even if the newest key is dated in the future, because the clock was ahead then and is right now
         #[arg(long)]
         trust_clock: bool,
         #[command(flatten)]
@@ -44,13 +44,13 @@ pub(super) enum KeyCommand {
     },
     /// Invalidate a signing key and every token that it signed, immediately
     Revoke {
-        /// The key ID, as hallpass key list shows it; it may begin with a hyphen
+        /// The key ID, from hallpass key list; it may begin with a hyphen
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Change the passphrase; no token is invalidated
     ///
-    /// With --key-stdin, the current passphrase and the new one are read, one a line.
+    /// With --key-stdin, the current passphrase and the new one are read, one per line.
     Passphrase {
         #[command(flatten)]
         passphrase: PassphraseSource,
@@ -83,7 +83,7 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
                     rfc3339(made.signs_from)
                 ))?,
                 Rotated::Waiting(key) => print_line(format_args!(
-                    "no key was made: {} is waiting already, and signs from {}",
+                    "no key was made, because {} is already waiting; it signs from {}",
                     key.kid,
                     rfc3339(key.signs_from)
                 ))?,
@@ -115,7 +115,7 @@ fn new_passphrase(
     // Typed, even if the current one came from a file or a descriptor.
     let terminal = terminal.map_or_else(Terminal::open, Ok).map_err(|_| {
         CommandError::usage(
-            "there is no terminal to type the new passphrase on; give both with --key-stdin, one a line",
+            "there is no terminal to type the new passphrase on; give both with --key-stdin, one per line",
         )
     })?;
     terminal.ask_hidden_twice("New passphrase", "Repeat the passphrase", check).map_err(CommandError::usage)
@@ -175,7 +175,7 @@ async fn print_plan(store: &Store, settings: &Settings, trust_clock: bool) -> Re
         Plan::Make { signs_from, redated } => (signs_from, redated),
         Plan::Wait(key) => {
             return print_line(format_args!(
-                "would make no key: {} is waiting already, and signs from {}",
+                "would make no key, because {} is already waiting; it signs from {}",
                 key.kid,
                 rfc3339(key.signs_from)
             ));
@@ -216,13 +216,11 @@ async fn revoke(store: &Store, kid: &str) -> Result<(), CommandError> {
         let signer = rows.iter().zip(states).find(|(_, state)| *state == State::Signs);
         let signer = signer.map_or("none", |(row, _)| &row.sealed.kid);
         return print_line(format_args!(
-            "{kid} is revoked, and every token that it signed is invalid; {signer} signs"
+            "{kid} is revoked, and every token that it signed is invalid; {signer} signs now"
         ));
     }
     Err(CommandError::running(if revoked == Revoked::OnlyKey {
-        format!(
-            "{kid} is the only key, and without it nothing could be signed; run hallpass key rotate first"
-        )
+        format!("{kid} is the only key and cannot be revoked; run hallpass key rotate first")
     } else {
         format!("there is no key {kid:?}; hallpass key list shows all")
     }))
@@ -238,7 +236,7 @@ fn leeway(settings: &Settings) -> chrono::Duration {
 
 fn describe_count(keys: usize) -> String {
     match keys {
-        1 => "the one signing key decrypts".into(),
+        1 => "the only signing key decrypts".into(),
         count => format!("all {count} signing keys decrypt"),
     }
 }

@@ -62,25 +62,25 @@ enum Command {
     /// Add, list and change users
     #[command(subcommand)]
     User(user::UserCommand),
-    /// End the sessions of everybody
+    /// End all sessions of all users
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
     /// Check, list, rotate and revoke signing keys; change the passphrase
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Show what tokens contain, and verify them
+    /// Show the contents of tokens; verify tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
     /// Show the event log
     Events(events::EventsArgs),
-    /// Check the database; move it to another one
+    /// Check the database; copy it into another one
     #[command(subcommand)]
     Database(database::DatabaseCommand),
-    /// Show how many signed in, failed, refreshed and were added
+    /// Show the number of sign-ins, failures, refreshes and added users
     Stats(stats::StatsArgs),
     /// Print the OpenAPI document of the server
     Openapi(openapi::OpenapiArgs),
-    /// Print the settings in force and where each comes from
+    /// Print the current settings and the source of each
     Config,
 }
 
@@ -127,7 +127,7 @@ fn run(cli: Cli) -> Result<(), CommandError> {
     match command {
         None => serve::run(&common, &serve),
         Some(_) if serve.is_given() => Err(CommandError::usage(
-            "flags of serve are accepted without a command, or after serve; see hallpass serve --help",
+            "these flags belong to hallpass serve, not to other commands; see hallpass serve --help",
         )),
         Some(Command::Serve(args)) => serve::run(&common, &args),
         Some(Command::Demo) => demo::run(),

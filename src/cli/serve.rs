@@ -60,7 +60,7 @@ pub(super) async fn listen(
         AuthServer::open(settings, store, vault, Clock::system()).await.map_err(CommandError::running)?;
     if let Some(other) = server.signing_algorithm().filter(|other| *other != algorithm) {
         ::log::warn!(
-            "token.algorithm is {algorithm}, but this database signs with {other}; that stays until the key is rotated"
+            "token.algorithm is {algorithm}, but this database signs with {other}; run hallpass key rotate to change it"
         );
     }
     let running = bind(&server).map_err(CommandError::running)?;

@@ -1,4 +1,4 @@
-//! `hallpass sessions`: ends the sessions of everybody. It needs no passphrase. A running server applies it within two
+//! `hallpass sessions`: ends all sessions of all users. It needs no passphrase. A running server applies it within two
 //! seconds.
 
 use clap::{Args, Subcommand};
@@ -11,13 +11,13 @@ use crate::server::accounts::UserAdmin;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionsCommand {
-    /// End every session of every user: everybody has to sign in again
+    /// End all sessions of all users: everybody must sign in again
     End(EndArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct EndArgs {
-    /// Of every user; hallpass user disable and passwd end those of one
+    /// Required. To end the sessions of one user, use hallpass user passwd or hallpass user disable
     #[arg(long, required = true)]
     all: bool,
 }
@@ -26,6 +26,6 @@ pub(super) fn run(common: &Common, command: &SessionsCommand) -> Result<(), Comm
     let SessionsCommand::End(EndArgs { all: _ }) = command;
     with_store(common, async |store, _| {
         let users = UserAdmin::new(store.clone(), Clock::system()).end_all_sessions().await?;
-        print_line(format_args!("every session of {users} users has ended; everybody has to sign in again"))
+        print_line(format_args!("all sessions of {users} users have ended; everybody must sign in again"))
     })
 }

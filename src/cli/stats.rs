@@ -1,4 +1,4 @@
-//! `hallpass stats`: how many signed in, failed, refreshed and were added, and how many users and sessions there are.
+//! `hallpass stats`: the number of sign-ins, failures, refreshes and added users, and of all users and sessions.
 //! It needs no passphrase, and works beside a running server.
 
 use chrono::Duration;

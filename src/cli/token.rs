@@ -1,4 +1,4 @@
-//! `hallpass token`: shows what tokens contain, and verifies them against a key set.
+//! `hallpass token`: shows the contents of tokens, and verifies tokens against a key set.
 
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const MAX_JWKS_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Show what a token contains, without verifying it
+    /// Show the contents of a token, without verifying it
     Inspect {
         /// The token; read from standard input if it is - or left out
         token: Option<String>,
@@ -41,7 +41,7 @@ pub(super) enum TokenCommand {
         /// Accept tokens of any type, not only access tokens (at+jwt)
         #[arg(long)]
         any_type: bool,
-        /// The token; if it is - or left out, tokens are read from standard input, one a line
+        /// The token; if it is - or left out, tokens are read from standard input, one per line
         token: Option<String>,
     },
 }
@@ -117,7 +117,7 @@ fn verify_all(
     }
     match (total, invalid) {
         (0, _) => Err(CommandError::usage(
-            "there is no token on standard input; give one as the argument, or one a line",
+            "there is no token on standard input; give one as the argument, or one per line",
         )),
         (_, 0) => Ok(()),
         (1, _) => Err(CommandError::running("the token is not valid")),
@@ -198,7 +198,7 @@ fn inspect(common: &Common, given: Option<String>) -> Result<(), CommandError> {
     let token = strip_scheme(&text);
     if token.len() > MAX_TOKEN_BYTES {
         return Err(CommandError::running(format!(
-            "the token is longer than {MAX_TOKEN_BYTES} bytes, and no server reads such a token"
+            "the token is longer than {MAX_TOKEN_BYTES} bytes; servers refuse such tokens"
         )));
     }
     if token.split('.').count() != 3 {

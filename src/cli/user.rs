@@ -36,9 +36,9 @@ pub(super) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// List all users, sorted by address; with a filter, those that it selects, the newest first
+    /// List all users, sorted by address; with a filter, the matching users, newest first
     List {
-        /// Only users with a word in the address or name that begins so
+        /// Only users with a word in the address or name that begins with TEXT
         #[arg(long, value_name = "TEXT")]
         q: Option<String>,
         /// Only users with this role
@@ -101,7 +101,7 @@ pub(super) enum UserCommand {
         /// Delete even the last admin
         #[arg(long)]
         force: bool,
-        /// Clear the events about the user too: they keep their kind and time alone
+        /// Also clear the events about the user: only their kind and time remain
         #[arg(long)]
         forget: bool,
     },
@@ -157,7 +157,7 @@ async fn execute(
         UserCommand::Disable { email, force } => {
             let user = find(users, &email).await?;
             unless_forced(users, force).disable(user.id).await.map_err(gone(&user))?;
-            print_line(format_args!("{} is disabled; every token is invalid", user.email))?;
+            print_line(format_args!("{} is disabled; every token of the user is invalid", user.email))?;
         }
         UserCommand::Enable { email } => {
             let user = find(users, &email).await?;
@@ -315,7 +315,7 @@ async fn list(
     if as_json {
         print_line(format_args!("{}", if is_empty { "[]" } else { "\n]" }))
     } else if is_empty && is_filtered {
-        print_line(format_args!("no user is found"))
+        print_line(format_args!("no user matches"))
     } else if is_empty {
         print_line(format_args!("no users yet; hallpass user add EMAIL adds one"))
     } else {
@@ -353,7 +353,7 @@ fn gone(user: &UserRecord) -> impl FnOnce(Error) -> CommandError + use<'_> {
     |error| match error {
         Error::NotFound => CommandError::running(format!("{} was deleted meanwhile", user.email)),
         Error::LastAdmin => CommandError::running(format!(
-            "{} is the last admin; give another user the role first, or confirm with --force",
+            "{} is the last admin; give another user the role admin first, or confirm with --force",
             user.email
         )),
         other => other.into(),
@@ -362,7 +362,7 @@ fn gone(user: &UserRecord) -> impl FnOnce(Error) -> CommandError + use<'_> {
 
 fn taken(email: &str) -> CommandError {
     CommandError::running(format!(
-        "{email} is a user already; hallpass user passwd {email} sets a new password"
+        "there is a user {email} already; hallpass user passwd {email} sets a new password"
     ))
 }
 

@@ -138,7 +138,7 @@ fn wrong_usage_is_one_line_that_says_what_is_accepted() {
         (&["user", "add", "x@example.com", "--name", "", "--password-stdin"], PASSWORD, 2, "--name is empty"),
         (&["user", "add", "x@example.com", "--password-stdin"], "short", 2, "shorter than 8 characters"),
         (&["user", "add", "x@example.com", "--password-stdin"], "password", 2, "tried first"),
-        (&["user", "add", EMAIL, "--password-stdin"], PASSWORD, 1, "is a user already"),
+        (&["user", "add", EMAIL, "--password-stdin"], PASSWORD, 1, "there is a user ada@example.com already"),
         (&["user", "passwd", "nobody@example.com", "--password-stdin"], PASSWORD, 1, "there is no user"),
         (&["serve", "--key-stdin", "--bind", "nowhere"], PASSPHRASE, 2, "nowhere"),
         (&["serve", "--key-stdin", "--key-fd", "3"], PASSPHRASE, 2, "--key-fd"),
@@ -403,7 +403,7 @@ fn the_last_admin_is_disabled_or_deleted_only_by_force() {
     let add = ["user", "add", EMAIL, "--role", "admin", "--password-stdin"];
     place.run(&add, "correct horse battery\n").expect(0, "add");
     let refusal =
-        "ada@example.com is the last admin; give another user the role first, or confirm with --force";
+        "ada@example.com is the last admin; give another user the role admin first, or confirm with --force";
     place.run(&["user", "disable", EMAIL], "").expect_error(1, refusal);
     place.run(&["user", "delete", EMAIL, "--yes"], "").expect_error(1, refusal);
     place.run(&["user", "disable", EMAIL, "--force"], "").expect(0, "disable");

@@ -24,7 +24,7 @@ fn a_dry_run_while_a_key_waits_makes_none() {
     let place = founded().variable("HALLPASS_KEY__PUBLISH_AHEAD_S", "3600");
     place.run(&["key", "rotate", "--key-stdin"], format!("{PASSPHRASE}\n")).expect(0, "rotate");
     let told = place.run(&["key", "rotate", "--dry-run"], "");
-    assert!(told.expect(0, "dry run").out.starts_with("would make no key: "), "{told:?}");
+    assert!(told.expect(0, "dry run").out.starts_with("would make no key, because "), "{told:?}");
 }
 
 /// A folder with a database that a server has used.

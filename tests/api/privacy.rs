@@ -95,7 +95,7 @@ fn the_command_line_filters_users_counts_events_forgets_and_writes_no_character_
     assert_eq!(list(&["--enabled", "--role", "owner"]), ["rev@example.com"]);
     assert_eq!(list(&["--q", "BO"]), ["bob@example.com"]);
     assert_eq!(list(&["--q", "example.c", "--enabled"]), ["rev@example.com", EMAIL]);
-    assert_eq!(place.run(&["user", "list", "--q", "%"], "").out, "no user is found\n");
+    assert_eq!(place.run(&["user", "list", "--q", "%"], "").out, "no user matches\n");
     place.run(&["user", "list", "--enabled", "--disabled"], "").expect(2, "both");
     place.run(&["user", "list", "--role", "A"], "").expect(2, "no role");
 

@@ -51,7 +51,7 @@ fn a_command_ends_everybodys_sessions_at_once() {
     refused.expect_error(2, "--all");
     let done = place.run(&["sessions", "end", "--all"], "");
     done.expect(0, "sessions end --all");
-    assert_eq!(done.out, "every session of 2 users has ended; everybody has to sign in again\n");
+    assert_eq!(done.out, "all sessions of 2 users have ended; everybody must sign in again\n");
     for token in [&ada, bob["data"]["token"].as_str().unwrap()] {
         assert_eq!(server.get_user_until(token, 401)["error"], "token_revoked");
     }

@@ -52,7 +52,7 @@ test('somebody on the phone who cannot sign in is found and helped', async (t) =
   await press(page, 'End all sessions');
   await press(page, 'End them all?');
   await said(page, 'Every session has ended.');
-  await page.getByText('None is active.').waitFor();
+  await page.getByText('No active sessions.').waitFor();
   await page.getByRole('textbox', { name: 'Roles' }).fill('editor owner');
   await press(page, 'Save roles');
   await said(page, 'The roles were saved.');
@@ -95,10 +95,10 @@ test('10,000 users are searched and paged, and no name harms the page', async (t
   await page.getByRole('searchbox').fill('user777');
   await page.getByText('11 found.').waitFor();
   await page.getByRole('searchbox').fill('%');
-  await page.getByText('No user is found.').waitFor();
+  await page.getByText('No users found.').waitFor();
   await page.getByRole('searchbox').fill('');
   await page.getByLabel('State').selectOption('disabled');
-  await page.getByText('No user is found.').waitFor();
+  await page.getByText('No users found.').waitFor();
 });
 
 test('events are filtered, followed and saved', async (t) => {

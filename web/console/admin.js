@@ -1,4 +1,4 @@
-// What the admin's pages share: names that cannot harm a page, a user's state, buttons that act.
+// Parts of the admin's pages: escaped names, a user's state, buttons with an action, tables.
 
 import { explain, h, say } from './dom.js';
 
@@ -56,19 +56,19 @@ export function choice(label, options, onchange) {
   return h('label', { class: 'choice' }, label, select);
 }
 
-/** What an event means, for a reader who asks why somebody cannot sign in. */
+/** The meaning of each kind of event. */
 export const KINDS = {
   signed_in: 'signed in',
   sign_in_failed: 'sign-in failed: wrong password, or the account is disabled',
   refreshed: 'session continued',
-  refresh_reused: 'a used refresh token came again: session ended',
+  refresh_reused: 'a refresh token was used twice: session ended',
   signed_out: 'signed out',
   signed_out_everywhere: 'all sessions ended',
   session_ended: 'one session ended',
   user_added: 'added',
   user_renamed: 'name changed',
   user_roles_changed: 'roles changed',
-  email_verification_set: 'verification of the address set',
+  email_verification_set: 'address marked as verified or not verified',
   password_changed: 'password changed, all sessions ended',
   user_disabled: 'disabled, all sessions ended',
   user_enabled: 'enabled',

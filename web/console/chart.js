@@ -34,7 +34,7 @@ export function chart(title, points, format) {
     'figure',
     { class: 'chart' },
     h('figcaption', {}, h('span', {}, title), h('strong', {}, NUMBER.format(total))),
-    total === 0 ? h('p', { class: 'empty hint' }, 'None in this time.') : picture,
+    total === 0 ? h('p', { class: 'empty hint' }, 'None in this period.') : picture,
     h('p', { class: 'ends hint', 'aria-hidden': 'true' }, h('span', {}, format(points[0].at)), h('span', {}, format(points.at(-1).at))),
     total > 0 && h('details', {}, h('summary', {}, 'As a table'), h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Table: ${title}` }, numbers)),
   );

@@ -1,4 +1,4 @@
-// Everything that happened: filters, follow, export.
+// All events: filters, follow, export.
 
 import { KINDS, choice, pageOf, plain, table } from './admin.js';
 import { ask } from './ask.js';
@@ -38,7 +38,7 @@ export async function events(hallpass, me, id, query) {
       else list.append(...added);
       cursor = page.next_cursor;
       if (isNew) newest = page.events[0]?.id ?? 0;
-      told.textContent = list.children.length === 0 ? 'Nothing happened.' : '';
+      told.textContent = list.children.length === 0 ? 'No events.' : '';
     } catch (error) {
       if (mine !== asked) return;
       told.textContent = explain(error);

@@ -1,4 +1,4 @@
-// The overview: how many sign in, fail, refresh and register, and how many there are.
+// The overview: charts of sign-ins, failures, refreshes and added users, and the totals.
 
 import { choice } from './admin.js';
 import { ask } from './ask.js';

@@ -39,7 +39,7 @@ export async function profile(hallpass) {
     card('Name', form({ fields: [name], submit: 'Save', label: 'Change your name' }, rename)),
     card(
       'Your data',
-      h('p', {}, 'Everything that this server stores about you: your account, your sessions, and what happened to them.'),
+      h('p', {}, 'Everything that this server stores about you: your account, your sessions and the recorded events.'),
       h('button', { type: 'button', class: 'quiet', onclick: save }, 'Download your data'),
     ),
     card(

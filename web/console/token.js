@@ -13,7 +13,7 @@ const MEANINGS = {
   exp: 'expires at',
   jti: 'token ID',
   sid: 'session ID',
-  auth_time: 'last proof of who you are',
+  auth_time: 'when you last proved your identity',
   amr: 'how you signed in',
 };
 const TIMES = ['iat', 'nbf', 'exp', 'auth_time'];

@@ -27,7 +27,7 @@ export async function user(hallpass, me, id) {
       summary(user, events),
       roles(user),
       password(user),
-      card('Sessions', sessions.length === 0 ? h('p', { class: 'hint' }, 'None is active.') : sessionTable(sessions), sessions.length > 0 && action('End all sessions', endSessions, { sure: 'End them all?' })),
+      card('Sessions', sessions.length === 0 ? h('p', { class: 'hint' }, 'No active sessions.') : sessionTable(sessions), sessions.length > 0 && action('End all sessions', endSessions, { sure: 'End them all?' })),
       card('Recent events', table('Table of events', ['Time', 'Event', '-Address', '-By'], eventRows(hallpass, events, false)), h('p', {}, h('a', { href: `#/events?user=${user.id}` }, 'All events of this user'))),
       removal(user),
     );
@@ -43,8 +43,8 @@ export async function user(hallpass, me, id) {
   function summary(user, events) {
     const failed = events.filter(({ kind, at }) => kind === 'sign_in_failed' && hallpass.now() - new Date(at) < HOUR).length;
     const reasons = [
-      user.disabled && 'The account is disabled: no password lets it in.',
-      failed > 0 && `Failed sign-ins in the last hour: ${failed === 20 ? 'at least 20' : failed}. The next one may have to wait. Check the password, or set a new one.`,
+      user.disabled && 'The account is disabled, so the user cannot sign in.',
+      failed > 0 && `Failed sign-ins in the last hour: ${failed === 20 ? 'at least 20' : failed}. The next one may be delayed. The user should check the password, or you can set a new one.`,
       !user.last_login_at && 'This user has never signed in.',
     ].filter(Boolean);
     const rows = [
@@ -63,13 +63,13 @@ export async function user(hallpass, me, id) {
         { class: 'actions' },
         // Each undoes the other; only the sessions do not come back.
         user.disabled ? action('Enable', () => change({ disabled: false }, 'The user can sign in again.')) : action('Disable', () => change({ disabled: true }, 'The user is disabled, and every session has ended.'), { sure: 'Disable, and end all sessions?' }),
-        action(user.email_verified ? 'Mark as not verified' : 'Mark as verified', () => change({ email_verified: !user.email_verified }, 'The address was marked.')),
+        action(user.email_verified ? 'Mark as not verified' : 'Mark as verified', () => change({ email_verified: !user.email_verified }, `The address is now marked as ${user.email_verified ? 'not verified' : 'verified'}.`)),
       ),
     );
   }
 
   function roles(user) {
-    const input = field({ label: 'Roles', name: 'roles', value: user.roles.join(' '), autocapitalize: 'none', autocomplete: 'off', spellcheck: 'false', required: false, hint: 'Separated by spaces. The role admin may use these pages.', 'data-keep': true });
+    const input = field({ label: 'Roles', name: 'roles', value: user.roles.join(' '), autocapitalize: 'none', autocomplete: 'off', spellcheck: 'false', required: false, hint: 'Separated by spaces. Users with the role admin can use these pages.', 'data-keep': true });
     return card('Roles', form({ fields: [input], submit: 'Save roles', label: 'Roles' }, (values) => change({ roles: words(values.roles) }, 'The roles were saved.')));
   }
 
@@ -77,7 +77,7 @@ export async function user(hallpass, me, id) {
     const input = field({ label: 'New password', name: 'new_password', type: 'password', autocomplete: 'new-password' });
     return card(
       'Password',
-      h('p', { class: 'hint' }, 'Every session of the user ends. Tell the user to change it after the next sign-in.'),
+      h('p', { class: 'hint' }, 'This ends every session of the user. Ask the user to change the password after the next sign-in.'),
       form({ fields: [input], submit: 'Set password', label: `Set the password of ${plain(user.email)}` }, async (values) => {
         await ask(hallpass, 'POST', `${path}/password`, values);
         say('The password was set.');
@@ -101,7 +101,7 @@ export async function user(hallpass, me, id) {
   }
 
   function removal(user) {
-    const typed = field({ label: 'E-mail of the user', name: 'email', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', hint: 'Type it once more.' });
+    const typed = field({ label: 'E-mail of the user', name: 'email', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', hint: 'Type the address to confirm.' });
     const forget = h('label', { class: 'choice' }, h('input', { type: 'checkbox' }), 'Also clear the events about the user');
     return card(
       'Delete the user',

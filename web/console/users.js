@@ -1,4 +1,4 @@
-// Find users, and add one. Each key typed asks the server; the newest answer is shown.
+// Find users, and add one. Each change of the filters sends a request; only the latest response is shown.
 
 import { choice, pageOf, plain, state, table } from './admin.js';
 import { ask } from './ask.js';
@@ -37,7 +37,7 @@ export async function users(hallpass) {
       else body.append(...rows);
       cursor = page.next_cursor;
       const count = body.children.length;
-      told.textContent = count === 0 ? 'No user is found.' : cursor ? `The newest ${count} are shown.` : `${count} found.`;
+      told.textContent = count === 0 ? 'No users found.' : cursor ? `The newest ${count} are shown.` : `${count} found.`;
       if (!isNew) rows[0]?.querySelector('a').focus();
     } catch (error) {
       if (mine !== asked) return;
