@@ -1,4 +1,4 @@
-//! The guard: what an app configures once and installs. Holds what a decision needs; `authenticate.rs` decides.
+//! The guard, which an app configures once and installs. It holds the data for decisions; `authenticate.rs` decides.
 
 use std::any::type_name;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The acts of the operator and of admins: add, change, disable, enable, delete, import. They need neither the
+//! What operators and admins do with accounts: add, change, disable, enable, delete, import. This needs neither the
 //! passphrase nor a running server; servers read each change from the database.
 
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! The list of all users, by pages: found by words, by role, and whether they are disabled.
+//! The list of all users, in pages. Filters: words, a role, and whether users are disabled.
 
 use uuid::Uuid;
 

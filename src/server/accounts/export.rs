@@ -1,4 +1,4 @@
-//! Everything that is stored of a user, for the user.
+//! The export of everything that is stored about a user.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! The last admin stays: without one, nobody could help anybody by the API or the console.
+//! Keeps the last admin: without one, nobody could manage users through the API or the console.
 
 use uuid::Uuid;
 

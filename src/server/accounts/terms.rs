@@ -1,4 +1,4 @@
-//! The terms by which a user is found: the beginnings of the words of the address and the name, and the roles.
+//! The search terms of a user: the beginnings of the words of the address and the name, and the roles.
 //!
 //! A term runs from the beginning of a word to the end of the text. So a search finds the user by the beginning of any
 //! word and by several words in a row, with one range of an index.

@@ -1,4 +1,4 @@
-//! Settings that are accepted and deserve a warning at start.
+//! Warnings at start about settings that are accepted but risky.
 
 use super::Settings;
 
@@ -15,8 +15,8 @@ impl Settings {
         let warnings = [
             (cost < LEAST_COST).then(|| {
                 format!(
-                    "password.bcrypt_cost is {cost}: whoever steals the hashes tries {} times as many passwords as at the \
-                     default, 12; {LEAST_COST} or more is recommended",
+                    "password.bcrypt_cost is {cost}: with stolen hashes, an attacker can try {} times as many passwords as \
+                     with the default, 12; {LEAST_COST} or more is recommended",
                     1_u32 << (12 - cost)
                 )
             }),
@@ -24,20 +24,20 @@ impl Settings {
                 "throttle.on is false: passwords can be guessed as fast as they are hashed".to_owned()
             }),
             server.cors_origins.iter().any(|origin| origin == "*").then(|| {
-                "server.cors_origins is *: the pages of every site can use this server from their visitors' browsers; \
-                 name the origins of yours"
+                "server.cors_origins is *: the pages of every site can use this server in their visitors' browsers; \
+                 list the origins of your pages"
                     .to_owned()
             }),
             all.map(|network| {
                 format!(
-                    "server.trusted_proxies has {network}: every client can choose the address that rate limits and events \
-                     count; name the proxies"
+                    "server.trusted_proxies has {network}: every client can forge its IP address in rate limits and events; list \
+                     only your proxies"
                 )
             }),
             is_open.then(|| {
                 format!(
                     "server.bind is {}, without TLS and without server.trusted_proxies: passwords and tokens cross the network \
-                     in plaintext; put a reverse proxy with TLS before it and name it there, or bind the loopback address",
+                     in plaintext; put a reverse proxy with TLS in front of it and list it there, or bind the loopback address",
                     server.bind
                 )
             }),

@@ -115,11 +115,11 @@ settings! {
     server: Server {
         /// address and port to listen on; port 0 picks a free one
         bind: SocketAddr = "127.0.0.1:8080", ADDRESS;
-        /// number of threads that serve requests; the number of cores if not set
+        /// number of threads that serve requests; if not set, the number of cores
         workers: usize, Threads(1, 512);
         /// largest accepted request body, in bytes
         max_body_bytes: usize = "65536", Whole(1_024, 16_777_216);
-        /// address and port of GET /metrics; off if not set
+        /// address and port of GET /metrics; if not set, off
         metrics_bind: Option<SocketAddr>, Optional(ADDRESS);
         /// origins allowed by CORS, exactly as browsers name them, separated by commas; * allows any, without cookies
         cors_origins: Vec<String>, Origins;
@@ -136,9 +136,9 @@ settings! {
     database: Database {
         /// sqlite://relative.db or sqlite:///absolute.db, created if missing; or postgres://user@host/database
         url: DatabaseUrl = "sqlite://hallpass.db", Url;
-        /// PostgreSQL: the most connections of this process
+        /// PostgreSQL: maximum number of connections of this process
         pool: u32 = "10", Whole(2, 1_000);
-        /// PostgreSQL: whether the URL leads to a pooler in transaction mode, like PgBouncer
+        /// PostgreSQL: whether the URL is that of a pooler in transaction mode, such as PgBouncer
         pooler: bool = "false", BOOL;
         /// PostgreSQL: the schema of the tables, created if missing
         schema: String = "hallpass", SCHEMA;
@@ -153,9 +153,9 @@ settings! {
         algorithm: Algorithm = "EdDSA", ALGORITHM;
         /// lifetime of an access token, in seconds
         lifetime as "lifetime_s": Duration = "3600", Seconds(1, 86_400);
-        /// claim iss; urn:uuid: and the installation's ID if not set
+        /// claim iss; if not set, urn:uuid: followed by the installation's ID
         issuer: Option<String>, Optional(NAME);
-        /// claim aud; the issuer if not set
+        /// claim aud; if not set, the issuer
         audience: Option<String>, Optional(NAME);
         /// how long after its exp a token is still accepted, in seconds
         leeway as "leeway_s": Duration = "0", Seconds(0, 300);
@@ -168,7 +168,7 @@ settings! {
     key: Key {
         /// how long a new signing key is published before it signs, in seconds
         publish_ahead as "publish_ahead_s": Duration = "5", Seconds(5, 86_400);
-        /// after how many days running servers rotate the signing key; 0 is never
+        /// days after which running servers rotate the signing key; 0 means never
         rotate_every_days: u32 = "0", Whole(0, 3_650);
     }
     /// Passwords.
@@ -179,7 +179,7 @@ settings! {
         min_length: usize = "8", Whole(8, 256);
         /// whether Unicode in passwords is normalised to NFC before it is counted and hashed
         nfc: bool = "false", BOOL;
-        /// the longest time for which an imported hash may keep a core busy at each sign-in, in seconds
+        /// longest time that a check of an imported hash may keep a core busy, in seconds
         import_max as "import_max_s": Duration = "5", Seconds(1, 600);
         /// how many passwords may wait to be hashed
         queue: usize = "64", Whole(1, 65_536);
@@ -195,25 +195,25 @@ settings! {
         on: bool = "true", BOOL;
         /// longest delay, in seconds
         max_delay as "max_delay_s": Duration = "900", Seconds(1, 86_400);
-        /// how long a 429, and a 503 of the full hashing queue, is held back before it is sent, in milliseconds
+        /// delay before a 429, or a 503 of the full hashing queue, is sent, in milliseconds
         refusal_delay as "refusal_delay_ms": Duration = "250", Millis(0, 10_000);
-        /// failures on an account before delays begin, from addresses without a successful sign-in to it
+        /// failures on an account before delays begin, from IP addresses that have not signed in to it
         account_free: u32 = "5", COUNT;
-        /// attempts on an account per day, from such addresses
+        /// attempts on an account per day, from IP addresses that have not signed in to it
         account_per_day: u32 = "100", COUNT;
-        /// attempts on an account in progress at the same time
+        /// concurrent attempts on an account
         account_in_flight: usize = "5", Whole(1, 1_000);
-        /// failures on an account before delays begin, from an address with a successful sign-in to it
+        /// failures on an account before delays begin, from an IP address that has signed in to it
         known_free: u32 = "10", COUNT;
-        /// failures from an address before delays begin, over all accounts
+        /// failures from an IP address before delays begin, over all accounts
         address_free: u32 = "30", COUNT;
-        /// registrations from an address per hour
+        /// registrations per hour from an IP address
         registrations_per_hour: u32 = "100", COUNT;
-        /// estimates of passwords from an address per hour, changes of a password included
+        /// password ratings per hour from an IP address, including changes of a password
         estimates_per_hour: u32 = "600", COUNT;
-        /// refreshes of a session per hour, and failed refreshes from an address
+        /// refreshes per hour of a session, and failed refreshes per hour from an IP address
         refreshes_per_hour: u32 = "3600", COUNT;
-        /// changes of an account by its user per hour: of the name, and sessions ended from another
+        /// changes per hour of an account by its user: the name, and ending other sessions
         writes_per_hour: u32 = "300", COUNT;
     }
     /// Sessions and their refresh tokens.
@@ -224,7 +224,7 @@ settings! {
         idle_lifetime as "idle_lifetime_s": Duration = "1209600", Seconds(60, 31_536_000);
         /// how long a session lasts in total, in seconds
         refresh_lifetime as "refresh_lifetime_s": Duration = "7776000", Seconds(60, 315_360_000);
-        /// the most sessions of a user; a further sign-in ends the oldest
+        /// maximum number of sessions of a user; a further sign-in ends the oldest
         per_user: u32 = "100", Whole(1, 10_000);
     }
     /// The event log.

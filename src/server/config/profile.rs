@@ -1,5 +1,5 @@
-//! Profiles: sets of settings for those who must conform to a document. A setting that is given counts more, unless it
-//! would not conform.
+//! Profiles: named sets of settings for conformance to a document. A setting that the operator gives overrides the
+//! profile's, unless it does not conform.
 
 use std::time::Duration;
 

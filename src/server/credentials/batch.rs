@@ -1,4 +1,4 @@
-//! What one hashing thread computes at a time: up to four bcrypt hashes in lockstep, or one task of another kind.
+//! The batch of one hashing thread: up to four bcrypt hashes in lockstep, or one task of another kind.
 
 use super::error::HashError;
 use super::lanes::Lanes;

@@ -1,5 +1,5 @@
-//! The words that anybody would try first for one user: the product, the sites, the parts of the e-mail address and of
-//! the name (NIST SP 800-63B §3.1.1.2, context-specific words).
+//! Words that are easy to guess for one user: the product, the sites, the parts of the e-mail address and of the name
+//! (NIST SP 800-63B §3.1.1.2, context-specific words).
 
 use std::sync::Arc;
 

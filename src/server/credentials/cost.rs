@@ -1,4 +1,4 @@
-//! What a stored hash costs to check, on this machine: for an import, before anybody signs in with it.
+//! The cost of checking a stored hash, on this machine. An import needs it before anybody signs in with the hash.
 
 use std::time::{Duration, Instant};
 

@@ -2,16 +2,16 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `context` | the words that anybody would try first for one user |
-//! | `cost` | what a stored hash costs to check |
+//! | `context` | words that are easy to guess for one user |
+//! | `cost` | the cost of checking a stored hash |
 //! | `leaked` | leaked passwords |
-//! | `rules` | what a new password must be; its strength |
+//! | `rules` | the rules for a new password; its strength |
 //! | `password` | a password and its stored hash |
 //! | `foreign` | hashes of other programs |
 //! | `lanes` | bcrypt over four passwords at once |
-//! | `batch` | what one thread computes at a time |
-//! | `origin` | who asks for a hash |
-//! | `queue`, `queue_memory` | who is hashed next, and who is shed; what that depends on from before |
+//! | `batch` | the hashes that one thread computes at a time |
+//! | `origin` | the origin of a request for a hash |
+//! | `queue`, `queue_memory` | which job is next, and which is shed; the origins that were served or shed before |
 //! | `hasher` | the threads that hash |
 
 mod batch;

@@ -1,4 +1,4 @@
-//! Who asks for a hash, and in which line they wait.
+//! The origin of a request for a hash, and the line in which it waits.
 
 use std::net::IpAddr;
 

@@ -1,8 +1,8 @@
-//! Recorded events, as an admin looks at them: the list, and the statistics.
+//! Events and statistics for admins.
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `statistics` | how many events of a kind in each hour or day; the totals |
+//! | `statistics` | the number of events in each hour or day; the totals |
 //!
 //! Rules record events themselves: `store::Transaction::record`.
 

@@ -1,7 +1,8 @@
-//! How many events there were in each hour or day, and how many users and sessions there are.
+//! The number of events in each hour or day, and the numbers of users and sessions.
 //!
-//! A trigger counts each event in the transaction that records it, so a look reads a row an hour and kind, and no
-//! events. The counts outlive the events, which have addresses and are deleted after `events.keep_days`.
+//! A trigger counts each event in the transaction that records it. So a query reads one row per hour and kind, and no
+//! events. The counts are kept longer than the events, which contain addresses and are deleted after
+//! `events.keep_days`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

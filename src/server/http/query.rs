@@ -1,5 +1,5 @@
-//! The parameters of a query string. One that is not acceptable is a 400 that names it and says what is accepted;
-//! unknown ones are ignored.
+//! The parameters of a query string. An invalid value is a 400 that names the parameter and says what is accepted.
+//! Unknown parameters are ignored.
 
 use std::future::{Ready, ready};
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Key rotation: when a signing key is made, signs, is retired and is removed.
+//! Key rotation: when signing keys are made, sign, are retired and are deleted.
 //!
 //! A new key is *next*: it is published before it signs, so that verifiers know it when they receive its first token.
 //! Then it *signs*, until the following key does. After that it is *retired*: it only verifies, and is removed when its

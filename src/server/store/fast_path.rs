@@ -1,6 +1,6 @@
-//! The transactions that a busy server runs most, as one statement each in PostgreSQL: a refresh, the parts of a
-//! sign-in, and the record of one that failed. Run statement by statement a sign-in takes twenty round trips. They do
-//! what the rules in `sessions/` and `abuse/` do in the usual case; in every other case the rule decides.
+//! The most frequent transactions of a busy server, each as one statement in PostgreSQL: a refresh, the parts of a
+//! sign-in, and the record of a failed one. As separate statements, a sign-in would take twenty round trips. These
+//! statements handle the usual case of the rules in `sessions/` and `abuse/`. In every other case, the rule decides.
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;

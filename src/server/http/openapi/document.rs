@@ -15,13 +15,13 @@ const ABOUT: &str = "\
 Stateless token authentication: sign in, and send the token with every request.
 
 - JSON in, JSON out. Success is `{\"data\": …}`; failure is `{\"code\", \"message\", \"error\"}`, where `code` is the status, \
-`message` is for a person and `error` is the stable name for a program. A 422 adds `fields`. Times are RFC 3339 in UTC, \
+`message` is for people and `error` is a stable name for programs. A 422 adds `fields`. Times are RFC 3339 in UTC, \
 durations are seconds. Unknown fields of a request are ignored.
 - Send the token in `Authorization: Bearer <token>`, never in a URL. Every 401 has a `WWW-Authenticate` header (RFC 6750).
-- Every answer has an `X-Request-Id`: the one in the request if it is 1 to 128 of `A-Z a-z 0-9 - _ .`.
-- A path works with and without a slash at its end. HEAD works where GET does. OPTIONS answers 204 with `Allow`, or is a CORS \
-preflight. Any other method gets 405 `method_not_allowed` with `Allow`, and an unknown path 404 `not_found`. Under \
-`/user`, a request without a valid token gets 401 first.";
+- Every response has an `X-Request-Id`: that of the request, if it consists of 1 to 128 of `A-Z a-z 0-9 - _ .`.
+- Every path works with and without a trailing slash. HEAD works wherever GET does. OPTIONS gets 204 with `Allow`, or the \
+response to a CORS preflight. Any other method gets 405 `method_not_allowed` with `Allow`, and an unknown path 404 `not_found`. Under \
+`/user`, a request without a valid token gets 401 instead.";
 
 /// Returns the whole document, for an app that shows it together with its own.
 ///

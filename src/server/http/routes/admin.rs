@@ -1,4 +1,4 @@
-//! `/admin`: what an admin sees and does. The whole scope is under the guard, and each handler asks for the role.
+//! `/admin`: routes for admins. The whole scope is under the guard, and each handler asks for the role.
 
 use std::sync::Arc;
 
@@ -68,16 +68,16 @@ pub(crate) fn operations() -> Vec<Operation> {
     let admin = |method, path, id, summary| Operation::new("Admin", method, path, id, summary).with_role();
     let mut operations = vec![
         admin(Method::GET, "/admin/users", "listUsers", "List the users")
-            .text("Newest first. All given filters must hold. A page after the first is asked for with the `next_cursor` of the one before.")
-            .parameter("email", "This address exactly", json!({"type": "string"}))
-            .parameter("q", "The beginning of a word of the address or name", json!({"type": "string", "maxLength": 254}))
+            .text("Newest first. A user must match all given filters. For the next page, pass `next_cursor` as `cursor`.")
+            .parameter("email", "The user with exactly this address", json!({"type": "string"}))
+            .parameter("q", "Users with a word in the address or name that begins with this text", json!({"type": "string", "maxLength": 254}))
             .parameter("role", "Users with this role", json!({"type": "string"}))
-            .parameter("disabled", "Disabled users, or those that are not", json!({"type": "boolean"}))
-            .parameter("limit", "The most users", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}))
-            .parameter("cursor", "The `next_cursor` of the page before", json!({"type": "string", "format": "uuid"}))
+            .parameter("disabled", "True: only disabled users; false: only enabled users", json!({"type": "boolean"}))
+            .parameter("limit", "The maximum number of users", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}))
+            .parameter("cursor", "The `next_cursor` of the previous page", json!({"type": "string", "format": "uuid"}))
             .gives::<UserList>(200, "A page of users", json!({"users": [an_admins_user()], "next_cursor": null})),
         admin(Method::POST, "/admin/users", "addUser", "Add a user")
-            .text("The address counts as verified: the admin vouches for it.")
+            .text("The address counts as verified, because the admin vouches for it.")
             .takes::<AddRequest>(json!({"email": "grace@example.com", "password": PASSWORD, "name": "Grace Hopper", "roles": ["editor"]}))
             .gives::<AdminUser>(201, "The user", an_admins_user())
             .checks("email", "is required")
@@ -87,13 +87,13 @@ pub(crate) fn operations() -> Vec<Operation> {
             .gives::<AdminUser>(200, "The user", an_admins_user())
             .fails([Error::NotFound.into()]),
         admin(Method::PATCH, "/admin/users/{id}", "changeOtherUser", "Change a user")
-            .text("What is not given stays. Disabling a user ends every session; enabling revives none. The last enabled admin can be neither disabled nor lose the role.")
+            .text("Fields that are not given stay unchanged. Disabling a user ends all sessions; enabling does not restore them. The last enabled admin cannot be disabled, and cannot lose the role.")
             .takes::<ChangeRequest>(json!({"roles": ["admin", "editor"], "disabled": false}))
             .gives::<AdminUser>(200, "The changed user", an_admins_user())
             .checks("roles", "\"Admin\" is no role: 1 to 32 of a-z 0-9 _ . - are accepted, a letter or digit first")
             .fails([Error::NotFound.into(), Error::LastAdmin.into()]),
         admin(Method::DELETE, "/admin/users/{id}", "deleteOtherUser", "Delete a user")
-            .parameter("forget", "Clear the events about the user too: they keep their kind and time alone", json!({"type": "boolean", "default": false}))
+            .parameter("forget", "Also clear the events about the user: only their kind and time remain", json!({"type": "boolean", "default": false}))
             .gives_nothing("The user and every session are deleted")
             .fails([Error::NotFound.into(), Error::LastAdmin.into()]),
         admin(Method::POST, "/admin/users/{id}/password", "setPassword", "Set a user's password")
@@ -103,7 +103,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .fails([Error::NotFound.into()])
             .hashes(),
         admin(Method::GET, "/admin/users/{id}/sessions", "listOtherSessions", "List a user's sessions")
-            .text("If there are more than `limit`, the header `Link` (RFC 8288) has the address of the next ones.")
+            .text("If there are more than `limit`, the header `Link` (RFC 8288) has the URL of the next page.")
             .query("limit", "The most sessions to list, from 1 to 200, which is the default", &json!(200))
             .query("cursor", "The place after which to begin, from the header `Link`", &json!(CURSOR))
             .header("Link", "The next page; only if there is one", LINK_EXAMPLE)
@@ -114,7 +114,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .gives_nothing("Every session of the user has ended")
             .fails([Error::NotFound.into()]),
         admin(Method::DELETE, "/admin/sessions", "endAllSessions", "End everybody's sessions")
-            .text("Those of the admin who asks too. With very many users, `hallpass sessions end --all` is better: it has no client that may give up.")
+            .text("This includes the admin's own session. With very many users, use `hallpass sessions end --all`, which cannot be cut off by a client's timeout.")
             .gives_nothing("Every session of every user has ended"),
     ];
     operations.extend(admin_events::operations());

@@ -1,4 +1,4 @@
-//! `/admin/events` and `/admin/stats`: what happened. The scope is in `admin`.
+//! `/admin/events` and `/admin/stats`. The scope is in `admin`.
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
@@ -30,19 +30,19 @@ pub(super) fn operations() -> Vec<Operation> {
     let time = || json!({"type": "string", "format": "date-time"});
     vec![
         admin("/admin/events", "listEvents", "List the events")
-            .text("Newest first. All given filters must hold. A page after the first is asked for with the `next_cursor` of the one before. A newer server may have recorded kinds that this one does not know.")
+            .text("Newest first. An event must match all given filters. For the next page, pass `next_cursor` as `cursor`. A newer server may have recorded kinds that this one does not know.")
             .parameter("user", "Events about the user with this id", json!({"type": "string", "format": "uuid"}))
             .parameter("kind", "Events of this kind, for example `sign_in_failed`", json!({"type": "string"}))
             .parameter("since", "Events at this time or later", time())
             .parameter("until", "Events before this time", time())
-            .parameter("limit", "The most events", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}))
-            .parameter("cursor", "The `next_cursor` of the page before", json!({"type": "string"}))
+            .parameter("limit", "The maximum number of events", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}))
+            .parameter("cursor", "The `next_cursor` of the previous page", json!({"type": "string"}))
             .gives::<EventList>(200, "A page of events", json!({"events": [an_event()], "next_cursor": "4711"})),
         admin("/admin/stats", "showStatistics", "Show the statistics")
-            .text("The number of events in each step, empty ones too, and how many users and sessions there are, to the minute. Counts are kept for 400 days.")
-            .parameter("since", "The beginning; 24 hours before `until` unless given", time())
-            .parameter("until", "The end; now unless given", time())
-            .parameter("step", "The time between two points; `hour` for up to a week unless given", json!({"type": "string", "enum": ["hour", "day"]}))
+            .text("The number of events in each step, also where it is 0, and the numbers of users and sessions, which are at most a minute old. Counts are kept for 400 days.")
+            .parameter("since", "The beginning; by default 24 hours before `until`", time())
+            .parameter("until", "The end; by default now", time())
+            .parameter("step", "The time between two points; by default `hour` for up to a week, otherwise `day`", json!({"type": "string", "enum": ["hour", "day"]}))
             .gives::<Stats>(200, "The statistics", json!({
                 "series": {
                     "sign_ins": [{"at": TIME, "count": 40}],
@@ -74,29 +74,29 @@ pub(super) fn an_event() -> Value {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Event)]
 pub(crate) struct ListedEvent {
-    /// Later events have higher ones.
+    /// Later events have higher numbers.
     id: i64,
     #[serde(serialize_with = "serialize_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     at: DateTime<Utc>,
     kind: String,
-    /// Whom it is about.
+    /// The user whom the event is about.
     #[schema(required, value_type = Option<String>, format = "uuid")]
     user_id: Option<Uuid>,
-    /// The user's address today; null if the user was deleted.
+    /// The user's present e-mail address; null if the user was deleted.
     #[schema(required)]
     email: Option<String>,
     #[schema(required, value_type = Option<String>, format = "uuid")]
     session_id: Option<Uuid>,
-    /// The client's address; null for the command line.
+    /// The client's IP address; null for the command line.
     #[schema(required)]
     ip: Option<String>,
     #[schema(required)]
     request_id: Option<String>,
-    /// The id of the admin who did it.
+    /// The id of the admin who caused the event.
     #[schema(required)]
     by: Option<String>,
-    /// What else is known, for example `from` what `to` what something was changed.
+    /// Further details, for example the old value in `from` and the new one in `to`.
     #[schema(value_type = Object)]
     details: serde_json::Map<String, Value>,
 }

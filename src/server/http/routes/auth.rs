@@ -77,7 +77,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .checks("email", "is not an e-mail address like ada@example.com, in plain ASCII")
             .hashes(),
         post("/auth/password-strength", "passwordStrength", "Rate a password")
-            .text("For a form, while a new password is being typed. Nothing is looked up; requests are counted by IP address.")
+            .text("For a form in which a new password is typed. No account is looked up. Requests are limited by IP address.")
             .takes::<StrengthRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<Strength>(
                 200,

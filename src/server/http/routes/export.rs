@@ -1,4 +1,4 @@
-//! `GET /user/export`: everything that is stored of the user. The scope is in `user`.
+//! `GET /user/export`: everything that is stored about the user. The scope is in `user`.
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
@@ -44,22 +44,22 @@ pub(super) fn operation() -> Operation {
         )
 }
 
-/// What is stored of a user.
+/// Everything that is stored about a user.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Export)]
 struct ExportResponse {
     user: User,
-    /// A hash of a password is stored.
+    /// True if a password hash is stored.
     has_password: bool,
-    /// Ended ones too, the latest first.
+    /// The latest first, including ended sessions.
     sessions: Vec<StoredSession>,
     /// The newest first.
     events: Vec<ListedEvent>,
-    /// There are more than 20,000 sessions or events, and the oldest are left out.
+    /// True if there are more than 20,000 sessions or events; the oldest are then left out.
     is_cut: bool,
 }
 
-/// A session as stored.
+/// A stored session.
 #[derive(Debug, Serialize, ToSchema)]
 struct StoredSession {
     #[schema(value_type = String, format = "uuid")]

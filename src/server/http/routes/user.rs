@@ -71,7 +71,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .hashes(),
         export::operation(),
         account(Method::POST, "/user/password", "changePassword", "Change the password")
-            .text("Every earlier token of the user is revoked; the answer has the tokens of a new session.")
+            .text("Every earlier token of the user is revoked; the response has the tokens of a new session.")
             .takes::<PasswordRequest>(json!({
                 "current_password": PASSWORD,
                 "new_password": "seventeen blue lanterns",
@@ -85,16 +85,14 @@ pub(crate) fn operations() -> Vec<Operation> {
             .fails([Error::PasswordWrong.into()])
             .hashes(),
         session(Method::GET, "/user/sessions", "listSessions", "List the sessions")
-            .text("If there are more than `limit`, the header `Link` (RFC 8288) has the address of the next ones.")
+            .text(
+                "If there are more than `limit`, the header `Link` (RFC 8288) has the URL of the next page.",
+            )
             .query("limit", "The most sessions to list, from 1 to 200, which is the default", &json!(200))
             .query("cursor", "The place after which to begin, from the header `Link`", &json!(CURSOR))
             .header("Link", "The next page; only if there is one", LINK_EXAMPLE)
             .fails([bad_limit()])
-            .gives_list::<ListedSession>(
-                200,
-                "The sessions, latest first",
-                json!([a_session()]),
-            ),
+            .gives_list::<ListedSession>(200, "The sessions, latest first", json!([a_session()])),
         session(Method::DELETE, "/user/sessions/{id}", "endSession", "End a session")
             .gives_nothing("The session has ended")
             .fails([Error::NotFound.into(), Error::TooManyAttempts { retry_after_secs: 60 }.into()]),

@@ -59,8 +59,8 @@ pub(crate) fn operations() -> Vec<Operation> {
             "The issuer, and where its keys are",
         )
         .text(
-            "RFC 8414, as far as it applies to a server without OAuth's grants: with an issuer that is this server's URL \
-             (`token.issuer`), a verifier needs the issuer alone.",
+            "The metadata of RFC 8414 that apply to a server without OAuth's grants. If `token.issuer` is this server's URL, a \
+             verifier needs to know only the issuer.",
         )
         .gives_content(200, "The metadata", "application/json", metadata_content()),
     ]
