@@ -65,6 +65,31 @@ async fn each_thing_that_happens_to_an_account_is_recorded_with_who_when_and_fro
 }
 
 #[actix_rt::test]
+async fn a_user_who_changes_the_name_again_and_again_leaves_one_event_an_hour_with_their_number() {
+    let lifetime = std::time::Duration::from_secs(7_200);
+    let app = TestApp::with(|settings| settings.token.lifetime = lifetime).await;
+    let token = app.token().await;
+    let rename = async |name: &str, peer: &str| {
+        let ask = app.ask(Method::PATCH, "/user/").peer(peer).authorization(&format!("Bearer {token}"));
+        ask.json(json!({"name": name})).send().await.expect_data(name);
+    };
+    let counts = async || {
+        let events = app.recorded_events().await.into_iter();
+        let renames = events.filter(|recorded| recorded.event.kind == "user_renamed");
+        renames.map(|recorded| recorded.event.details.get("count").cloned()).collect::<Vec<_>>()
+    };
+    for number in 0..5 {
+        rename(&format!("Ada {number}"), "192.0.2.1").await;
+    }
+    assert_eq!(counts().await, [Some(json!(5))]);
+    rename("Ada", "192.0.2.2").await;
+    assert_eq!(counts().await, [Some(json!(5)), None], "from another address");
+    app.pass(Duration::hours(1)).await;
+    rename("Countess", "192.0.2.2").await;
+    assert_eq!(counts().await, [Some(json!(5)), None, None], "an hour later");
+}
+
+#[actix_rt::test]
 async fn a_change_of_the_account_and_the_end_of_a_session_are_recorded_with_whose_they_were() {
     let app = TestApp::new().await;
     let user = app.user_id().await;

@@ -127,7 +127,7 @@ impl Accounts {
                 }
                 tx.set_name(id, Some(name)).await?;
                 tx.note_change(Change::User(id), event.at).await?;
-                tx.record(event.clone()).await?;
+                tx.record_or_count(event.clone()).await?;
                 Ok::<_, Error>(UserRecord { name: Some(name.to_owned()), ..user })
             })
             .await?;

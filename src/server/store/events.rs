@@ -1,6 +1,6 @@
 //! Recorded events.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::connection::{Connection, Dialect, Query, Trace, Transaction, time};
@@ -144,10 +144,7 @@ impl Query<'_> {
             .bind(event.session)
             .bind(event.address.map(|address| address.to_string()))
             .bind(&event.request)
-            .bind(
-                (!event.details.is_empty())
-                    .then(|| serde_json::Value::from(event.details.clone()).to_string()),
-            )
+            .bind(details_text(event))
     }
 }
 
@@ -172,18 +169,68 @@ impl Transaction {
                 insert_event!(" returning id, pg_current_xact_id()::text, ", xid_sequence!()),
             )
             .bind_event(&event);
-        match dialect {
-            Dialect::Sqlite => {
-                query.execute().await?;
-            }
-            Dialect::Postgres => {
-                let row: Option<(i64, String, Option<String>)> = query.fetch_optional().await?;
-                self.trace = row.and_then(|(number, xid, sequence)| {
-                    Some(Trace { xid, sequence: sequence?, event: (number, event.clone()) })
-                });
-            }
-        }
+        let traced = traced(dialect, query).await?;
+        self.trace =
+            traced.map(|(xid, sequence, number)| Trace { xid, sequence, event: (number, event.clone()) });
         self.events.push(event);
         Ok(())
     }
+
+    /// Records an event that a user can repeat at will. If it repeats the user's latest event, from the same address
+    /// and within the hour, that event counts the repetitions in its detail `count` instead.
+    pub async fn record_or_count(&mut self, event: Event) -> Result<(), StoreError> {
+        let latest: Option<EventColumns> = self
+            .query(
+                "select id, at, kind, user_id, session_id, address, request_id, details, cast(null as text) \
+                 from events where user_id = $1 order by id desc limit 1",
+            )
+            .bind(event.user)
+            .fetch_optional()
+            .await?;
+        let Some(RecordedEvent { number, event: latest, .. }) = latest.map(recorded).transpose()? else {
+            return self.record(event).await;
+        };
+        let is_same = latest.kind == event.kind.name() && latest.address == event.address;
+        if !is_same || (event.at - latest.at).abs() >= REPEATED_WITHIN {
+            return self.record(event).await;
+        }
+        let count = latest.details.get("count").and_then(serde_json::Value::as_u64).unwrap_or(1) + 1;
+        let Event { at, user, session, address, request, details, .. } = latest;
+        let counted = Event { at, kind: event.kind, user, session, address, request, details };
+        let counted = counted.detail("count", count);
+        let dialect = self.dialect();
+        let query = self
+            .query_by_dialect(
+                "update events set details = $2 where id = $1",
+                concat!(
+                    "update events set details = $2 where id = $1 returning id, pg_current_xact_id()::text, ",
+                    xid_sequence!()
+                ),
+            )
+            .bind(number)
+            .bind(details_text(&counted));
+        let traced = traced(dialect, query).await?;
+        self.trace = traced.map(|(xid, sequence, number)| Trace { xid, sequence, event: (number, counted) });
+        self.events.push(event);
+        Ok(())
+    }
+}
+
+/// How long an event counts its repetitions.
+const REPEATED_WITHIN: Duration = Duration::hours(1);
+
+/// Runs a statement that writes an event. In PostgreSQL, returns the number of the transaction, the sequence of that
+/// number, and the number of the event.
+async fn traced(dialect: Dialect, query: Query<'_>) -> Result<Option<(String, String, i64)>, StoreError> {
+    match dialect {
+        Dialect::Sqlite => query.execute().await.map(|_| None),
+        Dialect::Postgres => {
+            let row: Option<(i64, String, Option<String>)> = query.fetch_optional().await?;
+            Ok(row.and_then(|(number, xid, sequence)| Some((xid, sequence?, number))))
+        }
+    }
+}
+
+fn details_text(event: &Event) -> Option<String> {
+    (!event.details.is_empty()).then(|| serde_json::Value::from(event.details.clone()).to_string())
 }

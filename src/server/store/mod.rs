@@ -8,7 +8,7 @@
 //! | `terms` | `users_page`, `has_users_to_index`; `take_users_to_index`, `replace_terms`, `lock_admins` |
 //! | `sessions` | `session`, `sessions_of`, `stored_sessions_of`, `ended_sessions`; `lock_session`, `insert_session`, `set_refresh_digest`, `extend_tokens`, `rotation`, `insert_rotation`, `end_session`, `end_sessions_of`, `surplus_sessions`, `set_last_seen` |
 //! | `keys` | `installation`, `signing_keys`; `insert_installation`, `replace_seal`, `lock_signing_keys`, `insert_key`, `replace_key`, `delete_key`, `raise_token_lifetime` |
-//! | `events` | `events`, `events_page`; `record`, `forget_events_of` |
+//! | `events` | `events`, `events_page`; `record`, `record_or_count`, `forget_events_of` |
 //! | `statistics` | `event_counts`, `count_all`; `Store::merge_event_counts` |
 //! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |
 //! | `changes` | `position`, `changes_since`; `note_change` |
