@@ -8,7 +8,7 @@ mod support;
 use std::io::Write;
 use std::time::Instant;
 
-use support::{PASSWORD, hallpass};
+use support::{PASSWORD, hallpass, high_water};
 
 fn main() {
     let hash = bcrypt::hash(PASSWORD, 4).unwrap();
@@ -38,10 +38,4 @@ fn main() {
         let seconds = began.elapsed().as_secs_f64();
         println!("| {count} | {:.0} | {:.0} |", f64::from(count) / seconds, f64::from(peak_kib) / 1024.0);
     }
-}
-
-fn high_water(status: &str) -> Option<u32> {
-    let text = std::fs::read_to_string(status).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
 }

@@ -5,6 +5,8 @@
 //! schema of its own is made there and dropped. Where servers, database and clients share a few cores, the requests a
 //! second do not grow with the servers: the CPU time of one operation is the figure to go by. bcrypt's cost is 4, so
 //! that a sign-in shows its database work and not its hash.
+//!
+//! With `-- --pin`, as root, the servers run on the first core alone, PostgreSQL and the clients on the others.
 
 mod support;
 
@@ -15,12 +17,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use support::{Connection, PASSWORD, Server};
+use support::{Connection, LOCAL_POSTGRES, PASSWORD, Server};
 
 const PHASE: Duration = Duration::from_secs(8);
 const CONNECTIONS: usize = 16;
 const SCHEMA: &str = "hallpass_bench_scale";
-const LOCAL_POSTGRES: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 
 /// The measurements of one phase.
 struct Figures {
@@ -32,16 +33,38 @@ struct Figures {
 
 fn main() {
     let url = std::env::var("HALLPASS_TEST_POSTGRES_URL").unwrap_or_else(|_| LOCAL_POSTGRES.to_owned());
+    let pin = std::env::args().any(|argument| argument == "--pin");
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    if pin {
+        assert!(cores > 1, "there is one core only");
+        pin_to(&format!("1-{}", cores - 1));
+    }
     println!(
         "| database | servers | guarded/s | CPU µs | refreshes/s | CPU µs | database µs | sign-ins/s | CPU µs | database µs |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    measure("SQLite", 1, "sqlite://hallpass.db");
+    measure("SQLite", 1, "sqlite://hallpass.db", pin);
     for servers in 1..=3 {
         drop_schema(&url);
-        measure("PostgreSQL", servers, &url);
+        measure("PostgreSQL", servers, &url, pin);
     }
     drop_schema(&url);
+    if pin {
+        pin_to(&format!("0-{}", cores - 1));
+    }
+}
+
+/// Keeps this process and PostgreSQL to these cores.
+fn pin_to(cores: &str) {
+    for pid in postgres_pids().chain([std::process::id()]) {
+        taskset(&["-a", "-c", "-p", cores], pid);
+    }
+}
+
+fn taskset(arguments: &[&str], pid: u32) {
+    // A backend may have ended meanwhile.
+    let _ =
+        Command::new("taskset").args(arguments).arg(pid.to_string()).output().expect("taskset is installed");
 }
 
 fn drop_schema(url: &str) {
@@ -52,7 +75,7 @@ fn drop_schema(url: &str) {
     assert!(dropped.is_ok_and(|output| output.status.success()), "psql cannot drop the schema {SCHEMA}");
 }
 
-fn measure(database: &str, count: usize, url: &str) {
+fn measure(database: &str, count: usize, url: &str, pin: bool) {
     let folder = tempfile::tempdir().unwrap();
     let hash = bcrypt::hash(PASSWORD, 4).unwrap();
     let users = (0..CONNECTIONS).map(|number| (email(number), hash.clone()));
@@ -62,6 +85,9 @@ fn measure(database: &str, count: usize, url: &str) {
     std::fs::write(folder.path().join("config/default.toml"), settings).unwrap();
     support::import(folder.path(), users);
     let servers: Vec<_> = (0..count).map(|_| Server::hallpass(folder.path())).collect();
+    if pin {
+        servers.iter().for_each(|server| taskset(&["-a", "-c", "-p", "0"], server.pid()));
+    }
     // The first sign-in of each replaces the imported hash: that work is no part of what is measured.
     let tokens: Vec<_> = (0..CONNECTIONS).map(|number| sign_in(&servers[number % count], number)).collect();
 
@@ -146,11 +172,14 @@ fn cpu_time(pid: u32) -> Duration {
 /// The CPU time of all PostgreSQL processes of this machine, those that have ended included where their parent counts
 /// them.
 fn postgres_cpu_time() -> Duration {
+    postgres_pids().map(cpu_time).sum()
+}
+
+fn postgres_pids() -> impl Iterator<Item = u32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_postgres = |pid: &u32| {
+    pids.filter(|pid| {
         let name = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm"));
         name.is_ok_and(|name| name.trim_end() == "postgres")
-    };
-    pids.filter(is_postgres).map(cpu_time).sum()
+    })
 }

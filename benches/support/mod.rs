@@ -10,6 +10,16 @@ use std::process::{Child, Command, Stdio};
 pub const PASSWORD: &str = "correct horse battery";
 const PASSPHRASE: &str = "a river of seventeen blue lanterns";
 
+/// The database of the benchmarks on PostgreSQL, unless `HALLPASS_TEST_POSTGRES_URL` names another.
+pub const LOCAL_POSTGRES: &str = "postgres://postgres@127.0.0.1:5432/postgres";
+
+/// The most memory that a process has had, in KiB, from its `status` file (proc(5)).
+pub fn high_water(status: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(status).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
 /// One connection, the body of its last answer, and the seconds of its `Retry-After`.
 pub struct Connection(BufReader<TcpStream>, pub String, pub Option<u64>);
 
