@@ -141,8 +141,7 @@ impl AuthServer {
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
             .map_err(OpenError::Hasher)?
             .nfc(settings.password.nfc);
-        let limiter =
-            RateLimiter::new(store.clone(), settings.throttle.clone(), settings.password.queue, &vault);
+        let limiter = RateLimiter::new(store.clone(), settings.throttle.clone(), hasher.clone(), &vault);
         let lifetimes = Lifetimes {
             idle: seconds(settings.session.idle_lifetime),
             absolute: seconds(settings.session.refresh_lifetime),

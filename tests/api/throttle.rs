@@ -354,6 +354,18 @@ async fn registrations_and_changes_of_passwords_hold_places_of_their_address() {
 }
 
 #[actix_rt::test]
+async fn an_attempt_that_would_be_shed_is_refused_before_the_database_is_to_write() {
+    let app = TestApp::with(|settings| settings.password.queue = 0).await;
+    // So that a write would fail.
+    app.database.execute("drop table attempts").await;
+    for path in ["/auth/login", "/auth/register", "/auth/password-strength"] {
+        let body = json!({"email": "bob@x.example", "password": PASSWORD});
+        let reply = app.post(path).peer(STRANGER).json(body).send().await;
+        reply.expect_failure(503, "overloaded", path);
+    }
+}
+
+#[actix_rt::test]
 async fn a_refusal_is_held_back_and_holds_up_nobody_else() {
     let app = TestApp::with(|settings| {
         settings.throttle.registrations_per_hour = 1;

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use super::limit::{DAY, Limit, forget_times_after};
 use crate::server::config;
-use crate::server::credentials::{Class, Origin};
+use crate::server::credentials::{Class, Hasher, Origin};
 use crate::server::error::Error;
 use crate::server::keys::vault::Vault;
 use crate::server::model::{AttemptCounter, CounterKey, KnownAddress};
@@ -49,8 +49,7 @@ const KNOWN_FOR: Duration = Duration::days(90);
 pub struct RateLimiter {
     store: Store,
     settings: config::Throttle,
-    /// The most passwords of one address in the hashing queue.
-    share: usize,
+    hasher: Hasher,
     key: hmac::Key,
     in_flight: Arc<Mutex<HashMap<CounterKey, usize>>>,
     /// What the database said of an address and account a moment ago, and when.
@@ -117,13 +116,13 @@ impl Drop for InFlight {
 }
 
 impl RateLimiter {
-    /// Returns a limiter for the installation of `vault`, with a hashing queue of `queue` passwords.
-    pub(crate) fn new(store: Store, settings: config::Throttle, queue: usize, vault: &Vault) -> Self {
+    /// Returns a limiter for the installation of `vault`, whose passwords `hasher` hashes.
+    pub(crate) fn new(store: Store, settings: config::Throttle, hasher: Hasher, vault: &Vault) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*vault.derive("throttle"));
         Self {
             store,
             settings,
-            share: (queue / 4).max(1),
+            hasher,
             key,
             in_flight: Arc::default(),
             recent: Arc::new(Cache::new(MAX_RECENT)),
@@ -165,7 +164,8 @@ impl RateLimiter {
         let mut in_flight = match self.recent(&pair, now) {
             Some(true) => vec![self.enter(known, most)?],
             recent => {
-                match self.enter(account, most).and_then(|one| Ok(vec![one, self.enter(from, self.share)?])) {
+                match self.enter(account, most).and_then(|one| Ok(vec![one, self.enter(from, self.share())?]))
+                {
                     Ok(places) => places,
                     Err(_) if recent.is_none() && self.is_known(&pair, now).await? => {
                         vec![self.enter(known, most)?]
@@ -174,6 +174,13 @@ impl RateLimiter {
                 }
             }
         };
+        let stranger = Origin::new(Class::Stranger, address);
+        if self.recent(&pair, now) != Some(true)
+            && self.hasher.would_shed(stranger)
+            && !self.is_known(&pair, now).await?
+        {
+            self.check_room(stranger)?;
+        }
         let if_known = [(known, self.known_limit())];
         let mut otherwise = vec![(account, self.account_limit()), (from, self.address_limit())];
         if let Some(site) = site(address) {
@@ -279,7 +286,12 @@ impl RateLimiter {
         if !self.settings.on {
             return Ok(Attempt { counted: vec![], address, origin, recent, _in_flight: vec![] });
         }
-        let in_flight = vec![self.enter(self.counter(Kind::Address, &[&network]), self.share)?];
+        self.check_room(if matches!(kind, Kind::Estimate) {
+            origin.in_class(Class::Estimate)
+        } else {
+            origin
+        })?;
+        let in_flight = vec![self.enter(self.counter(Kind::Address, &[&network]), self.share())?];
         let limits = [(self.counter(kind, &[&network]), self.hourly_limit(most))];
         let counted = self.count(&address, &[], &limits, now).await?;
         Ok(Attempt { counted, address, origin, recent, _in_flight: in_flight })
@@ -356,6 +368,20 @@ impl RateLimiter {
             self.counter(Kind::Refresh, &[&network(address)]),
         ];
         self.settings.on.then_some((keys, self.settings.refreshes_per_hour))
+    }
+
+    /// Returns the most passwords of one address in the hashing queue.
+    fn share(&self) -> usize {
+        (self.hasher.places() / 4).max(1)
+    }
+
+    /// Refuses a request whose password would be shed, before it costs the database anything.
+    fn check_room(&self, origin: Origin) -> Result<(), Error> {
+        if self.hasher.would_shed(origin) {
+            self.hasher.note_shed(origin);
+            return Err(Error::Overloaded);
+        }
+        Ok(())
     }
 
     /// Takes a place in flight.

@@ -22,6 +22,13 @@ struct Job {
     answer: Answer,
 }
 
+impl Job {
+    /// Tells whether its client is still there.
+    fn is_alive(&self) -> bool {
+        !self.answer.is_closed()
+    }
+}
+
 type Answer = oneshot::Sender<Result<Outcome, HashError>>;
 
 /// Sends an outcome to the client, who may have gone away.
@@ -163,6 +170,22 @@ impl Hasher {
         }
     }
 
+    /// Tells whether the queue has no place for a password of `origin`. So its request can be refused before the
+    /// database is asked to count it.
+    pub(crate) fn would_shed(&self, origin: Origin) -> bool {
+        self.queue.lock().jobs.would_shed(origin, Instant::now(), Job::is_alive)
+    }
+
+    /// Notes that a request of `origin` was refused for that reason.
+    pub(crate) fn note_shed(&self, origin: Origin) {
+        self.queue.lock().jobs.note_shed(origin, Instant::now());
+    }
+
+    /// Returns the most passwords in a line of the queue.
+    pub(crate) fn places(&self) -> usize {
+        self.queue.limit
+    }
+
     /// Returns how busy the service is.
     pub(crate) fn load(&self) -> Load {
         self.queue.load()
@@ -196,7 +219,7 @@ impl Queue {
         let (answer, outcome) = oneshot::channel();
         let now = Instant::now();
         let job = Job { task, queued_at: now, answer };
-        let shed = self.lock().jobs.push(origin, job, now, |job| !job.answer.is_closed());
+        let shed = self.lock().jobs.push(origin, job, now, Job::is_alive);
         if let Some(job) = shed {
             send(job.answer, Err(HashError::QueueFull));
         }
@@ -254,7 +277,7 @@ impl Queue {
         let mut state = self.lock();
         loop {
             let job = state.jobs.pop(Instant::now())?;
-            if !job.answer.is_closed() {
+            if job.is_alive() {
                 return Some(job);
             }
         }

@@ -70,19 +70,26 @@ impl<T> FairQueue<T> {
         now: Instant,
         is_alive: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        let since = self.shed.take_since(origin, now);
+        let since = self.shed.since(origin, now);
         let line = self.line(origin.class());
-        if line.waiting.len() >= line.limit {
-            // Jobs whose client went away do not count.
-            line.waiting.retain(|waiting| is_alive(&waiting.job));
-        }
+        let place = line.place_to_shed(origin, since, is_alive);
         line.waiting.push(Waiting { origin, since, job });
-        if line.waiting.len() <= line.limit {
-            return None;
-        }
-        let Waiting { origin, since, job } = line.shed()?;
+        let shed = line.waiting.remove(place?);
+        self.shed.add(shed.origin, shed.since, now);
+        Some(shed.job)
+    }
+
+    /// Tells whether a job of `origin` would be shed at once.
+    pub(super) fn would_shed(&mut self, origin: Origin, now: Instant, is_alive: impl Fn(&T) -> bool) -> bool {
+        let since = self.shed.since(origin, now);
+        let line = self.line(origin.class());
+        line.place_to_shed(origin, since, is_alive) == Some(line.waiting.len())
+    }
+
+    /// Notes that a job of `origin` was shed before it was added.
+    pub(super) fn note_shed(&mut self, origin: Origin, now: Instant) {
+        let since = self.shed.since(origin, now);
         self.shed.add(origin, since, now);
-        Some(job)
     }
 
     /// Takes the next job.
@@ -125,18 +132,29 @@ impl<T> Line<T> {
         Some(job)
     }
 
-    /// Takes the job of the network that waits and was served most, in it of the address that does; of several, the
-    /// newest.
-    fn shed(&mut self) -> Option<Waiting<T>> {
+    /// Returns the place of the job to shed for one of `origin` that is added at the end; `None` where there is room.
+    /// It is of the network that waits and was served most, in it of the address that does; of several, the newest.
+    fn place_to_shed(
+        &mut self,
+        origin: Origin,
+        since: Instant,
+        is_alive: impl Fn(&T) -> bool,
+    ) -> Option<usize> {
+        if self.waiting.len() >= self.limit {
+            // Jobs whose client went away do not count.
+            self.waiting.retain(|waiting| is_alive(&waiting.job));
+        }
+        if self.waiting.len() < self.limit {
+            return None;
+        }
+        let all = || self.waiting.iter().map(|one| (one.origin, one.since)).chain([(origin, since)]);
         let mut waiting = Counts::default();
-        self.waiting.iter().for_each(|one| waiting.add(one.origin));
+        all().for_each(|(origin, _)| waiting.add(origin));
         let load = |origin| {
             let ((network, address), (networks, addresses)) = (self.served.count(origin), waiting.of(origin));
             (network + networks, address + addresses)
         };
-        let last = self.waiting.iter().enumerate();
-        let (place, _) = last.max_by_key(|(_, waiting)| (load(waiting.origin), waiting.since))?;
-        Some(self.waiting.remove(place))
+        all().enumerate().max_by_key(|(_, (origin, since))| (load(*origin), *since)).map(|(place, _)| place)
     }
 }
 
@@ -216,6 +234,22 @@ mod tests {
         push(&mut queue, Class::Stranger, "198.51.100.1", "first");
         assert_eq!(push(&mut queue, Class::Stranger, "203.0.113.1", "second").as_deref(), Some("often"));
         assert_eq!(names(&mut queue), "first second");
+    }
+
+    #[test]
+    fn who_would_be_shed_is_known_before_and_keeps_its_seniority_all_the_same() {
+        let (mut queue, now) = (FairQueue::new(1), Instant::now());
+        let (one, other) = (from(Class::Stranger, "192.0.2.1"), from(Class::Stranger, "198.51.100.1"));
+        assert!(!queue.would_shed(other, now, |_| true), "there is room");
+        queue.push(one, "one", now, |_| true);
+        assert!(queue.would_shed(other, now, |_| true));
+        assert!(!queue.would_shed(other, now, |_| false), "the client of the other went away");
+        queue.push(one, "one", now, |_| true);
+        queue.note_shed(other, now);
+        let later = now + Duration::from_secs(RETRY_AFTER_SECS);
+        queue.pop(later);
+        queue.push(one, "one", later, |_| true);
+        assert!(!queue.would_shed(other, later, |_| true), "the one that waits is newer");
     }
 
     #[test]

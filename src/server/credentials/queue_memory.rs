@@ -106,12 +106,15 @@ impl ShedClients {
         }
     }
 
-    /// Returns the time since which a client that asks now is taken to wait, and forgets that it was shed.
-    pub(super) fn take_since(&mut self, origin: Origin, now: Instant) -> Instant {
-        let Some(client) = self.clients.remove(&origin) else { return now };
+    /// Returns the time since which a client that asks now is taken to wait. One that asks too early is forgotten.
+    pub(super) fn since(&mut self, origin: Origin, now: Instant) -> Instant {
+        let Some(client) = self.clients.get(&origin) else { return now };
         let away = now.saturating_duration_since(client.at);
-        let obeyed = (Duration::from_secs(RETRY_AFTER_SECS)..=KEPT).contains(&away);
-        if obeyed { client.since } else { now }
+        if (Duration::from_secs(RETRY_AFTER_SECS)..=KEPT).contains(&away) {
+            return client.since;
+        }
+        self.clients.remove(&origin);
+        now
     }
 }
 
@@ -145,16 +148,16 @@ mod tests {
         let (mut shed, now, client) = (ShedClients::default(), Instant::now(), from("192.0.2.1"));
         let told = secs(RETRY_AFTER_SECS);
         shed.add(client, now, now);
-        assert_eq!(shed.take_since(client, now + told), now);
+        assert_eq!(shed.since(client, now + told), now);
         shed.add(client, now, now + secs(5));
-        assert_eq!(shed.take_since(client, now + secs(5) + told), now, "however often it is shed");
+        assert_eq!(shed.since(client, now + secs(5) + told), now, "however often it is shed");
         shed.add(client, now, now);
         let early = now + told - Duration::from_millis(1);
-        assert_eq!(shed.take_since(client, early), early, "too early");
-        assert_eq!(shed.take_since(client, now + told), now + told, "asking early forfeits it");
+        assert_eq!(shed.since(client, early), early, "too early");
+        assert_eq!(shed.since(client, now + told), now + told, "asking early forfeits it");
         shed.add(client, now, now);
-        assert_eq!(shed.take_since(client, now + secs(31)), now + secs(31), "too late");
-        assert_eq!(shed.take_since(from("192.0.2.2"), now), now, "another address");
+        assert_eq!(shed.since(client, now + secs(31)), now + secs(31), "too late");
+        assert_eq!(shed.since(from("192.0.2.2"), now), now, "another address");
     }
 
     #[test]
