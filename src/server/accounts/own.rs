@@ -10,7 +10,7 @@ use crate::server::abuse::RateLimiter;
 use crate::server::credentials::{Class, Hasher, Origin, Password, PasswordContext, PasswordRules, Strength};
 use crate::server::error::{Error, FieldErrors};
 use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
-use crate::server::sessions::{Proof, Sessions, Tokens};
+use crate::server::sessions::{Ended, Proof, Sessions, Tokens};
 use crate::server::state::State;
 use crate::server::store::Store;
 use crate::token::Claims;
@@ -188,8 +188,7 @@ impl Accounts {
         }
     }
 
-    /// Deletes the user of this request and every session. Returns true where the session of this request was by
-    /// cookie.
+    /// Deletes the user of this request and every session.
     ///
     /// # Errors
     /// [`Error::LastAdmin`]; otherwise as for [`change_password`](Self::change_password).
@@ -199,7 +198,7 @@ impl Accounts {
         claims: &Claims,
         password: &Password,
         client: &Client,
-    ) -> Result<bool, Error> {
+    ) -> Result<Ended, Error> {
         let origin = Origin::new(Class::Known, client.counted_address());
         let mut user = self.confirm(id, password, client).await?;
         let by_cookie = self.sessions.is_by_cookie(claims).await?;
@@ -221,7 +220,7 @@ impl Accounts {
                 .await?;
             if is_deleted {
                 self.state.sync_changes().await?;
-                return Ok(by_cookie);
+                return Ok(Ended { by_cookie });
             }
             user = self.confirm_again(user, password, origin).await?;
         }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::cookie;
 use crate::guard::{AuthUser, User};
 use crate::server::error::Error;
-use crate::server::sessions::Tokens;
+use crate::server::sessions::{Ended, Tokens};
 
 /// Returns the id of the user of this request.
 pub(crate) fn user_id(user: &AuthUser) -> Result<Uuid, Error> {
@@ -75,9 +75,9 @@ pub(crate) fn tokens(message: &'static str, tokens: Tokens) -> HttpResponse {
 }
 
 /// Answers 204. Clears the cookie if the session that ended was by cookie.
-pub(crate) fn ended(by_cookie: bool) -> HttpResponse {
+pub(crate) fn ended(ended: &Ended) -> HttpResponse {
     let mut response = HttpResponse::NoContent().finish();
-    if by_cookie {
+    if ended.by_cookie {
         response.headers_mut().append(SET_COOKIE, cookie::cleared());
     }
     response

@@ -10,9 +10,16 @@ use crate::server::state::session_of;
 use crate::server::store::{StoreError, Transaction};
 use crate::token::Claims;
 
+/// What a request has ended.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Ended {
+    /// The session of the request was by cookie, so the cookie is to be cleared.
+    pub(crate) by_cookie: bool,
+}
+
 impl Sessions {
-    /// Ends the sessions that a verified access token and a refresh token name. Returns true where one of them was by
-    /// cookie.
+    /// Ends the sessions that a verified access token and a refresh token name.
     ///
     /// # Errors
     /// [`Error::RefreshInvalid`] when nothing names a session; [`Error::Unavailable`].
@@ -21,7 +28,7 @@ impl Sessions {
         claims: Option<&Claims>,
         credential: Option<&RefreshCredential>,
         client: &Client,
-    ) -> Result<bool, Error> {
+    ) -> Result<Ended, Error> {
         let Parts { store, clock, state, refresh_tokens, .. } = &*self.inner;
         let by_token = claims.and_then(session_of);
         let by_refresh = credential.and_then(|credential| refresh_tokens.read(&credential.text));
@@ -44,10 +51,10 @@ impl Sessions {
             .await?;
         state.sync_changes().await?;
         let is_by_cookie = credential.is_some_and(|credential| credential.by_cookie);
-        Ok(is_by_cookie || ended.iter().any(|session| session.by_cookie))
+        Ok(Ended { by_cookie: is_by_cookie || ended.iter().any(|session| session.by_cookie) })
     }
 
-    /// Ends every session of the user. Returns true where the session of this request was by cookie.
+    /// Ends every session of the user.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -56,7 +63,7 @@ impl Sessions {
         user: Uuid,
         claims: &Claims,
         client: &Client,
-    ) -> Result<bool, Error> {
+    ) -> Result<Ended, Error> {
         let Parts { store, clock, state, .. } = &*self.inner;
         let is_by_cookie = self.is_by_cookie(claims).await?;
         let event = Event::new(EventKind::SignedOutEverywhere, clock.now()).user(user).by(client);
@@ -68,10 +75,10 @@ impl Sessions {
             })
             .await?;
         state.sync_changes().await?;
-        Ok(is_by_cookie)
+        Ok(Ended { by_cookie: is_by_cookie })
     }
 
-    /// Ends one of the user's sessions. Returns true where it was the session of this request, and by cookie.
+    /// Ends one of the user's sessions.
     ///
     /// # Errors
     /// [`Error::NotFound`] where the user has no such session; [`Error::TooManyAttempts`], [`Error::Unavailable`].
@@ -81,14 +88,14 @@ impl Sessions {
         session: Uuid,
         claims: &Claims,
         client: &Client,
-    ) -> Result<bool, Error> {
+    ) -> Result<Ended, Error> {
         let Parts { store, clock, state, limiter, .. } = &*self.inner;
         let event = Event::new(EventKind::SessionEnded, clock.now()).by(client);
         limiter.count_write(user, event.at).await?;
         let ended = store.write(async |tx| end(tx, session, Some(user), &event).await).await?;
         let ended = ended.ok_or(Error::NotFound)?;
         state.sync_changes().await?;
-        Ok(ended.by_cookie && session_of(claims) == Some(session))
+        Ok(Ended { by_cookie: ended.by_cookie && session_of(claims) == Some(session) })
     }
 }
 

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 pub(crate) use access_token::{AccessToken, AccessTokens};
 pub(crate) use begin::Proof;
+pub(crate) use end::Ended;
 pub(crate) use refresh::RefreshCredential;
 pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
 

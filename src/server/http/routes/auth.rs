@@ -293,7 +293,7 @@ async fn logout(
         return Err(refused.into());
     }
     let signed_out = sessions.sign_out(claims.as_ref().ok(), credential.as_ref(), &client).await;
-    Ok(ended(signed_out.map_err(ApiError::from)?))
+    Ok(ended(&signed_out.map_err(ApiError::from)?))
 }
 
 async fn logout_all(
@@ -301,7 +301,7 @@ async fn logout_all(
     sessions: web::Data<Sessions>,
     client: Client,
 ) -> Result<HttpResponse, ApiError> {
-    Ok(ended(sessions.sign_out_everywhere(user_id(&user)?, user.claims(), &client).await?))
+    Ok(ended(&sessions.sign_out_everywhere(user_id(&user)?, user.claims(), &client).await?))
 }
 
 /// Answers a reverse proxy that asks about each request, such as nginx with `auth_request`.

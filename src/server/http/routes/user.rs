@@ -173,7 +173,7 @@ async fn delete(
     let password = checked.presented("password", request.password);
     checked.verdict()?;
     let deleted = accounts.delete(user_id(&user)?, user.claims(), &password, &client).await;
-    Ok(ended(deleted.map_err(ApiError::behind(&guard))?))
+    Ok(ended(&deleted.map_err(ApiError::behind(&guard))?))
 }
 
 /// An example of what a page refuses, for the OpenAPI document.
@@ -226,5 +226,5 @@ async fn end_session(
 ) -> Result<HttpResponse, ApiError> {
     // A text that is not an id names no session.
     let session = Uuid::try_parse(&path).map_err(|_| Error::NotFound)?;
-    Ok(ended(sessions.end(user_id(&user)?, session, user.claims(), &client).await?))
+    Ok(ended(&sessions.end(user_id(&user)?, session, user.claims(), &client).await?))
 }
