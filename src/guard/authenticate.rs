@@ -104,6 +104,7 @@ impl Authenticator {
             .verified_claims(request, unknown_key)
             .await
             .map_err(|refusal| self.refuse(refusal, request))?;
+        self.note(Ok(()));
         Caller::new(self, &claims).store(request);
         Ok(claims)
     }
@@ -133,6 +134,13 @@ impl Authenticator {
         Ok(claims)
     }
 
+    /// Tells the app of a verdict, if it wants to know.
+    fn note(&self, verdict: Result<(), Refusal>) {
+        if let Some(on_verdict) = &self.on_verdict {
+            on_verdict(verdict);
+        }
+    }
+
     fn verify(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
         Ok(self.verifier.verify(token, &self.key_source.keys()?, self.clock.now())?)
     }
@@ -157,6 +165,7 @@ impl Authenticator {
     /// The app's own response is completed: success becomes 401, and a missing challenge is added.
     pub(super) fn refuse(&self, refusal: Refusal, request: &HttpRequest) -> Refused {
         log_refusal(refusal);
+        self.note(Err(refusal));
         let status = answer::status(refusal);
         let custom = self.on_unauthorized.as_ref().filter(|_| status.is_client_error());
         let Some(custom) = custom else {

@@ -10,7 +10,7 @@ use chrono::Duration;
 
 use super::answer::Challenge;
 use super::credential::Scheme;
-use super::guard::{Authenticator, CheckClaims, Guard, OnUnauthorized, VerifyToken};
+use super::guard::{Authenticator, CheckClaims, Guard, OnUnauthorized, OnVerdict, VerifyToken};
 #[cfg(feature = "jwks-url")]
 use super::jwks_url::{JwksUrl, JwksUrlError};
 use super::refusal::Refusal;
@@ -51,6 +51,7 @@ pub struct GuardBuilder<U> {
     check_claims: Option<Box<CheckClaims>>,
     verify_token: Option<Box<VerifyToken>>,
     on_unauthorized: Option<Box<OnUnauthorized>>,
+    on_verdict: Option<Box<OnVerdict>>,
     clock: Clock,
 }
 
@@ -128,6 +129,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             check_claims: None,
             verify_token: None,
             on_unauthorized: None,
+            on_verdict: None,
             clock: Clock::system(),
         }
     }
@@ -459,6 +461,13 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         self
     }
 
+    /// Sets a function that is told of each accepted token and each refusal, for counting.
+    #[cfg(feature = "server")]
+    pub(crate) fn on_verdict(mut self, note: impl Fn(Result<(), Refusal>) + Send + Sync + 'static) -> Self {
+        self.on_verdict = Some(Box::new(note));
+        self
+    }
+
     /// Sets the function that makes the responses with 401 and 403. It gets the reason, the status and the request.
     ///
     /// A response with a 2xx status is sent as 401, and a missing challenge is added.
@@ -519,6 +528,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             check_claims: self.check_claims,
             verify_token: self.verify_token,
             on_unauthorized: self.on_unauthorized,
+            on_verdict: self.on_verdict,
             clock: self.clock,
         }
     }
@@ -561,6 +571,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
                 check_claims: self.check_claims,
                 verify_token: self.verify_token,
                 on_unauthorized: self.on_unauthorized,
+                on_verdict: self.on_verdict,
                 clock: self.clock,
             }),
             users: self.users,

@@ -24,6 +24,7 @@ pub(super) type CheckClaims = dyn Fn(&Claims) -> Result<(), Refusal> + Send + Sy
 pub(super) type VerifyToken =
     dyn Fn(Arc<Claims>, HttpRequest) -> LocalBoxFuture<'static, Result<(), Refusal>> + Send + Sync;
 /// The app's own response to a refusal.
+pub(super) type OnVerdict = dyn Fn(Result<(), Refusal>) + Send + Sync;
 pub(super) type OnUnauthorized = dyn Fn(Refusal, StatusCode, &HttpRequest) -> HttpResponse + Send + Sync;
 
 static NOT_CONFIGURED: LogLimit = LogLimit::new("no guard for AuthUser");
@@ -74,6 +75,7 @@ pub(super) struct Authenticator {
     pub check_claims: Option<Box<CheckClaims>>,
     pub verify_token: Option<Box<VerifyToken>>,
     pub on_unauthorized: Option<Box<OnUnauthorized>>,
+    pub on_verdict: Option<Box<OnVerdict>>,
     pub clock: Clock,
 }
 
@@ -127,6 +129,12 @@ impl<U: Send + Sync + 'static> Guard<U> {
 
     /// Makes this the guard of `request` for what is inside a middleware, except where another is installed further
     /// inside.
+    /// Returns how many tokens were in the cache of verified tokens, and how many not.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "for the server's metrics"))]
+    pub(crate) fn cache_hits_and_misses(&self) -> (u64, u64) {
+        self.authenticator.verifier.hits_and_misses()
+    }
+
     pub(super) fn enter(&self, request: &HttpRequest) {
         let mut extensions = request.extensions_mut();
         extensions.insert(Entered { value: self.clone(), installed: installed::<Self>(request) });

@@ -14,15 +14,17 @@ use super::accounts::{Accounts, Directory, UserAdmin};
 use super::config::{Settings, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::events::{EventLog, Statistics};
-use super::http::{self, Context, X_HALLPASS};
+use super::http::routes::metrics::{self, VERDICTS};
+use super::http::{self, Context, Measure, Readiness, X_HALLPASS};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
+use super::metrics::{Counter, Counters, Requests};
 use super::model::{Lifetimes, Retention};
-use super::sessions::{AccessTokens, Parts, RefreshTokens, Sessions};
+use super::sessions::{AccessTokens, Parts, RefreshTokens, SessionCounts, Sessions};
 use super::state::{ServerKeys, State};
 use super::store::{Store, StoreError};
 use crate::clock::Clock;
-use crate::guard::{Guard, GuardError};
+use crate::guard::{Guard, GuardError, Refusal};
 use crate::http::{Envelope, X_REQUEST_ID};
 use crate::token::{Algorithm, JwkSet};
 
@@ -54,6 +56,10 @@ struct Inner {
     lifetimes: Lifetimes,
     issuer: String,
     guard: Guard,
+    readiness: Arc<Readiness>,
+    requests: Arc<Requests>,
+    verdicts: Arc<Counters>,
+    clock_steps: Arc<Counter>,
 }
 
 /// An error that keeps a server from opening.
@@ -125,6 +131,8 @@ impl AuthServer {
         let issuer = settings.token.issuer.clone().unwrap_or_else(|| format!("urn:uuid:{}", vault.id()));
         let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
         let checked_by = Arc::clone(&state);
+        let verdicts = Arc::new(Counters::new(VERDICTS));
+        let counted = Arc::clone(&verdicts);
         let guard = Guard::builder()
             .keys(Arc::new(Arc::clone(&server_keys)))
             .issuer(&issuer)
@@ -133,6 +141,9 @@ impl AuthServer {
             .realm(&settings.token.realm)
             .accept_bare(settings.token.accept_bare)
             .check_claims(move |claims| checked_by.check_claims(claims))
+            .on_verdict(move |verdict| {
+                counted.count(verdict.map_or_else(Refusal::code, |()| "accepted"));
+            })
             .clock(clock.clone())
             .users(Arc::clone(state.users()))
             .build()?;
@@ -157,6 +168,7 @@ impl AuthServer {
             per_user: settings.session.per_user,
             limiter: limiter.clone(),
             hasher: hasher.clone(),
+            counts: SessionCounts::default(),
         });
         let accounts = Accounts {
             store: store.clone(),
@@ -168,6 +180,7 @@ impl AuthServer {
             registration_is_open: settings.registration.open,
             password_rules: PasswordRules::new(&settings),
         };
+        let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&keys), clock.clone()));
         let statistics = Statistics::new(store.clone(), clock.clone(), lifetimes);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -186,6 +199,10 @@ impl AuthServer {
                 lifetimes,
                 issuer,
                 guard,
+                readiness,
+                requests: Arc::default(),
+                verdicts,
+                clock_steps: Arc::default(),
             }),
         })
     }
@@ -204,8 +221,8 @@ impl AuthServer {
             sessions: self.inner.sessions.clone(),
             keys: Arc::clone(&self.inner.keys),
             server_keys: Arc::clone(&self.inner.server_keys),
-            store: self.inner.store.clone(),
             clock: self.inner.clock.clone(),
+            readiness: Arc::clone(&self.inner.readiness),
             issuer: self.inner.issuer.clone(),
             settings: self.inner.settings.server.clone(),
         };
@@ -227,6 +244,34 @@ impl AuthServer {
         Envelope::default()
             .max_body_bytes(self.inner.settings.server.max_body_bytes)
             .challenge(self.inner.guard.challenge())
+    }
+
+    /// Returns the middleware that counts requests for `GET /metrics`. Wrap it around everything.
+    pub(super) fn measure(&self) -> Measure {
+        Measure(Arc::clone(&self.inner.requests))
+    }
+
+    /// Returns the parts that count.
+    pub(super) fn metrics(&self) -> metrics::Sources {
+        let inner = &*self.inner;
+        metrics::Sources {
+            requests: Arc::clone(&inner.requests),
+            verdicts: Arc::clone(&inner.verdicts),
+            guard: inner.guard.clone(),
+            sessions: inner.sessions.clone(),
+            limiter: inner.limiter.clone(),
+            hasher: inner.hasher.clone(),
+            keys: Arc::clone(&inner.keys),
+            state: Arc::clone(&inner.state),
+            store: inner.store.clone(),
+            clock: inner.clock.clone(),
+            clock_steps: Arc::clone(&inner.clock_steps),
+        }
+    }
+
+    /// Counts that the system's clock was set.
+    pub(super) fn count_clock_step(&self) {
+        self.inner.clock_steps.count();
     }
 
     /// Returns the middleware for CORS, by `server.cors_origins`. Wrap [`envelope`](Self::envelope) around it.

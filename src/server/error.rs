@@ -5,6 +5,32 @@ use std::collections::BTreeMap;
 /// The reasons why fields of a request were not accepted, by the field's name.
 pub(crate) type FieldErrors = BTreeMap<&'static str, Vec<String>>;
 
+/// The outcomes of sign-ins and refreshes that are counted, as [`outcome`] names them.
+pub(crate) const OUTCOMES: &[&str] = &[
+    "ok",
+    "credentials_invalid",
+    "refresh_invalid",
+    "refresh_reused",
+    "too_many_attempts",
+    "overloaded",
+    "unavailable",
+    "other",
+];
+
+/// Names the outcome of a rule, for metrics.
+pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(Error::CredentialsInvalid) => "credentials_invalid",
+        Err(Error::RefreshInvalid { session_ended: false }) => "refresh_invalid",
+        Err(Error::RefreshInvalid { session_ended: true }) => "refresh_reused",
+        Err(Error::TooManyAttempts { .. }) => "too_many_attempts",
+        Err(Error::Overloaded) => "overloaded",
+        Err(Error::Unavailable(_)) => "unavailable",
+        Err(_) => "other",
+    }
+}
+
 /// The reason why a rule refused a request or could not serve it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

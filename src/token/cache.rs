@@ -61,6 +61,12 @@ impl VerifiedTokens {
         }
     }
 
+    /// Returns how many tokens were found in the cache, and how many not.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "for the server's metrics"))]
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (self.cache.hits(), self.cache.misses())
+    }
+
     pub(crate) fn expected(&self) -> &Expected {
         &self.expected
     }

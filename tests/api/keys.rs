@@ -406,7 +406,9 @@ async fn a_revoked_key_stays_revoked_even_if_no_other_key_unseals() {
     app.server.sync_changes().await.unwrap();
     app.get_user(&revoked).await.expect_failure(503, "unavailable", "a token");
     app.login(crate::app::EMAIL, PASSWORD).await.expect_failure(503, "unavailable", "sign-in");
-    app.get("/health/ready").send().await.expect_failure(503, "unavailable", "ready");
+    let unready = app.get("/health/ready").send().await;
+    unready.expect_failure(503, "unavailable", "ready");
+    assert!(unready.text().contains("there is no key to sign with"), "{}", unready.text());
     assert_eq!(app.published().await, Vec::<String>::new());
 }
 

@@ -26,6 +26,7 @@ mod log;
 mod login;
 mod lost_connections;
 mod manners;
+mod metrics;
 mod model;
 mod openapi;
 mod pages;

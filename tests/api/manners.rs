@@ -65,7 +65,9 @@ async fn live_checks_the_process_and_ready_the_database() {
     }
     app.server.store().close().await;
     app.get("/health/live").send().await.expect_data("live without its database");
-    app.get("/health/ready").send().await.expect_failure(503, "unavailable", "ready without its database");
+    let unready = app.get("/health/ready").send().await;
+    unready.expect_failure(503, "unavailable", "ready without its database");
+    assert!(unready.text().contains("not ready: the database does not answer"), "{}", unready.text());
 }
 
 #[actix_rt::test]

@@ -9,21 +9,21 @@ use tokio::sync::oneshot;
 use crate::app::{PASSWORD, TestApp};
 
 /// One connection, kept open from request to request.
-struct Connection(BufReader<TcpStream>);
+pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    fn open(address: SocketAddr) -> Self {
+    pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
         Self(BufReader::new(stream))
     }
 
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
     /// The next answer: head and body.
-    fn answer(&mut self, has_body: bool) -> (String, String) {
+    pub fn answer(&mut self, has_body: bool) -> (String, String) {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert_ne!(self.0.read_line(&mut head).unwrap(), 0, "the connection ended after {head:?}");
@@ -40,7 +40,10 @@ impl Connection {
 }
 
 /// Serves `app` on a free port while `client` runs in another thread.
-async fn serve<T: Send + 'static>(app: &TestApp, client: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
+pub async fn serve<T: Send + 'static>(
+    app: &TestApp,
+    client: impl FnOnce(SocketAddr) -> T + Send + 'static,
+) -> T {
     let running = bind(&app.server).unwrap();
     let address = running.address;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -53,7 +56,7 @@ async fn serve<T: Send + 'static>(app: &TestApp, client: impl FnOnce(SocketAddr)
     result
 }
 
-async fn on_a_free_port() -> TestApp {
+pub async fn on_a_free_port() -> TestApp {
     TestApp::with(|settings| {
         settings.server.bind = "127.0.0.1:0".parse().unwrap();
         settings.server.workers = 1;
@@ -111,38 +114,6 @@ async fn a_head_is_answered_without_a_body_and_with_its_length() {
         }
     })
     .await;
-}
-
-#[actix_rt::test]
-async fn metrics_are_served_only_on_their_own_socket() {
-    let app = TestApp::with(|settings| {
-        settings.server.bind = "127.0.0.1:0".parse().unwrap();
-        settings.server.metrics_bind = Some("127.0.0.1:0".parse().unwrap());
-        settings.server.workers = 1;
-    })
-    .await;
-    let running = bind(&app.server).unwrap();
-    let (public, private) = (running.address, running.metrics_address.unwrap());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = actix_rt::spawn(running.until(app.server.clone(), async move {
-        let _ = stopped.await;
-    }));
-    let ask = |address, path: &'static str| {
-        actix_rt::task::spawn_blocking(move || {
-            let mut connection = Connection::open(address);
-            connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
-            connection.answer(true)
-        })
-    };
-    let (head, text) = ask(private, "/metrics").await.unwrap();
-    assert!(head.starts_with("http/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
-    for name in ["hallpass_password_queue_length", "hallpass_password_queue_wait_seconds"] {
-        assert!(text.contains(&format!("# TYPE {name} gauge\n{name} 0\n")), "{text}");
-    }
-    assert!(ask(private, "/user/").await.unwrap().0.starts_with("http/1.1 404"));
-    assert!(ask(public, "/metrics").await.unwrap().0.starts_with("http/1.1 404"));
-    stop.send(()).unwrap();
-    server.await.unwrap().unwrap();
 }
 
 #[actix_rt::test]

@@ -27,16 +27,16 @@ use chrono::{DateTime, Duration, Utc};
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
+use super::delay::{BITS, Delay, REASONS, reason, too_many};
 use super::limit::{DAY, Limit, forget_times_after};
+use super::network::{network, site};
 use crate::server::config;
 use crate::server::credentials::{Class, Hasher, Origin};
 use crate::server::error::Error;
 use crate::server::keys::vault::Vault;
+use crate::server::metrics::Counters;
 use crate::server::model::{AttemptCounter, CounterKey, KnownAddress};
 use crate::server::store::{Counted, Store, StoreError, Transaction};
-
-/// The bits of an HMAC that identify a counter among those of its kind.
-const BITS: u32 = 24;
 
 /// How many times the failures of an IPv6 /64 its /48 has without a delay.
 const SITE: u32 = 8;
@@ -54,6 +54,8 @@ pub struct RateLimiter {
     in_flight: Arc<Mutex<HashMap<CounterKey, usize>>>,
     /// What the database said of an address and account a moment ago, and when.
     recent: Recent,
+    /// The attempts that were delayed, by what delayed them.
+    delayed: Arc<Counters>,
 }
 
 /// Whether an address is known to an account, and the time of that answer.
@@ -126,7 +128,19 @@ impl RateLimiter {
             key,
             in_flight: Arc::default(),
             recent: Arc::new(Cache::new(MAX_RECENT)),
+            delayed: Arc::new(Counters::new(REASONS)),
         }
+    }
+
+    /// Returns the number of attempts that were delayed, by what delayed them.
+    pub(crate) fn delayed(&self) -> &Counters {
+        &self.delayed
+    }
+
+    /// Counts that `key` delays an attempt. Returns the error for the client.
+    fn delay(&self, Delay { key, wait }: Delay) -> Error {
+        self.delayed.count(reason(key));
+        too_many(wait)
     }
 
     /// Counts an attempt with a password for `email` (trimmed, in lower case) from `address`.
@@ -330,13 +344,15 @@ impl RateLimiter {
             Counted::All(counters) => return Ok(counters),
             Counted::Some(counters) => counters,
         };
-        self.store
+        let counted = self
+            .store
             .write(async |tx| {
                 tx.uncount(&partly).await?;
                 let is_known = !if_known.is_empty() && tx.is_known_address(pair, now).await?;
-                count(tx, if is_known { if_known } else { otherwise }, now).await
+                Ok::<_, Error>(count(tx, if is_known { if_known } else { otherwise }, now).await?)
             })
-            .await?
+            .await?;
+        counted.map_err(|delay| self.delay(delay))
     }
 
     /// Reads the counters of a refresh by a token of `session` from `address`, in the transaction that decides about
@@ -357,7 +373,7 @@ impl RateLimiter {
         };
         let limits = keys.map(|key| (key, self.hourly_limit(most)));
         let counted = check(tx, &limits, now).await?;
-        Ok(counted.map(|counted| RefreshCounters { counted }).map_err(too_many))
+        Ok(counted.map(|counted| RefreshCounters { counted }).map_err(|delay| self.delay(delay)))
     }
 
     /// Returns the counters of a refresh, of the session and of the address, and the most refreshes in an hour; none
@@ -389,6 +405,7 @@ impl RateLimiter {
         let mut all = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         let count = all.entry(key).or_default();
         if *count >= most {
+            self.delayed.count("in_flight");
             return Err(Error::TooManyAttempts { retry_after_secs: 1 });
         }
         *count += 1;
@@ -509,34 +526,39 @@ async fn check(
     tx: &mut Transaction,
     limits: &[(CounterKey, Limit)],
     now: DateTime<Utc>,
-) -> Result<Result<Vec<(CounterKey, AttemptCounter)>, Duration>, StoreError> {
+) -> Result<Result<Vec<(CounterKey, AttemptCounter)>, Delay>, StoreError> {
     let keys: Vec<_> = limits.iter().map(|(key, _)| *key).collect();
     let stored = tx.lock_counters(&keys).await?;
     let mut counters = stored.clone();
     counters.iter_mut().for_each(|counter| forget_times_after(counter, now));
     let uncounted = counters.clone();
     let waits = limits.iter().zip(&mut counters);
-    let longest = waits.filter_map(|((_, limit), counter)| limit.count(counter, now).err()).max();
-    let Some(wait) = longest else { return Ok(Ok(keys.into_iter().zip(counters).collect())) };
+    let delays = waits.filter_map(|((key, limit), counter)| {
+        let wait = limit.count(counter, now).err()?;
+        Some(Delay { key: *key, wait })
+    });
+    let Some(longest) = delays.max_by_key(|delay| delay.wait) else {
+        return Ok(Ok(keys.into_iter().zip(counters).collect()));
+    };
     if uncounted != stored {
         // The clock has stepped back. Without this, a client that has waited would have to wait again.
         put(tx, &keys.into_iter().zip(uncounted).collect::<Vec<_>>()).await?;
     }
-    Ok(Err(wait))
+    Ok(Err(longest))
 }
 
-/// Counts an attempt at `now` and returns its counters; or [`Error::TooManyAttempts`], and nothing was counted.
+/// Counts an attempt at `now` and returns its counters; or what delays it, and nothing was counted.
 async fn count(
     tx: &mut Transaction,
     limits: &[(CounterKey, Limit)],
     now: DateTime<Utc>,
-) -> Result<Result<Vec<CounterKey>, Error>, StoreError> {
+) -> Result<Result<Vec<CounterKey>, Delay>, StoreError> {
     match check(tx, limits, now).await? {
         Ok(counted) => {
             put(tx, &counted).await?;
             Ok(Ok(counted.into_iter().map(|(key, _)| key).collect()))
         }
-        Err(wait) => Ok(Err(too_many(wait))),
+        Err(delay) => Ok(Err(delay)),
     }
 }
 
@@ -545,29 +567,6 @@ async fn put(tx: &mut Transaction, counters: &[(CounterKey, AttemptCounter)]) ->
         tx.put_counter(*key, counter).await?;
     }
     Ok(())
-}
-
-/// Returns the bytes that identify the client's network: an IPv4 address, or the /64 of an IPv6 one, since one
-/// subscriber has at least that (RFC 6177).
-fn network(address: IpAddr) -> Vec<u8> {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets()[..8].to_vec(),
-    }
-}
-
-/// Returns the bytes that identify the site of an IPv6 address, its /48 (RFC 6177).
-fn site(address: IpAddr) -> Option<[u8; 6]> {
-    match address.to_canonical() {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(address) => address.octets().first_chunk().copied(),
-    }
-}
-
-/// Returns the error for a client that must wait: in whole seconds, rounded up, so that waiting once is enough.
-fn too_many(wait: Duration) -> Error {
-    let secs = u64::try_from((wait.num_milliseconds() + 999) / 1000).unwrap_or(1);
-    Error::TooManyAttempts { retry_after_secs: secs.max(1) }
 }
 
 impl std::fmt::Debug for RateLimiter {
@@ -579,19 +578,5 @@ impl std::fmt::Debug for RateLimiter {
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt").field("counted", &self.counted).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ipv6_address_stands_for_its_network_and_a_mapped_one_for_its_ipv4() {
-        let network_of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:2:ffff::9"));
-        assert_ne!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:3::1"));
-        assert_eq!(network_of("::ffff:192.0.2.1"), network_of("192.0.2.1"));
-        assert_ne!(network_of("192.0.2.1"), network_of("192.0.2.2"));
     }
 }

@@ -15,11 +15,13 @@ use super::origin::{Class, Origin};
 use super::password::{cost_of, hash, is_nfc};
 use super::queue::FairQueue;
 use super::{Password, PasswordContext, Strength};
+use crate::server::metrics::{Counters, Histogram};
 
 struct Job {
     task: Task,
+    class: Class,
     queued_at: Instant,
-    answer: Answer,
+    answer: Sender,
 }
 
 impl Job {
@@ -29,12 +31,10 @@ impl Job {
     }
 }
 
-type Answer = oneshot::Sender<Result<Outcome, HashError>>;
+type Sender = oneshot::Sender<Result<Outcome, HashError>>;
 
-/// Sends an outcome to the client, who may have gone away.
-fn send(answer: Answer, outcome: Result<Outcome, HashError>) {
-    let _ = answer.send(outcome);
-}
+/// To whom an outcome goes, and when its task was taken from the queue.
+type Answer = (Sender, Class, Instant);
 
 /// The service. Clones share its threads, which end with the last of them.
 #[derive(Clone)]
@@ -54,8 +54,30 @@ struct Queue {
     work: Condvar,
     limit: usize,
     cost: u32,
+    counts: HashCounts,
     /// The threads of lowest priority, by their thread ids.
     patient: Mutex<Vec<i32>>,
+}
+
+/// What is counted of hashes, by the class of who asks.
+#[derive(Debug)]
+pub(crate) struct HashCounts {
+    waits: [Histogram; 3],
+    hashes: [Histogram; 3],
+    /// Tasks that found no place in the queue.
+    pub shed: Counters,
+}
+
+impl HashCounts {
+    fn new() -> Self {
+        Self { waits: Default::default(), hashes: Default::default(), shed: Counters::new(&Class::NAMES) }
+    }
+
+    /// Returns, by class, the times that tasks have waited and those that they took.
+    pub(crate) fn times(&self) -> impl Iterator<Item = (&'static str, &Histogram, &Histogram)> {
+        let times = self.waits.iter().zip(&self.hashes);
+        Class::NAMES.into_iter().zip(times).map(|(class, (waits, hashes))| (class, waits, hashes))
+    }
 }
 
 /// How busy the service is.
@@ -178,12 +200,25 @@ impl Hasher {
 
     /// Notes that a request of `origin` was refused for that reason.
     pub(crate) fn note_shed(&self, origin: Origin) {
+        self.queue.counts.shed.count(origin.class().name());
         self.queue.lock().jobs.note_shed(origin, Instant::now());
     }
 
     /// Returns the most passwords in a line of the queue.
     pub(crate) fn places(&self) -> usize {
         self.queue.limit
+    }
+
+    /// Returns what was counted.
+    pub(crate) fn counts(&self) -> &HashCounts {
+        &self.queue.counts
+    }
+
+    /// Returns the number of passwords that wait, by class.
+    pub(crate) fn waiting(&self) -> [(&'static str, usize); 3] {
+        let mut waiting = Class::NAMES.map(|class| (class, 0));
+        self.queue.lock().jobs.jobs().for_each(|job| waiting[job.class as usize].1 += 1);
+        waiting
     }
 
     /// Returns how busy the service is.
@@ -200,7 +235,8 @@ impl Hasher {
 impl Queue {
     fn new(limit: usize, cost: u32) -> Self {
         let state = Mutex::new(State { jobs: FairQueue::new(limit), closed: false });
-        Self { state, work: Condvar::new(), limit, cost, patient: Mutex::default() }
+        let counts = HashCounts::new();
+        Self { state, work: Condvar::new(), limit, cost, counts, patient: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -218,10 +254,12 @@ impl Queue {
     async fn run(&self, task: Task, origin: Origin) -> Result<Outcome, HashError> {
         let (answer, outcome) = oneshot::channel();
         let now = Instant::now();
-        let job = Job { task, queued_at: now, answer };
+        let job = Job { task, class: origin.class(), queued_at: now, answer };
         let shed = self.lock().jobs.push(origin, job, now, Job::is_alive);
         if let Some(job) = shed {
-            send(job.answer, Err(HashError::QueueFull));
+            self.counts.shed.count(job.class.name());
+            // The client may have gone away, here and below.
+            let _ = job.answer.send(Err(HashError::QueueFull));
         }
         // All of them: a thread that is woken alone may be a steady one, which only watches.
         self.work.notify_all();
@@ -242,9 +280,9 @@ impl Queue {
             if batch.has_room()
                 && let Some(job) = self.take()
             {
-                batch.add(job.task, job.answer, send);
+                self.add(&mut batch, job);
             }
-            batch.advance(send);
+            batch.advance(|answer, outcome| self.send(answer, outcome));
         }
     }
 
@@ -264,12 +302,25 @@ impl Queue {
             while batch.has_room()
                 && let Some(job) = self.take()
             {
-                batch.add(job.task, job.answer, send);
+                self.add(&mut batch, job);
             }
             while !batch.is_empty() {
-                batch.advance(send);
+                batch.advance(|answer, outcome| self.send(answer, outcome));
             }
         }
+    }
+
+    /// Begins a job.
+    fn add(&self, batch: &mut Batch<Answer>, job: Job) {
+        let now = Instant::now();
+        self.counts.waits[job.class as usize].observe(now - job.queued_at);
+        batch.add(job.task, (job.answer, job.class, now), |answer, outcome| self.send(answer, outcome));
+    }
+
+    /// Sends an outcome to the client.
+    fn send(&self, (answer, class, began): Answer, outcome: Result<Outcome, HashError>) {
+        self.counts.hashes[class as usize].observe(began.elapsed());
+        let _ = answer.send(outcome);
     }
 
     /// Takes the next job whose client is still there.

@@ -13,6 +13,16 @@ pub(crate) enum Class {
     Estimate,
 }
 
+impl Class {
+    /// The names of the classes in metrics, in their order.
+    pub(crate) const NAMES: [&'static str; 3] = ["known", "stranger", "estimate"];
+
+    /// Returns its name in metrics.
+    pub(super) fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
 /// Who asks for a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin {

@@ -7,10 +7,10 @@ use crate::guard::Guard;
 use crate::server::accounts::{Accounts, Directory, UserAdmin};
 use crate::server::config;
 use crate::server::events::{EventLog, Statistics};
+use crate::server::http::readiness::Readiness;
 use crate::server::keys::SigningKeys;
 use crate::server::sessions::Sessions;
 use crate::server::state::{ServerKeys, State};
-use crate::server::store::Store;
 
 /// The parts of the server that handlers use. Each handler takes the one that it needs.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ pub(in crate::server) struct Context {
     pub keys: Arc<SigningKeys>,
     pub server_keys: Arc<ServerKeys>,
     pub state: Arc<State>,
-    pub store: Store,
     pub clock: Clock,
+    pub readiness: Arc<Readiness>,
     /// The claim `iss` of every token.
     pub issuer: String,
     pub settings: config::Server,

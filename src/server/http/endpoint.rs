@@ -4,6 +4,8 @@ use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, web};
 
+use super::measure::RouteTable;
+
 /// Returns the resource of a path that reverse proxies ask about each request, with GET or HEAD. OPTIONS is a 405 too,
 /// since a proxy that asks with its client's method would take a 204 for a yes.
 pub(crate) fn endpoint_for_proxies(path: &str, answer: Route) -> Resource {
@@ -18,7 +20,7 @@ pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Ro
 
 fn resource(path: &str, methods: impl IntoIterator<Item = (Method, Route)>, has_options: bool) -> Resource {
     let path = path.trim_end_matches('/');
-    let mut resource = web::resource([path.to_owned(), format!("{path}/")]);
+    let mut resource = web::resource([path.to_owned(), format!("{path}/")]).app_data(RouteTable::default());
     let mut allow = Vec::new();
     for (method, route) in methods {
         allow.push(method.to_string());

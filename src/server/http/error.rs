@@ -36,6 +36,9 @@ pub(crate) enum ApiError {
     /// The user of a token that was valid a moment ago is gone. Answered like a revoked token, with its challenge.
     #[error("the user is gone")]
     UserGone(HeaderValue),
+    /// The server is not ready; the text says what is missing.
+    #[error("not ready: {0}")]
+    NotReady(&'static str),
     /// A rule refused the request.
     #[error(transparent)]
     Rule(#[from] Error),
@@ -73,6 +76,9 @@ impl ApiError {
             }
             Self::UserGone(challenge) => {
                 unauthorized("token_revoked").with_header(WWW_AUTHENTICATE, challenge.clone())
+            }
+            Self::NotReady(what) => {
+                Failure::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("not ready: {what}"))
             }
             Self::Rule(error) => rule(error),
         }
@@ -145,7 +151,7 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         match self {
             // Every request may fail so.
-            Self::Rule(Error::Unavailable(_)) => UNAVAILABLE.log(log::Level::Error, self),
+            Self::Rule(Error::Unavailable(_)) | Self::NotReady(_) => UNAVAILABLE.log(log::Level::Error, self),
             Self::Rule(Error::Overloaded) => OVERLOADED.log(log::Level::Warn, self),
             Self::Rule(Error::Internal(_)) => log::error!("{self}"),
             // What a stranger can repeat is a line a second, with its count.

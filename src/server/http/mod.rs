@@ -7,6 +7,7 @@
 //! | `endpoint` | a path and its methods |
 //! | `body`, `query`, `client`, `fields` | the request: its JSON body, its query, its client, its fields checked |
 //! | `responses`, `error`, `cookie` | the answer: `{"data": …}`, a failure, the refresh cookie |
+//! | `measure`, `readiness` | counts requests, for metrics; tells what is missing |
 //! | `openapi/` | the OpenAPI document |
 
 mod body;
@@ -16,9 +17,11 @@ mod cookie;
 mod endpoint;
 mod error;
 mod fields;
+mod measure;
 pub mod openapi;
 mod pages;
 mod query;
+mod readiness;
 mod responses;
 pub(in crate::server) mod routes;
 
@@ -27,6 +30,8 @@ use actix_web::web::ServiceConfig;
 pub(in crate::server) use context::Context;
 pub(in crate::server) use cookie::X_HALLPASS;
 pub(in crate::server) use error::ApiError;
+pub(in crate::server) use measure::Measure;
+pub(in crate::server) use readiness::Readiness;
 
 /// Registers every route except the console's.
 pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context) {

@@ -64,6 +64,13 @@ impl SigningKeys {
         self.unsealed.load().keyring.as_ref().map(|keyring| keyring.jwks()).unwrap_or_default()
     }
 
+    /// Returns the number of keys that verify, and the time from which the newest key that signs at `now` does.
+    pub(crate) fn count_and_newest(&self, now: DateTime<Utc>) -> (usize, Option<DateTime<Utc>>) {
+        let unsealed = self.unsealed.load();
+        let newest = unsealed.signers.iter().map(|(from, _)| *from).filter(|from| *from <= now).max();
+        (unsealed.signers.len(), newest)
+    }
+
     /// Returns the key that signs at `now`.
     pub(crate) fn signer(&self, now: DateTime<Utc>) -> Option<Arc<SigningKey>> {
         let unsealed = self.unsealed.load();

@@ -43,6 +43,9 @@ macro_rules! kinds {
             /// Every kind.
             pub const ALL: &[Self] = &[$(Self::$kind),*];
 
+            /// The names of every kind, in the same order.
+            pub(crate) const NAMES: &[&'static str] = &[$($name),*];
+
             /// Returns its name in the database and in the log.
             pub fn name(self) -> &'static str {
                 match self {

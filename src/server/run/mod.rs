@@ -1,7 +1,7 @@
 //! Bind, run, stop: a server on its own sockets, with its background tasks.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
@@ -16,6 +16,9 @@ const SHUTDOWN_SECS: u64 = 30;
 
 /// The time between two checks of the hashing queue.
 const WATCH_EVERY: Duration = Duration::from_secs(10);
+
+/// The least difference that counts as setting the clock. Time servers correct smaller ones without a step.
+const LEAST_STEP: chrono::Duration = chrono::Duration::seconds(1);
 
 /// The time between two deletions of expired rows.
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
@@ -52,7 +55,7 @@ pub fn bind(server: &AuthServer) -> Result<Running, BindError> {
     let factory = {
         let server = server.clone();
         move || {
-            let app = App::new().wrap(server.cors()).wrap(server.envelope());
+            let app = App::new().wrap(server.cors()).wrap(server.envelope()).wrap(server.measure());
             app.configure(server.configure()).configure(server.console())
         }
     };
@@ -77,7 +80,7 @@ fn bind_metrics(
 ) -> Result<(SocketAddr, actix_web::dev::Server), BindError> {
     let factory = {
         let server = server.clone();
-        move || App::new().wrap(server.envelope()).service(metrics::resource(server.hasher()))
+        move || App::new().wrap(server.envelope()).service(metrics::resource(&server.metrics()))
     };
     let http = HttpServer::new(factory)
         .workers(1)
@@ -151,10 +154,17 @@ async fn follow(server: AuthServer) {
     }
 }
 
-/// Logs when passwords wait long for their hash.
+/// Logs when passwords wait long for their hash, and when the system's clock was set.
 async fn watch(server: AuthServer) {
+    let mut before = (Instant::now(), server.clock().now());
     loop {
         actix_rt::time::sleep(WATCH_EVERY).await;
+        let now = (Instant::now(), server.clock().now());
+        if let Some(step) = clock_step(now.0 - before.0, now.1 - before.1) {
+            server.count_clock_step();
+            log::warn!("the system's clock was set by {} ms", step.num_milliseconds());
+        }
+        before = now;
         let load = server.hasher().load();
         if load.longest_wait > Duration::from_secs(1) {
             log::warn!(
@@ -164,6 +174,12 @@ async fn watch(server: AuthServer) {
             );
         }
     }
+}
+
+/// Returns by how much the system's clock was set while the time `elapsed` passed and the clock went on by `told`.
+fn clock_step(elapsed: Duration, told: chrono::Duration) -> Option<chrono::Duration> {
+    let step = told - chrono::Duration::from_std(elapsed).ok()?;
+    (step.abs() > LEAST_STEP).then_some(step)
 }
 
 /// Writes the words by which users are found, of those that were added or changed by whatever means.
@@ -191,5 +207,19 @@ async fn clean_up(server: AuthServer) {
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_told_from_one_that_drifts() {
+        let minute = Duration::from_secs(60);
+        let told = |seconds: f64| chrono::Duration::milliseconds((seconds * 1_000.0) as i64);
+        assert_eq!(clock_step(minute, told(60.9)), None);
+        assert_eq!(clock_step(minute, told(3_660.0)), Some(chrono::Duration::hours(1)));
+        assert_eq!(clock_step(minute, told(-3_540.0)), Some(chrono::Duration::hours(-1)));
     }
 }

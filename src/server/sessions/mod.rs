@@ -30,7 +30,8 @@ pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
 
 use super::abuse::RateLimiter;
 use super::credentials::Hasher;
-use super::error::Error;
+use super::error::{Error, OUTCOMES};
+use super::metrics::Counters;
 use super::model::{Lifetimes, Session, SessionPlace};
 use super::state::{State, session_of};
 use super::store::Store;
@@ -65,6 +66,23 @@ pub(crate) struct Parts {
     pub limiter: RateLimiter,
     /// The threads that hash passwords.
     pub hasher: Hasher,
+    /// What is counted.
+    pub counts: SessionCounts,
+}
+
+/// What is counted of sessions.
+#[derive(Debug)]
+pub(crate) struct SessionCounts {
+    /// Sign-ins with a password, by outcome.
+    pub sign_ins: Counters,
+    /// Refreshes, by outcome.
+    pub refreshes: Counters,
+}
+
+impl Default for SessionCounts {
+    fn default() -> Self {
+        Self { sign_ins: Counters::new(OUTCOMES), refreshes: Counters::new(OUTCOMES) }
+    }
 }
 
 /// The tokens of a session that has just begun or was refreshed.
@@ -116,6 +134,11 @@ impl Sessions {
     /// Assembles the parts.
     pub(crate) fn new(parts: Parts) -> Self {
         Self { inner: Arc::new(parts) }
+    }
+
+    /// Returns what was counted.
+    pub(crate) fn counts(&self) -> &SessionCounts {
+        &self.inner.counts
     }
 
     /// Lists up to `limit` of the user's sessions, the latest first, from `after` on. Also returns the place after

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Parts, Refresh, RefreshToken, Sessions, Tokens};
 use crate::log_limit::LogLimit;
-use crate::server::error::Error;
+use crate::server::error::{Error, outcome};
 use crate::server::model::{
     Authentication, CLOCK_STEP, Client, Event, EventKind, Lifetimes, Rotation, Session, UserRecord,
 };
@@ -65,6 +65,12 @@ impl Sessions {
         credential: &RefreshCredential,
         client: Client,
     ) -> Result<Tokens, Error> {
+        let refreshed = self.try_refresh(credential, client).await;
+        self.inner.counts.refreshes.count(outcome(&refreshed));
+        refreshed
+    }
+
+    async fn try_refresh(&self, credential: &RefreshCredential, client: Client) -> Result<Tokens, Error> {
         let Parts { store, clock, state, access_tokens, refresh_tokens, lifetimes, limiter, .. } =
             &*self.inner;
         let now = clock.now();

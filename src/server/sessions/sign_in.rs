@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::begin::store_session;
 use super::{Parts, Proof, Sessions, Tokens};
 use crate::server::credentials::{Origin, Password, is_proof_of_all};
-use crate::server::error::Error;
+use crate::server::error::{Error, outcome};
 use crate::server::model::{Client, Event, EventKind};
 
 impl Sessions {
@@ -16,6 +16,18 @@ impl Sessions {
     /// password, each after one bcrypt; [`Error::TooManyAttempts`] before it, by the typed address and the client's
     /// address; [`Error::Overloaded`], [`Error::Unavailable`].
     pub(crate) async fn sign_in(
+        &self,
+        email: &str,
+        password: &Password,
+        client: &Client,
+        by_cookie: bool,
+    ) -> Result<Tokens, Error> {
+        let signed_in = self.try_sign_in(email, password, client, by_cookie).await;
+        self.inner.counts.sign_ins.count(outcome(&signed_in));
+        signed_in
+    }
+
+    async fn try_sign_in(
         &self,
         email: &str,
         password: &Password,

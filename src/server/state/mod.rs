@@ -167,6 +167,11 @@ impl State {
         Ok(())
     }
 
+    /// Returns the time since this server last read all changes of the others.
+    pub(crate) fn age(&self) -> Duration {
+        Duration::milliseconds(self.clock.ticks() - self.synced_at.load(Ordering::SeqCst))
+    }
+
     /// Returns the users in memory.
     pub(crate) fn users(&self) -> &Arc<UserCache> {
         &self.users

@@ -38,6 +38,11 @@ impl UserCache {
         self.users.clear();
     }
 
+    /// Returns how many users were found in memory, and how many not.
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (self.users.hits(), self.users.misses())
+    }
+
     async fn read(&self, id: Uuid) -> Result<Cached, StoreError> {
         let user = self.store.read(async |connection| connection.user(id).await).await?;
         Ok(user.filter(UserRecord::is_enabled).map(|user| Arc::new(user.into())))

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::connection::{Connection, time};
+use super::counts::Timed;
 use super::error::{Fault, StoreError};
 use super::retry::with_timeout;
 use super::sessions::authentication;
@@ -167,7 +168,7 @@ impl Store {
         let columns: UserColumns = (id, email, verified, name, roles, hash, disabled, created, last_login);
         let user = user_record(columns)?;
         let event = Event::new(EventKind::Refreshed, at);
-        event.user(user.id).session(first.session).by(first.client).log();
+        self.counts.record(&event.user(user.id).session(first.session).by(first.client));
         Ok(Some((user, time(began)?, authentication(auth_time, amr.as_deref(), began)?)))
     }
 
@@ -245,7 +246,7 @@ impl Store {
         let recorded =
             self.run_alone(async |connection| connection.insert_event(event).await.map(Some)).await?;
         if recorded.is_some() {
-            event.log();
+            self.counts.record(event);
         }
         Ok(recorded.is_some())
     }
@@ -319,7 +320,7 @@ impl Store {
             .await?;
         let Some(user) = row.map(user_record).transpose()? else { return Ok(None) };
         let event = Event::new(EventKind::SignedIn, session.at);
-        event.user(user.id).session(session.id).by(&session.client).log();
+        self.counts.record(&event.user(user.id).session(session.id).by(&session.client));
         self.notify_changes();
         Ok(Some(user))
     }
@@ -333,10 +334,12 @@ impl Store {
         if self.is_sqlite() {
             return Ok(None);
         }
-        with_timeout(async {
+        let _timed = Timed::begin(&self.counts.writes);
+        with_timeout(&self.counts, async {
             let Ok(mut connection) = self.acquire().await else { return Ok(None) };
             match work(&mut connection).await {
-                Err(_) if connection.fault != Fault::None => {
+                Err(error) if connection.fault != Fault::None => {
+                    self.counts.fail(Some(&error), connection.fault);
                     self.release(connection);
                     Ok(None)
                 }

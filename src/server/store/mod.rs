@@ -26,6 +26,7 @@ mod attempts;
 mod changes;
 mod classify;
 mod connection;
+mod counts;
 mod error;
 mod events;
 mod fast_path;
@@ -55,9 +56,12 @@ pub use retry::TIMEOUT;
 pub use terms::PAGE_STATEMENTS;
 pub use transfer::{Copied, CopyError, TableDigest};
 
+use std::sync::Arc;
+
 use super::config::{self, DatabaseUrl};
-use super::model::Event;
 use classify::classify;
+pub(crate) use counts::StoreCounts;
+use counts::Timed;
 use error::{CommitError, Fault};
 use retry::{Retry, with_timeout};
 
@@ -65,6 +69,7 @@ use retry::{Retry, with_timeout};
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Database,
+    counts: Arc<StoreCounts>,
 }
 
 #[derive(Debug, Clone)]
@@ -95,7 +100,22 @@ impl Store {
                 )));
             }
         };
-        Ok(Self { database })
+        Ok(Self { database, counts: Arc::new(StoreCounts::new()) })
+    }
+
+    /// Returns what was counted.
+    pub(crate) fn counts(&self) -> &StoreCounts {
+        &self.counts
+    }
+
+    /// Returns the number of open connections, and how many of them are idle.
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(pools) => pools.connections(),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(pool) => pool.connections(),
+        }
     }
 
     /// Closes every connection. SQLite then folds its write-ahead log into the database.
@@ -146,12 +166,14 @@ impl Store {
         &self,
         mut work: impl AsyncFnMut(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        with_timeout(async {
+        let _timed = Timed::begin(&self.counts.reads);
+        with_timeout(&self.counts, async {
             let mut retry = Retry::new();
             loop {
                 let mut connection = match self.acquire().await {
                     Ok(connection) => connection,
                     Err((error, fault)) => {
+                        self.counts.fail(Some(&error), fault);
                         retry.or_fail::<StoreError>(fault, error).await?;
                         continue;
                     }
@@ -160,6 +182,7 @@ impl Store {
                     Ok(value) => return Ok(value),
                     Err(error) => {
                         let fault = connection.fault;
+                        self.counts.fail(Some(&error), fault);
                         self.release(connection);
                         retry.or_fail::<StoreError>(fault, error).await?;
                     }
@@ -179,12 +202,14 @@ impl Store {
         &self,
         mut work: impl AsyncFnMut(&mut Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        with_timeout(async {
+        let _timed = Timed::begin(&self.counts.writes);
+        with_timeout(&self.counts, async {
             let mut retry = Retry::new();
             loop {
                 let mut tx = match self.begin().await {
                     Ok(tx) => tx,
                     Err((error, fault)) => {
+                        self.counts.fail(Some(&error), fault);
                         retry.or_fail::<E>(fault, error).await?;
                         continue;
                     }
@@ -201,6 +226,10 @@ impl Store {
                     Ok(value) => value,
                     Err(error) => {
                         let fault = tx.fault;
+                        // Otherwise it is a rule that refuses.
+                        if tx.has_failed {
+                            self.counts.fail(None, fault);
+                        }
                         self.roll_back(tx).await;
                         retry.or_fail::<E>(fault, error).await?;
                         continue;
@@ -209,16 +238,20 @@ impl Store {
                 let events = std::mem::take(&mut tx.events);
                 match self.commit(tx).await {
                     Ok(()) => {
-                        events.iter().for_each(Event::log);
+                        events.iter().for_each(|event| self.counts.record(event));
                         return Ok(value);
                     }
                     Err(CommitError::Conflict) => {
+                        self.counts.fail(None, Fault::Conflict);
                         let error = StoreError::Unavailable(
                             "the transaction conflicted with others each time".into(),
                         );
                         retry.or_fail::<E>(Fault::Conflict, error).await?;
                     }
-                    Err(CommitError::Failed(error)) => return Err(error.into()),
+                    Err(CommitError::Failed(error)) => {
+                        self.counts.fail(Some(&error), Fault::None);
+                        return Err(error.into());
+                    }
                 }
             }
         })

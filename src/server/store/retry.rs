@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::counts::StoreCounts;
 use super::error::{Fault, StoreError};
 
 /// The longest time of one operation. After it, the database counts as not answering.
@@ -38,9 +39,12 @@ impl Retry {
 
 /// Runs `operation` for at most [`TIMEOUT`].
 pub(super) async fn with_timeout<T, E: From<StoreError>>(
+    counts: &StoreCounts,
     operation: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    tokio::time::timeout_at(Instant::now() + TIMEOUT, operation)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".into()).into()))
+    tokio::time::timeout_at(Instant::now() + TIMEOUT, operation).await.unwrap_or_else(|_| {
+        let error = StoreError::Unavailable("no answer within 5 s".into());
+        counts.fail(Some(&error), Fault::None);
+        Err(error.into())
+    })
 }

@@ -8,14 +8,11 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::clock::Clock;
-use crate::server::error::Error;
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::openapi::Operation;
+use crate::server::http::readiness::Readiness;
 use crate::server::http::responses::data;
 use crate::server::http::{ApiError, Context};
-use crate::server::keys::SigningKeys;
-use crate::server::store::Store;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
@@ -27,9 +24,7 @@ const OK: Health = Health { status: "ok" };
 /// Returns the scope `/health`.
 pub(in crate::server::http) fn scope(context: &Context) -> Scope {
     web::scope("/health")
-        .app_data(web::Data::new(context.store.clone()))
-        .app_data(web::Data::from(Arc::clone(&context.keys)))
-        .app_data(web::Data::new(context.clock.clone()))
+        .app_data(web::Data::from(Arc::clone(&context.readiness)))
         .service(endpoint("/live", [(Method::GET, web::to(live))]))
         .service(endpoint("/ready", [(Method::GET, web::to(ready))]))
 }
@@ -47,6 +42,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         )
         .gives::<Health>(200, "The process serves requests", ok()),
         Operation::new("Service", Method::GET, "/health/ready", "ready", "Check that the server is ready")
+            .text("A 503 says what is missing: the database does not answer within two seconds, or there is no key to sign with.")
             .gives::<Health>(200, "The database answers, and there is a key to sign with", ok())
             .asks_database(),
     ]
@@ -57,13 +53,8 @@ async fn live() -> HttpResponse {
     data(OK)
 }
 
-/// Answers 503 if the database does not answer, or if there is no key to sign with.
-async fn ready(
-    store: web::Data<Store>,
-    keys: web::Data<SigningKeys>,
-    clock: web::Data<Clock>,
-) -> Result<HttpResponse, ApiError> {
-    store.ping().await?;
-    keys.signer(clock.now()).ok_or_else(|| Error::Unavailable("there is no key to sign with".into()))?;
+/// Answers 503 with what is missing.
+async fn ready(readiness: web::Data<Readiness>) -> Result<HttpResponse, ApiError> {
+    readiness.check().await.map_err(ApiError::NotReady)?;
     Ok(data(OK))
 }

@@ -128,6 +128,10 @@ impl Pool {
         Ok(Self { pool, begin, runtime, changed, has_changes, _thread: Arc::new(thread) })
     }
 
+    pub(super) fn connections(&self) -> (usize, usize) {
+        (self.pool.size() as usize, self.pool.num_idle())
+    }
+
     pub(super) async fn close(&self) {
         let pool = self.pool.clone();
         let _ = self.runtime.spawn(async move { pool.close().await }).await;

@@ -78,6 +78,12 @@ impl Pools {
         Ok(Self { writer, readers })
     }
 
+    pub(super) fn connections(&self) -> (usize, usize) {
+        let both = [&self.writer, &self.readers];
+        let open: u32 = both.iter().map(|pool| pool.size()).sum();
+        (open as usize, both.iter().map(|pool| pool.num_idle()).sum())
+    }
+
     pub(super) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
