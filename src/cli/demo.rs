@@ -13,7 +13,7 @@ use super::common::block_on;
 use super::error::CommandError;
 use super::log;
 use super::output::print;
-use super::serve::listen;
+use super::serve::{Start, listen};
 use crate::clock::Clock;
 use crate::server::accounts::{NewUser, UserAdmin};
 use crate::server::config::{DatabaseUrl, Settings, seconds};
@@ -58,7 +58,7 @@ pub(super) fn run() -> Result<(), CommandError> {
         UserAdmin::new(store.clone(), Clock::system()).add(user).await?;
         // Chosen last, so that another process is unlikely to take the port first.
         settings.server.bind = loopback();
-        listen(settings, store, vault, |url| introduce(url, &password)).await
+        listen(settings, store, vault, Start::default(), |url| introduce(url, &password)).await
     });
     // Deleted here and not by a destructor, which would hide an error.
     let path = folder.path().to_owned();

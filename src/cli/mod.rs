@@ -7,7 +7,8 @@
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
 //! | `output`, `log` | standard output and standard error; the log |
-//! | `signals`, `harden`, `wiping` | signals; core dumps; the overwriting of freed memory |
+//! | `signals`, `service` | signals; the service manager |
+//! | `harden`, `wiping` | core dumps; the overwriting of freed memory |
 
 mod common;
 mod config;
@@ -23,6 +24,7 @@ mod openapi;
 mod output;
 mod secret;
 mod serve;
+mod service;
 mod sessions;
 mod signals;
 mod stats;
@@ -39,6 +41,8 @@ use clap::{Parser, Subcommand};
 use common::Common;
 use error::CommandError;
 use output::{eprint_line, print_line};
+
+use crate::server::Sockets;
 
 /// An authentication server: it signs users in and issues JSON Web Tokens.
 #[derive(Debug, Parser)]
@@ -100,10 +104,11 @@ impl Command {
 pub fn main(take_descriptor: secret::TakeDescriptor) -> ExitCode {
     harden::harden();
     // Comes first: a descriptor's number could otherwise name something that we have opened ourselves.
+    let sockets = service::sockets(take_descriptor);
     let arguments = secret::with_descriptors(take_descriptor, Cli::try_parse);
     signals::watch();
     let outcome = match arguments {
-        Ok(cli) => run(cli),
+        Ok(cli) => run(cli, sockets),
         Err(error) if error.use_stderr() => Err(CommandError::usage(one_line(&error))),
         // The help or the version, which end with a line end of their own.
         Err(help) => print_line(format_args!("{}", help.to_string().trim_end())),
@@ -119,17 +124,17 @@ pub fn main(take_descriptor: secret::TakeDescriptor) -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), CommandError> {
+fn run(cli: Cli, sockets: Sockets) -> Result<(), CommandError> {
     let Cli { common, command, serve } = cli;
     if let Some(name) = command.as_ref().and_then(Command::without_settings) {
         common.refuse_flags(name)?;
     }
     match command {
-        None => serve::run(&common, &serve),
+        None => serve::run(&common, &serve, sockets),
         Some(_) if serve.is_given() => Err(CommandError::usage(
             "these flags belong to hallpass serve, not to other commands; see hallpass serve --help",
         )),
-        Some(Command::Serve(args)) => serve::run(&common, &args),
+        Some(Command::Serve(args)) => serve::run(&common, &args, sockets),
         Some(Command::Demo) => demo::run(),
         Some(Command::User(command)) => user::run(&common, command),
         Some(Command::Sessions(command)) => sessions::run(&common, &command),

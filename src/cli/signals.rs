@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 /// The action that the next signal causes.
@@ -16,6 +17,9 @@ enum Action {
     /// A server runs: stop it, which finishes the requests in flight. The signal after this one exits at once.
     Stop(oneshot::Sender<()>),
 }
+
+/// Where a hangup goes while a server runs.
+static HANGUPS: Mutex<Option<UnboundedSender<()>>> = Mutex::new(None);
 
 static ACTION: Mutex<Action> = Mutex::new(Action::Exit);
 
@@ -29,8 +33,14 @@ pub(super) fn watch() {
     let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]) else {
         return;
     };
+    let had_terminal = has_terminal();
     let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
+            // A terminal that is closed sends it too, and ends what it has started.
+            let is_closed = had_terminal && !has_terminal();
+            if signal == SIGHUP && !is_closed && told_of_hangup() {
+                continue;
+            }
             match replace(Action::Exit) {
                 Action::Stop(stop) => {
                     let _ = stop.send(());
@@ -76,4 +86,21 @@ pub(super) fn stop() -> impl Future<Output = ()> {
     async {
         let _ = received.await;
     }
+}
+
+/// Returns a channel that gets a message at each SIGHUP. Until this call, SIGHUP is a signal as others are.
+pub(super) fn hangups() -> UnboundedReceiver<()> {
+    let (sender, receiver) = unbounded_channel();
+    *HANGUPS.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+    receiver
+}
+
+fn told_of_hangup() -> bool {
+    let hangups = HANGUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    hangups.as_ref().is_some_and(|hangups| hangups.send(()).is_ok())
+}
+
+/// Tells whether the process has a terminal that controls it.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }

@@ -169,6 +169,6 @@ async fn create(
     prompt.unseal_vault(&installation, Some(passphrase))
 }
 
-async fn read_installation(store: &Store) -> Result<Option<SealedInstallation>, CommandError> {
+pub(super) async fn read_installation(store: &Store) -> Result<Option<SealedInstallation>, CommandError> {
     Ok(store.read(async |connection| connection.installation().await).await?)
 }

@@ -2,6 +2,8 @@
 //! needs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::http::Method;
@@ -15,10 +17,10 @@ use super::config::{Settings, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::events::{EventLog, Statistics};
 use super::http::routes::metrics::{self, VERDICTS};
-use super::http::{self, Context, Measure, Readiness, X_HALLPASS};
+use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
-use super::metrics::{Counter, Counters, Requests};
+use super::metrics::{Connections, Counter, Counters, Requests};
 use super::model::{Lifetimes, Retention};
 use super::sessions::{AccessTokens, Parts, RefreshTokens, SessionCounts, Sessions};
 use super::state::{ServerKeys, State};
@@ -57,7 +59,9 @@ struct Inner {
     issuer: String,
     guard: Guard,
     readiness: Arc<Readiness>,
+    is_draining: Arc<AtomicBool>,
     requests: Arc<Requests>,
+    connections: Arc<Connections>,
     verdicts: Arc<Counters>,
     clock_steps: Arc<Counter>,
 }
@@ -200,7 +204,9 @@ impl AuthServer {
                 issuer,
                 guard,
                 readiness,
+                is_draining: Arc::default(),
                 requests: Arc::default(),
+                connections: Arc::default(),
                 verdicts,
                 clock_steps: Arc::default(),
             }),
@@ -251,11 +257,22 @@ impl AuthServer {
         Measure(Arc::clone(&self.inner.requests))
     }
 
+    /// Returns the middleware that bounds the heads of requests. Wrap [`envelope`](Self::envelope) around it.
+    pub(super) fn edge(&self) -> Edge {
+        Edge::new(&self.inner.settings.server, Arc::clone(&self.inner.is_draining))
+    }
+
+    /// Returns the counts of connections.
+    pub(super) fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.inner.connections)
+    }
+
     /// Returns the parts that count.
     pub(super) fn metrics(&self) -> metrics::Sources {
         let inner = &*self.inner;
         metrics::Sources {
             requests: Arc::clone(&inner.requests),
+            connections: Arc::clone(&inner.connections),
             verdicts: Arc::clone(&inner.verdicts),
             guard: inner.guard.clone(),
             sessions: inner.sessions.clone(),
@@ -267,6 +284,27 @@ impl AuthServer {
             clock: inner.clock.clone(),
             clock_steps: Arc::clone(&inner.clock_steps),
         }
+    }
+
+    /// Returns the vault, unsealed.
+    pub(super) fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.inner.vault)
+    }
+
+    /// Makes every answer the last of its connection, and waits until no connection is left, for at most
+    /// `server.shutdown_s`. Clients go to whoever listens now, and lose no request: a connection that waits for its next
+    /// one is not closed before `server.idle_s`.
+    pub(super) async fn drain(&self) {
+        self.inner.is_draining.store(true, Ordering::SeqCst);
+        let ended = async {
+            // A connection that was just accepted is counted a moment later.
+            actix_rt::time::sleep(Duration::from_millis(200)).await;
+            while self.inner.connections.open() > 0 {
+                actix_rt::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        // What is still open then is closed.
+        let _ = actix_rt::time::timeout(self.inner.settings.server.shutdown_time, ended).await;
     }
 
     /// Counts that the system's clock was set.

@@ -22,4 +22,4 @@ pub mod store;
 
 pub use abuse::RateLimiter;
 pub use auth_server::{AuthServer, OpenError};
-pub use run::{BindError, Running, bind};
+pub use run::{BindError, HandoverError, Reload, Running, Sockets, Taken, TlsError, bind, bind_on};

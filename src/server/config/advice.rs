@@ -10,7 +10,9 @@ impl Settings {
     pub fn warnings(&self) -> Vec<String> {
         let server = &self.server;
         let all = server.trusted_proxies.iter().find(|network| network.prefix_len() == 0);
-        let is_open = !server.bind.ip().to_canonical().is_loopback() && server.trusted_proxies.is_empty();
+        let is_open = server.tls_cert.is_none()
+            && !server.bind.ip().to_canonical().is_loopback()
+            && server.trusted_proxies.is_empty();
         let cost = self.password.bcrypt_cost;
         let warnings = [
             (cost < LEAST_COST).then(|| {
@@ -33,6 +35,11 @@ impl Settings {
                     "server.trusted_proxies has {network}: every client can forge its IP address in rate limits and events; list \
                      only your proxies"
                 )
+            }),
+            (server.http_redirect_bind.is_some() && server.tls_cert.is_none()).then(|| {
+                "server.http_redirect_bind sends browsers to HTTPS, and this server has no TLS: set server.tls_cert and \
+                 server.tls_key, unless a proxy before it has"
+                    .to_owned()
             }),
             is_open.then(|| {
                 format!(
@@ -57,6 +64,9 @@ mod tests {
         settings.server.bind = "0.0.0.0:8080".parse().unwrap();
         settings.server.trusted_proxies = vec!["10.0.0.2/32".parse().unwrap()];
         assert_eq!(settings.warnings(), Vec::<String>::new());
+        settings.server.trusted_proxies.clear();
+        settings.server.tls_cert = Some("cert.pem".into());
+        assert_eq!(settings.warnings(), Vec::<String>::new(), "with TLS");
     }
 
     #[test]
@@ -70,6 +80,11 @@ mod tests {
                 "every proxy",
                 |settings| settings.server.trusted_proxies = vec!["::/0".parse().unwrap()],
                 "trusted_proxies has ::/0",
+            ),
+            (
+                "a redirect to nowhere",
+                |settings| settings.server.http_redirect_bind = Some("127.0.0.1:80".parse().unwrap()),
+                "this server has no TLS",
             ),
             (
                 "a public address",

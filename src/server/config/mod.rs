@@ -28,7 +28,7 @@ use crate::token::Algorithm;
 pub use load::{ConfigError, Loaded, Origin, Sources, variable_name};
 use values::{
     ADDRESS, ALGORITHM, BOOL, COUNT, Days, FilePath, Format, HEADER_NAME, LOG_FORMAT, Millis, NAME, Networks,
-    Optional, Origins, REALM, SCHEMA, Seconds, Threads, Url, Whole, default_of, is_list,
+    Optional, Origins, PUBLIC_URL, REALM, SCHEMA, Seconds, Threads, Url, Whole, default_of, is_list,
 };
 pub use values::{DatabaseUrl, LogFormat, seconds};
 
@@ -119,6 +119,34 @@ settings! {
         workers: usize, Threads(1, 512);
         /// largest accepted request body, in bytes
         max_body_bytes: usize = "65536", Whole(1_024, 16_777_216);
+        /// largest accepted request head, in bytes
+        max_head_bytes: usize = "16384", Whole(1_024, 131_072);
+        /// the most headers of a request
+        max_headers: usize = "64", Whole(8, 96);
+        /// how long a client may take for a TLS handshake and for the head of its first request, in seconds
+        head_time as "head_s": Duration = "5", Seconds(1, 120);
+        /// how long a request's body may take to arrive, in seconds
+        body_time as "body_s": Duration = "15", Seconds(1, 600);
+        /// how long a request may take from its first byte to its answer, in seconds
+        request_time as "request_s": Duration = "60", Seconds(5, 3_600);
+        /// how long a connection may wait for its next request, or leave an answer unread, in seconds
+        idle_time as "idle_s": Duration = "15", Seconds(1, 3_600);
+        /// how long requests in flight may take to finish when the server stops, in seconds
+        shutdown_time as "shutdown_s": Duration = "30", Seconds(1, 600);
+        /// the most connections
+        connections: usize = "10000", Whole(16, 1_000_000);
+        /// the most connections from one address (IPv6: from one /64) that is no trusted proxy
+        connections_per_address: usize = "1000", Whole(1, 1_000_000);
+        /// file with the certificate and its chain (PEM), for TLS; if not set, off
+        tls_cert: Option<PathBuf>, Optional(FilePath);
+        /// file with the certificate's private key (PEM)
+        tls_key: Option<PathBuf>, Optional(FilePath);
+        /// address and port on which plain HTTP is sent to HTTPS; if not set, off
+        http_redirect_bind: Option<SocketAddr>, Optional(ADDRESS);
+        /// Unix socket at which another process of this user can take over (hallpass serve --takeover); if not set, off
+        control_socket: Option<PathBuf>, Optional(FilePath);
+        /// URL at which clients reach this server, like https://id.example; if not set, found out from requests
+        public_url: Option<String>, Optional(PUBLIC_URL);
         /// address and port of GET /metrics; if not set, off
         metrics_bind: Option<SocketAddr>, Optional(ADDRESS);
         /// origins allowed by CORS, exactly as browsers name them, separated by commas; * allows any, without cookies
@@ -236,6 +264,14 @@ settings! {
     log: Log {
         /// format of log lines: text or json
         format: LogFormat = "text", LOG_FORMAT;
+    }
+}
+
+impl Settings {
+    /// Returns the names of the settings whose values differ from those of `other`.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |field: &&Field| (field.show)(self) != (field.show)(other);
+        FIELDS.iter().filter(differs).map(|field| field.name).collect()
     }
 }
 

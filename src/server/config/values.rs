@@ -152,6 +152,10 @@ pub(super) const REALM: Text = Text(
 );
 pub(super) const HEADER_NAME: Text =
     Text(is_header_name, "a header's name like X-Forwarded-For or Forwarded is accepted");
+pub(super) const PUBLIC_URL: Text = Text(
+    is_public_url,
+    "a URL like https://id.example or http://127.0.0.1:8080, without a path, is accepted",
+);
 pub(super) const SCHEMA: Text = Text(is_schema, "1 to 63 of a-z 0-9 _ are accepted, not beginning with pg_");
 
 impl Format<String> for Text {
@@ -176,6 +180,10 @@ fn is_realm(text: &str) -> bool {
 
 fn is_header_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn is_public_url(text: &str) -> bool {
+    is_origin(text.strip_suffix('/').unwrap_or(text))
 }
 
 fn is_schema(text: &str) -> bool {

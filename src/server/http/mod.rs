@@ -7,6 +7,7 @@
 //! | `endpoint` | a path and its methods |
 //! | `body`, `query`, `client`, `fields` | the request: its JSON body, its query, its client, its fields checked |
 //! | `responses`, `error`, `cookie` | the answer: `{"data": …}`, a failure, the refresh cookie |
+//! | `edge` | the limits of a request's head; HSTS |
 //! | `measure`, `readiness` | counts requests, for metrics; tells what is missing |
 //! | `openapi/` | the OpenAPI document |
 
@@ -14,6 +15,7 @@ mod body;
 mod client;
 mod context;
 mod cookie;
+mod edge;
 mod endpoint;
 mod error;
 mod fields;
@@ -29,6 +31,7 @@ use actix_web::web::ServiceConfig;
 
 pub(in crate::server) use context::Context;
 pub(in crate::server) use cookie::X_HALLPASS;
+pub(in crate::server) use edge::Edge;
 pub(in crate::server) use error::ApiError;
 pub(in crate::server) use measure::Measure;
 pub(in crate::server) use readiness::Readiness;

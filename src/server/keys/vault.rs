@@ -94,6 +94,9 @@ pub enum VaultError {
 #[error("this passphrase is too weak: {0}; five or six unrelated words make a good one")]
 pub(crate) struct WeakPassphrase(String);
 
+/// An installation key with its generation, on its way to another process.
+pub(crate) type Part = (u32, Zeroizing<[u8; KEY_BYTES]>);
+
 /// An unsealed vault. It has the installation keys, in memory only.
 pub struct Vault {
     id: Uuid,
@@ -275,6 +278,24 @@ impl Vault {
     /// nor the key of another purpose.
     pub(crate) fn derive(&self, label: &'static str) -> Zeroizing<[u8; KEY_BYTES]> {
         self.newest().derive(self.id, label)
+    }
+
+    /// Returns the vault of what [`parts`](Self::parts) has returned in another process; `None` without a key.
+    pub(crate) fn from_parts(id: Uuid, keys: Vec<Part>) -> Option<Self> {
+        let keys: Vec<_> =
+            keys.into_iter().map(|(generation, key)| Arc::new(InstallationKey { generation, key })).collect();
+        (!keys.is_empty()).then(|| Self { id, keys: ArcSwap::from_pointee(keys) })
+    }
+
+    /// Returns the installation's id and its keys, each with its generation, for the process that takes over.
+    pub(crate) fn parts(&self) -> (Uuid, Vec<Part>) {
+        let keys = self.keys.load();
+        (self.id, keys.iter().map(|key| (key.generation, key.key.clone())).collect())
+    }
+
+    /// Returns the same vault again.
+    pub(crate) fn share(&self) -> Self {
+        Self { id: self.id, keys: ArcSwap::new(self.keys.load_full()) }
     }
 
     /// Returns the id of the installation.

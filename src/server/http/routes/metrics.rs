@@ -12,7 +12,7 @@ use crate::server::abuse::RateLimiter;
 use crate::server::credentials::Hasher;
 use crate::server::http::endpoint::endpoint;
 use crate::server::keys::SigningKeys;
-use crate::server::metrics::{Counter, Counters, Metric, Page, Process, Requests, labels};
+use crate::server::metrics::{Connections, Counter, Counters, Metric, Page, Process, Requests, labels};
 use crate::server::sessions::Sessions;
 use crate::server::state::State;
 use crate::server::store::Store;
@@ -21,6 +21,7 @@ use crate::server::store::Store;
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Sources {
     pub requests: Arc<Requests>,
+    pub connections: Arc<Connections>,
     pub verdicts: Arc<Counters>,
     pub guard: Guard,
     pub sessions: Sessions,
@@ -89,6 +90,16 @@ impl Sources {
                 "hallpass_http_request_duration_seconds",
                 "Time from a request's head to its answer.",
                 Metric::Histograms(durations),
+            ),
+            (
+                "hallpass_connections",
+                "Open connections of clients.",
+                Metric::gauge(self.connections.open() as f64),
+            ),
+            (
+                "hallpass_connections_refused",
+                "Connections that were turned away, by the limit or because TLS failed.",
+                Metric::by("reason", self.connections.refused.values()),
             ),
             (
                 "hallpass_guard_verdicts",

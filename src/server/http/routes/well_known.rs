@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, Scope, web};
 use serde_json::{from_value, json};
 use utoipa::openapi::{ContentBuilder, Schema};
 
+use crate::server::config;
 use crate::server::http::Context;
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::openapi::Operation;
@@ -19,6 +20,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
     web::scope("/.well-known")
         .app_data(web::Data::from(Arc::clone(&context.keys)))
         .app_data(web::Data::from(Arc::new(Issuer(context.issuer.clone()))))
+        .app_data(web::Data::new(context.settings.clone()))
         .service(endpoint("/jwks.json", [(Method::GET, web::to(jwks))]))
         .service(endpoint("/oauth-authorization-server", [(Method::GET, web::to(metadata))]))
 }
@@ -108,10 +110,13 @@ async fn metadata(
     request: HttpRequest,
     issuer: web::Data<Issuer>,
     keys: web::Data<SigningKeys>,
+    settings: web::Data<config::Server>,
 ) -> HttpResponse {
     let Issuer(issuer) = issuer.get_ref();
     let base = if issuer.starts_with("https://") || issuer.starts_with("http://") {
         issuer.trim_end_matches('/').to_owned()
+    } else if let Some(url) = &settings.public_url {
+        url.trim_end_matches('/').to_owned()
     } else {
         let asked = request.connection_info();
         format!("{}://{}", asked.scheme(), asked.host())
