@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `openapi`, `config` | the commands |
+//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `backup`, `openapi`, `config` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
@@ -10,6 +10,8 @@
 //! | `signals`, `service` | signals; the service manager |
 //! | `harden`, `wiping` | core dumps; the overwriting of freed memory |
 
+#[cfg(feature = "sqlite")]
+mod backup;
 mod common;
 mod config;
 mod database;
@@ -80,6 +82,12 @@ enum Command {
     /// Check the database; copy it into another one
     #[command(subcommand)]
     Database(database::DatabaseCommand),
+    /// Write a backup of the database (SQLite), while servers run or not
+    #[cfg(feature = "sqlite")]
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the database (SQLite); stop its servers first
+    #[cfg(feature = "sqlite")]
+    Restore(backup::RestoreArgs),
     /// Show the number of sign-ins, failures, refreshes and added users
     Stats(stats::StatsArgs),
     /// Print the OpenAPI document of the server
@@ -142,6 +150,10 @@ fn run(cli: Cli, sockets: Sockets) -> Result<(), CommandError> {
         Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),
         Some(Command::Database(command)) => database::run(&common, &command),
+        #[cfg(feature = "sqlite")]
+        Some(Command::Backup(args)) => backup::back_up(&common, &args),
+        #[cfg(feature = "sqlite")]
+        Some(Command::Restore(args)) => backup::restore(&common, &args),
         Some(Command::Stats(args)) => stats::run(&common, &args),
         Some(Command::Openapi(args)) => openapi::run(&args),
         Some(Command::Config) => config::run(&common),

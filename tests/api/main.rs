@@ -5,6 +5,7 @@ mod admin;
 mod admin_events;
 mod app;
 mod audit;
+mod backup;
 mod change_feed;
 mod cli;
 mod concurrency;

@@ -14,6 +14,7 @@
 //! | `changes` | `position`, `changes_since`; `note_change` |
 //! | `retention` | `Store::delete_expired` |
 //! | `transfer` | `Store::copy_to`, `Store::digests`, `Store::problems`: from one database into another |
+//! | `backup` | `Store::back_up`, `Restore`, on SQLite |
 //! | `fast_path` | `Store::try_first_use`, `Store::try_count`, `Store::try_begin_session`, `Store::try_record`: transactions as one statement each, in PostgreSQL |
 //!
 //! `sqlite/` and `postgres/` own what differs: connecting, migrating, beginning and committing. The deadline and the
@@ -23,6 +24,8 @@
 compile_error!("the server needs a database: turn on the feature `sqlite` or `postgres`");
 
 mod attempts;
+#[cfg(feature = "sqlite")]
+mod backup;
 mod changes;
 mod classify;
 mod connection;
@@ -44,6 +47,8 @@ mod transfer;
 mod users;
 mod xid_sequence;
 
+#[cfg(feature = "sqlite")]
+pub use backup::{Backup, BackupError, Restore};
 pub use changes::Position;
 pub use connection::Connection;
 pub use connection::Transaction;

@@ -1,5 +1,7 @@
 //! SQLite, the embedded database: one connection that writes, and a few beside it that read (write-ahead log).
 
+mod backup;
+
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +17,9 @@ use super::classify::classify;
 use super::connection::{Connection, Inner, Transaction};
 use super::error::{CommitError, StoreError};
 use super::retry::TIMEOUT;
+
+pub use backup::{Backup, BackupError};
+pub(super) use backup::{Prepared, back_up, prepare, replace};
 
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql")),
