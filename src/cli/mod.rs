@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `backup`, `openapi`, `config` | the commands |
+//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `backup`, `health`, `completions`, `openapi`, `config` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
@@ -13,12 +13,14 @@
 #[cfg(feature = "sqlite")]
 mod backup;
 mod common;
+mod completions;
 mod config;
 mod database;
 mod demo;
 mod error;
 mod events;
 mod harden;
+mod health;
 mod import;
 mod key;
 mod log;
@@ -90,6 +92,13 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Show the number of sign-ins, failures, refreshes and added users
     Stats(stats::StatsArgs),
+    /// Ask the server of these settings whether it is ready, for a container's health check
+    Health,
+    /// Print a script that completes commands and flags
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages, for a package
+    #[command(hide = true)]
+    Man(completions::ManArgs),
     /// Print the OpenAPI document of the server
     Openapi(openapi::OpenapiArgs),
     /// Print the current settings and the source of each
@@ -102,6 +111,8 @@ impl Command {
         match self {
             Self::Demo => Some("demo"),
             Self::Openapi(_) => Some("openapi"),
+            Self::Completions(_) => Some("completions"),
+            Self::Man(_) => Some("man"),
             _ => None,
         }
     }
@@ -155,6 +166,9 @@ fn run(cli: Cli, sockets: Sockets) -> Result<(), CommandError> {
         #[cfg(feature = "sqlite")]
         Some(Command::Restore(args)) => backup::restore(&common, &args),
         Some(Command::Stats(args)) => stats::run(&common, &args),
+        Some(Command::Health) => health::run(&common),
+        Some(Command::Completions(args)) => completions::complete::<Cli>(&args),
+        Some(Command::Man(args)) => completions::write_pages::<Cli>(&args),
         Some(Command::Openapi(args)) => openapi::run(&args),
         Some(Command::Config) => config::run(&common),
     }

@@ -32,6 +32,7 @@ mod metrics;
 mod model;
 mod network;
 mod openapi;
+mod packages;
 mod pages;
 mod postgres;
 mod postgres_proxy;
