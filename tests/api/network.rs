@@ -311,6 +311,12 @@ async fn clients_that_are_too_slow_are_cut_off() {
     // The head of a later one.
     let served_first = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
     cut_off(|settings| settings.server.request_time = SECOND, served_first, "GET / HT", "HTTP/1.1 200").await;
+    // The same, begun together with the first.
+    let both = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET / HT";
+    let short = |settings: &mut Settings| {
+        (settings.server.idle_time, settings.server.request_time) = (SECOND, SECOND);
+    };
+    cut_off(short, both, "", "HTTP/1.1 200").await;
     // A body.
     let head = "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\nConnection: close\r\n\r\n";
     cut_off(|settings| settings.server.body_time = SECOND, head, "{", "it did not arrive within 1 s").await;

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{
@@ -113,7 +114,18 @@ pub(super) struct Offer {
     pub http: OwnedFd,
     pub redirect: Option<OwnedFd>,
     pub metrics: Option<OwnedFd>,
-    pub vault: std::sync::Arc<Vault>,
+    pub vault: Arc<Vault>,
+}
+
+/// An offer that can be withdrawn. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Offered(Arc<Mutex<Option<Offer>>>);
+
+impl Offered {
+    /// Withdraws it, and closes its sockets: a server that stops leaves nobody waiting to be accepted.
+    pub(super) fn withdraw(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }
 
 /// Offers what a server has at `path`, in a thread of its own. Calls `taken_over` once another process serves.
@@ -124,18 +136,21 @@ pub(super) fn offer(
     path: &Path,
     offer: Offer,
     taken_over: impl FnOnce() + Send + 'static,
-) -> Result<(), HandoverError> {
+) -> Result<Offered, HandoverError> {
     let failed = |cause| HandoverError::Control { path: path.to_owned(), cause };
     let listener = listen(path).map_err(failed)?;
+    let offered = Offered(Arc::new(Mutex::new(Some(offer))));
+    let ours = offered.clone();
     let serve = move || {
         for stream in listener.incoming() {
-            match stream.and_then(|stream| hand_over(stream, &offer)) {
+            match stream.and_then(|stream| hand_over(stream, &ours)) {
                 Ok(()) => return taken_over(),
                 Err(error) => log::warn!("the server was not taken over: {error}"),
             }
         }
     };
-    std::thread::Builder::new().name("takeover".into()).spawn(serve).map(|_| ()).map_err(failed)
+    std::thread::Builder::new().name("takeover".into()).spawn(serve).map_err(failed)?;
+    Ok(offered)
 }
 
 /// Opens the control socket. It replaces what an earlier process has left there, in one step.
@@ -160,9 +175,23 @@ fn check_peer(stream: &UnixStream) -> io::Result<()> {
 }
 
 /// Hands over, and returns once the other process serves.
-fn hand_over(mut stream: UnixStream, offer: &Offer) -> io::Result<()> {
+fn hand_over(mut stream: UnixStream, offered: &Offered) -> io::Result<()> {
     check_peer(&stream)?;
     stream.set_read_timeout(Some(START))?;
+    give(&stream, offered)?;
+    let mut answer = [0; SERVING.len()];
+    stream.read_exact(&mut answer)?;
+    if &answer != SERVING {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(())
+}
+
+/// Sends what is offered.
+fn give(stream: &UnixStream, offered: &Offered) -> io::Result<()> {
+    let offered = offered.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let stopping = || io::Error::other("this one stops already");
+    let offer = offered.as_ref().ok_or_else(stopping)?;
     let (id, keys) = offer.vault.parts();
     let open = [Some(&offer.http), offer.redirect.as_ref(), offer.metrics.as_ref()];
     let names = open.iter().enumerate().fold(0, |names, (place, fd)| names | u8::from(fd.is_some()) << place);
@@ -175,13 +204,7 @@ fn hand_over(mut stream: UnixStream, offer: &Offer) -> io::Result<()> {
         bytes.extend(&**key);
     }
     let fds: Vec<_> = open.into_iter().flatten().map(AsFd::as_fd).collect();
-    send(&stream, &bytes, &fds)?;
-    let mut answer = [0; SERVING.len()];
-    stream.read_exact(&mut answer)?;
-    if &answer != SERVING {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    Ok(())
+    send(stream, &bytes, &fds)
 }
 
 fn send(stream: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {

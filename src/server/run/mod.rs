@@ -33,6 +33,7 @@ use super::http::routes::metrics;
 use super::state::SYNC_EVERY;
 use crate::log_limit::{log_all_left_out, log_left_out};
 use gate::Gate;
+use handover::Offered;
 pub use handover::{HandoverError, Taken};
 use listener::{Terms, listen};
 use redirect::Target;
@@ -68,6 +69,7 @@ pub struct Running {
     tls: Option<Arc<Tls>>,
     /// The sockets once more, for a takeover.
     open: [Option<OwnedFd>; 3],
+    offered: Offered,
     server: actix_web::dev::Server,
     metrics: Option<actix_web::dev::Server>,
 }
@@ -132,7 +134,8 @@ pub fn bind_on(server: &AuthServer, sockets: Sockets) -> Result<Running, BindErr
         open[2] = Some(socket.again()?);
         metrics = Some(socket.explain(|listener| serve_metrics(server, listener))?);
     }
-    Ok(Running { address, metrics_address, redirect_address, tls, open, server: builder.run(), metrics })
+    let (server, offered) = (builder.run(), Offered::default());
+    Ok(Running { address, metrics_address, redirect_address, tls, open, offered, server, metrics })
 }
 
 /// Serves the metrics on a socket of their own, so that a firewall can protect it.
@@ -177,7 +180,7 @@ impl Running {
         let [http, redirect, metrics] = std::mem::take(&mut self.open);
         if let (Some(path), Some(http)) = (&server.settings().server.control_socket, http) {
             let offered = handover::Offer { http, redirect, metrics, vault: server.vault() };
-            handover::offer(path, offered, move || {
+            self.offered = handover::offer(path, offered, move || {
                 let _ = sender.send(());
             })?;
         }
@@ -224,13 +227,16 @@ impl Running {
         let indexer = actix_rt::spawn(index(server.clone()));
         let reloader = actix_rt::spawn(look_at_certificate(self.reload()));
         let metrics = self.metrics.map(|server| (server.handle(), actix_rt::spawn(server)));
-        let drained = server.clone();
+        // Kept open, they would let the system accept connections that nobody serves.
+        drop(self.open);
+        let (drained, offered) = (server.clone(), self.offered);
         actix_rt::spawn(async move {
             if let Either::Right(_) = select(pin!(stop), pin!(replaced)).await {
                 log::info!("another process serves now; this one finishes what it has begun");
                 handle.pause().await;
                 drained.drain().await;
             }
+            offered.withdraw();
             handle.stop(true).await;
         });
         let result = self.server.await;
