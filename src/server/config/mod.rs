@@ -145,7 +145,7 @@ settings! {
         http_redirect_bind: Option<SocketAddr>, Optional(ADDRESS);
         /// Unix socket at which another process of this user can take over (hallpass serve --takeover); if not set, off
         control_socket: Option<PathBuf>, Optional(FilePath);
-        /// URL at which clients reach this server, like https://id.example; if not set, found out from requests
+        /// URL at which clients reach this server: its scheme and its host; if not set, found out from requests
         public_url: Option<String>, Optional(PUBLIC_URL);
         /// address and port of GET /metrics; if not set, off
         metrics_bind: Option<SocketAddr>, Optional(ADDRESS);

@@ -3,7 +3,7 @@
 //!
 //! The passphrase is stretched (Argon2id, RFC 9106) into a key that seals a random installation key (AES-256-GCM,
 //! SP 800-38D). Keys derived from that (HKDF, RFC 5869), one for each purpose, seal everything else; see
-//! [`seal`](super::seal). The columns beside a seal are its associated data, so a row that was altered or moved does not
+//! `seal`. The columns beside a seal are its associated data, so a row that was altered or moved does not
 //! unseal. No SQL, no prompts.
 //!
 //! The installation key may be replaced: each has a generation. The newest seals, and the earlier ones unseal what is not
