@@ -20,15 +20,16 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Asks the kernel.
+    /// Asks the kernel, at the time `now` as seconds since the Unix epoch. Nothing but the process's own folder in /proc
+    /// is read: a sandbox may show no more (`ProcSubset=pid`).
     #[cfg(target_os = "linux")]
-    pub(crate) fn read() -> Option<Self> {
+    pub(crate) fn read(now: f64) -> Option<Self> {
         use procfs::process::LimitValue;
-        use procfs::{CurrentSI, KernelStats};
+        use rustix::time::{ClockId, clock_gettime};
 
         let process = procfs::process::Process::myself().ok()?;
         let stat = process.stat().ok()?;
-        let (ticks, boot) = (procfs::ticks_per_second() as f64, KernelStats::current().ok()?.btime as f64);
+        let (ticks, since_boot) = (procfs::ticks_per_second() as f64, clock_gettime(ClockId::Boottime));
         let max_descriptors = match process.limits().ok()?.max_open_files.soft_limit {
             LimitValue::Value(most) => Some(most),
             LimitValue::Unlimited => None,
@@ -40,13 +41,13 @@ impl Process {
             open_descriptors: process.fd_count().ok()? as u64,
             max_descriptors,
             threads: u64::try_from(stat.num_threads).ok()?,
-            started_at: boot + stat.starttime as f64 / ticks,
+            started_at: now - (since_boot.tv_sec as f64 - stat.starttime as f64 / ticks),
         })
     }
 
     /// Other systems are not asked.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn read() -> Option<Self> {
+    pub(crate) fn read(_: f64) -> Option<Self> {
         None
     }
 }

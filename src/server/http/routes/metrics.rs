@@ -67,7 +67,7 @@ impl Sources {
         metrics.extend(self.authentication());
         metrics.extend(self.hashing());
         metrics.extend(self.database());
-        metrics.extend(process());
+        metrics.extend(process(self.clock.now().timestamp() as f64));
         metrics
     }
 
@@ -235,10 +235,10 @@ impl Sources {
     }
 }
 
-fn process() -> Metrics {
+fn process(now: f64) -> Metrics {
     let build = labels([("version", env!("CARGO_PKG_VERSION"))]);
     let mut metrics = vec![("hallpass_build", "The version of this server.", Metric::Info(build))];
-    if let Some(process) = Process::read() {
+    if let Some(process) = Process::read(now) {
         let most = process.max_descriptors.map_or(f64::INFINITY, |most| most as f64);
         metrics.extend([
             (
