@@ -8,6 +8,8 @@ export interface User {
   email_verified: boolean;
   name: string | null;
   roles: string[];
+  /** The kinds of second factors that the user has. */
+  second_factors: ('passkey' | 'totp')[];
   created_at: string;
   last_login_at: string | null;
 }

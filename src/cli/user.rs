@@ -331,6 +331,7 @@ fn to_json(user: &UserRecord) -> serde_json::Value {
         "email_verified": user.email_verified_at.is_some(),
         "name": user.name,
         "roles": user.roles,
+        "second_factors": user.second_factors,
         "disabled": user.disabled_at.is_some(),
         "created_at": rfc3339(user.created_at),
         "last_login_at": user.last_login_at.map(rfc3339),

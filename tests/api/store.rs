@@ -35,6 +35,7 @@ fn user(number: u128, email: &str) -> UserRecord {
         disabled_at: None,
         created_at: at(0),
         last_login_at: None,
+        second_factors: vec![],
     }
 }
 

@@ -20,6 +20,7 @@ fn user(number: u128, roles: &[&str]) -> UserRecord {
         disabled_at: None,
         created_at: DateTime::UNIX_EPOCH,
         last_login_at: None,
+        second_factors: vec![],
     }
 }
 

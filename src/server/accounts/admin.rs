@@ -73,6 +73,7 @@ impl NewUser {
             disabled_at: None,
             created_at: now,
             last_login_at: None,
+            second_factors: Vec::new(),
         }
     }
 }

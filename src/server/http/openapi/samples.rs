@@ -19,6 +19,7 @@ pub(crate) fn a_user() -> Value {
         "email_verified": true,
         "name": "Ada Lovelace",
         "roles": ["editor"],
+        "second_factors": [],
         "created_at": TIME,
         "last_login_at": TIME,
     })

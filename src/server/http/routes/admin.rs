@@ -138,6 +138,8 @@ pub(crate) struct AdminUser {
     #[schema(required)]
     name: Option<String>,
     roles: Vec<String>,
+    /// The kinds of second factors that the user has: `passkey`, `totp`.
+    second_factors: Vec<String>,
     /// True if the user cannot sign in.
     disabled: bool,
     #[serde(serialize_with = "serialize_rfc3339")]
@@ -157,6 +159,7 @@ impl From<UserRecord> for AdminUser {
             email: user.email,
             name: user.name,
             roles: user.roles,
+            second_factors: user.second_factors,
             created_at: user.created_at,
             last_login_at: user.last_login_at,
         }
