@@ -14,6 +14,13 @@ export interface User {
   last_login_at: string | null;
 }
 
+/** What `signIn` resolves to if the account has a second factor. No session has begun. */
+export interface SecondFactorNeeded {
+  next: 'second-factor';
+  /** What the account has. */
+  methods: ('passkey' | 'recovery_code' | 'totp')[];
+}
+
 /** The claims of the access token (RFC 7519 §4.1). Times are seconds since 1970. The client does not verify them. */
 export interface Claims {
   iss: string;
@@ -27,6 +34,10 @@ export interface Claims {
   exp: number;
   jti: string;
   sid: string;
+  /** The time of the sign-in; a renewed token keeps it. */
+  auth_time?: number;
+  /** How the user signed in (RFC 8176); has `mfa` if by more than one factor. */
+  amr?: string[];
 }
 
 /** The server refused a request. If it cannot be reached, the error is the browser's `TypeError`. */
@@ -58,8 +69,14 @@ export interface Options {
 
 /** The client. Its functions need no `this`. They reject with a {@link HallpassError}, or as the browser's `fetch`. */
 export interface Hallpass {
-  /** Signs the user in. */
-  signIn(credentials: { email: string; password: string }): Promise<User>;
+  /** Begins a session. If the account has a second factor, it resolves to what is needed for `secondFactor`. */
+  signIn(credentials: { email: string; password: string }): Promise<User | SecondFactorNeeded>;
+
+  /**
+   * Ends the sign-in that `signIn` has begun. A wrong answer rejects with `second_factor_invalid`, and another one may be
+   * given; after five, or after five minutes, `signIn` again.
+   */
+  secondFactor(answer: { code: string } | { recovery_code: string }): Promise<User>;
 
   /** Creates an account, and signs in. */
   signUp(account: { email: string; password: string; name?: string }): Promise<User>;
@@ -98,8 +115,11 @@ export interface Hallpass {
   /** Deletes the account. */
   deleteUser(proof: { password: string }): Promise<void>;
 
-  /** Returns the access token, renewed if needed, for requests without `fetch`. Never put it into a URL. */
-  token(): Promise<string | null>;
+  /**
+   * The access token, renewed if need be, for what does not go through `fetch`. Never put it into a URL. `fresh` renews it in
+   * any case, so that it says how the session is signed in now.
+   */
+  token(options?: { fresh?: boolean }): Promise<string | null>;
 
   /** Returns the claims of the access token. */
   claims(): Claims | null;

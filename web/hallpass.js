@@ -95,6 +95,8 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   let refreshing = null;
   // The refusal of a postponed refresh, and the time until which it is postponed.
   let postponed = null;
+  // The challenge of a sign-in that waits for its second factor.
+  let pending = '';
   // The number of sessions that have ended. A refresh that was in progress at an end must not bring the session back.
   let ends = 0;
   // The session that a sign-out ends, until the server has confirmed it.
@@ -218,7 +220,8 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return refreshing;
   }
 
-  async function token() {
+  async function token({ fresh = false } = {}) {
+    if (fresh && session) await refresh(session.token);
     if (!session) {
       if (byCookie && hint.get()) await refresh();
     } else {
@@ -283,9 +286,24 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return session?.user ?? null;
   }
 
-  function signIn({ email, password }) {
-    return exclusively(async () => adopt(await data(await call('auth/login', { body: { email, password, cookie: byCookie } }))));
+  /** Begins a session; or returns what comes next, if the account has a second factor. */
+  function enter(path, body) {
+    return exclusively(async () => {
+      const answer = await call(path, { body });
+      const { error, challenge, methods } = (answer.status === 401 && (await answer.clone().json().catch(() => null))) || {};
+      if (error === 'second_factor_required') {
+        pending = challenge;
+        return { next: 'second-factor', methods };
+      }
+      const user = adopt(await data(answer));
+      pending = '';
+      return user;
+    });
   }
+
+  const signIn = ({ email, password }) => enter('auth/login', { email, password, cookie: byCookie });
+
+  const secondFactor = ({ code, recovery_code }) => enter('auth/second-factor', { challenge: pending, code, recovery_code });
 
   async function signUp({ email, password, name }) {
     await data(await call('auth/register', { body: { email, password, name } }));
@@ -350,6 +368,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
 
   return {
     signIn,
+    secondFactor,
     signUp,
     signOut,
     user,

@@ -91,6 +91,14 @@ pub(super) enum UserCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Remove every second factor of a user, who has lost them; the password alone signs in again
+    SecondFactor {
+        /// The user's e-mail address
+        email: String,
+        /// Confirms that this is meant
+        #[arg(long, required = true)]
+        reset: bool,
+    },
     /// Delete a user
     Delete {
         /// The user's e-mail address
@@ -163,6 +171,11 @@ async fn execute(
             let user = find(users, &email).await?;
             users.enable(user.id).await.map_err(gone(&user))?;
             print_line(format_args!("{} can sign in again", user.email))?;
+        }
+        UserCommand::SecondFactor { email, reset: _ } => {
+            let user = find(users, &email).await?;
+            users.reset_second_factors(user.id).await.map_err(gone(&user))?;
+            print_line(format_args!("{} has no second factor; the password alone signs in", user.email))?;
         }
         UserCommand::Import { file } => {
             super::import::import(users, &file, settings.password.import_max).await?;

@@ -12,17 +12,17 @@ use actix_web::middleware::Condition;
 use actix_web::web::ServiceConfig;
 
 use super::abuse::RateLimiter;
-use super::accounts::{Accounts, Directory, UserAdmin};
+use super::accounts::{Accounts, Directory, SecondFactorRules, UserAdmin};
 use super::config::{Settings, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::events::{EventLog, Statistics};
 use super::http::routes::metrics::{self, VERDICTS};
-use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS};
+use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS, require_second_factor};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
 use super::metrics::{Connections, Counter, Counters, Requests};
 use super::model::{Lifetimes, Retention};
-use super::sessions::{AccessTokens, Parts, RefreshTokens, SessionCounts, Sessions};
+use super::sessions::{AccessTokens, Challenges, Parts, RefreshTokens, SessionCounts, Sessions};
 use super::state::{ServerKeys, State};
 use super::store::{Store, StoreError};
 use crate::clock::Clock;
@@ -137,7 +137,7 @@ impl AuthServer {
         let checked_by = Arc::clone(&state);
         let verdicts = Arc::new(Counters::new(VERDICTS));
         let counted = Arc::clone(&verdicts);
-        let guard = Guard::builder()
+        let builder = Guard::builder()
             .keys(Arc::new(Arc::clone(&server_keys)))
             .issuer(&issuer)
             .audience(&audience)
@@ -149,8 +149,8 @@ impl AuthServer {
                 counted.count(verdict.map_or_else(Refusal::code, |()| "accepted"));
             })
             .clock(clock.clone())
-            .users(Arc::clone(state.users()))
-            .build()?;
+            .users(Arc::clone(state.users()));
+        let guard = require_second_factor(builder, &settings.second_factor.required_roles, &state).build()?;
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
@@ -168,6 +168,9 @@ impl AuthServer {
             state: Arc::clone(&state),
             access_tokens: AccessTokens::new(issuer.clone(), audience, token_lifetime, Arc::clone(&keys)),
             refresh_tokens: RefreshTokens::new(&vault),
+            challenges: Challenges::new(&vault),
+            vault: Arc::clone(&vault),
+            totp_skew: settings.second_factor.totp_skew,
             lifetimes,
             per_user: settings.session.per_user,
             limiter: limiter.clone(),
@@ -183,6 +186,12 @@ impl AuthServer {
             sessions: sessions.clone(),
             registration_is_open: settings.registration.open,
             password_rules: PasswordRules::new(&settings),
+            second_factors: SecondFactorRules {
+                fresh: seconds(settings.second_factor.fresh),
+                totp_skew: settings.second_factor.totp_skew,
+                issuer: settings.second_factor.issuer.clone(),
+            },
+            vault: Arc::clone(&vault),
         };
         let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&keys), clock.clone()));
         let statistics = Statistics::new(store.clone(), clock.clone(), lifetimes);

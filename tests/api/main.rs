@@ -41,6 +41,7 @@ mod privacy;
 mod process;
 mod prompt;
 mod round_trips;
+mod second_factors;
 mod secrets;
 mod session;
 mod session_end;

@@ -8,6 +8,7 @@ use crate::app::{EMAIL, PASSWORD, TestApp};
 /// Every path except the console's, with its methods.
 pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/login", "POST, OPTIONS"),
+    ("/auth/second-factor", "POST, OPTIONS"),
     ("/auth/register", "POST, OPTIONS"),
     ("/auth/password-strength", "POST, OPTIONS"),
     ("/auth/refresh", "POST, OPTIONS"),
@@ -16,6 +17,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/verify", "GET, HEAD"),
     ("/user", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ("/user/export", "GET, HEAD, OPTIONS"),
+    ("/user/totp", "POST, DELETE, OPTIONS"),
+    ("/user/totp/confirm", "POST, OPTIONS"),
+    ("/user/recovery-codes", "POST, OPTIONS"),
     ("/user/password", "POST, OPTIONS"),
     ("/user/sessions", "GET, HEAD, OPTIONS"),
     ("/user/sessions/{id}", "DELETE, OPTIONS"),
@@ -23,6 +27,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/admin/users/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ("/admin/users/{id}/password", "POST, OPTIONS"),
     ("/admin/users/{id}/sessions", "GET, HEAD, DELETE, OPTIONS"),
+    ("/admin/users/{id}/second-factors", "DELETE, OPTIONS"),
     ("/admin/sessions", "DELETE, OPTIONS"),
     ("/admin/events", "GET, HEAD, OPTIONS"),
     ("/admin/stats", "GET, HEAD, OPTIONS"),

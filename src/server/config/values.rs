@@ -278,6 +278,36 @@ impl Format<Vec<IpNet>> for Networks {
     }
 }
 
+/// Roles.
+pub(super) struct Roles;
+
+impl Format<Vec<String>> for Roles {
+    const IS_LIST: bool = true;
+
+    fn parse(&self, text: &str) -> Result<Vec<String>, String> {
+        let roles: Vec<_> = items(text).map(str::to_owned).collect();
+        let is_role = |role: &String| {
+            role.len() <= 32
+                && role.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+                && role
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte))
+        };
+        if roles.iter().all(is_role) {
+            return Ok(roles);
+        }
+        Err("roles like admin, separated by commas, are accepted: 1 to 32 of a-z 0-9 _ . -".into())
+    }
+
+    fn show(&self, value: &Vec<String>) -> String {
+        value.join(",")
+    }
+
+    fn unset(&self) -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+}
+
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }

@@ -314,7 +314,7 @@ impl Store {
                     .bind(key(1))
                     .bind(&known.0.0[..])
                     .bind(known.1.timestamp_millis())
-                    .bind(session.methods.join(" "))
+                    .bind(session.authentication.methods.join(" "))
                     .bind(i64::from(most))
                     .bind(key(2))
                     .fetch_optional()

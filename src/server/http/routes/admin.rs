@@ -58,6 +58,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
             "/users/{id}/sessions",
             [(Method::GET, web::to(list_sessions)), (Method::DELETE, web::to(end_sessions))],
         ))
+        .service(endpoint("/users/{id}/second-factors", [(Method::DELETE, web::to(reset_second_factors))]))
         .service(endpoint("/sessions", [(Method::DELETE, web::to(end_all_sessions))]))
         .service(endpoint("/events", [(Method::GET, web::to(list_events))]))
         .service(endpoint("/stats", [(Method::GET, web::to(show_statistics))]))
@@ -112,6 +113,10 @@ pub(crate) fn operations() -> Vec<Operation> {
             .fails([Error::NotFound.into()]),
         admin(Method::DELETE, "/admin/users/{id}/sessions", "endOtherSessions", "End a user's sessions")
             .gives_nothing("Every session of the user has ended")
+            .fails([Error::NotFound.into()]),
+        admin(Method::DELETE, "/admin/users/{id}/second-factors", "resetSecondFactors", "Remove a user's second factors")
+            .text("For a user who has lost them: the password alone signs in again. Sessions stay. Make sure first that it is the user who asks.")
+            .gives_nothing("The user has no second factor")
             .fails([Error::NotFound.into()]),
         admin(Method::DELETE, "/admin/sessions", "endAllSessions", "End everybody's sessions")
             .text("This includes the admin's own session. With very many users, use `hallpass sessions end --all`, which cannot be cut off by a client's timeout.")
@@ -349,6 +354,18 @@ async fn end_sessions(
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     acting(&users, &admin, client)?.end_sessions(id(&path)?).await?;
+    state.sync_changes().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn reset_second_factors(
+    admin: Require<Role<Admin>>,
+    users: web::Data<UserAdmin>,
+    state: web::Data<State>,
+    client: Client,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    acting(&users, &admin, client)?.reset_second_factors(id(&path)?).await?;
     state.sync_changes().await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -3,11 +3,13 @@
 pub(crate) mod admin;
 mod admin_events;
 pub(crate) mod auth;
+mod by_cookie;
 pub(crate) mod console;
 pub(crate) mod docs;
 mod export;
 pub(crate) mod health;
 pub(crate) mod metrics;
+pub(crate) mod second_factors;
 pub(crate) mod user;
 pub(crate) mod well_known;
 
@@ -18,6 +20,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         auth::operations(),
         user::operations(),
+        second_factors::operations(),
         admin::operations(),
         well_known::operations(),
         health::operations(),
