@@ -1,6 +1,6 @@
-//! Sends one kind of request so many times, for a program that counts what the processor does: `.ci/instructions` runs it
-//! under callgrind, twice, so that the difference is the cost of the requests alone.
-//! `cargo run --release --example instructions -- user 1000`; without arguments, it prints the names of the cases.
+//! Sends one kind of request so many times, for a program that counts what the processor does: `.ci/instructions` runs
+//! it under callgrind, twice, so that the difference is the cost of the requests alone. `cargo run --release --example
+//! instructions -- user 1000`; without arguments, it prints the names of the cases.
 
 #[path = "support/in_process.rs"]
 mod in_process;

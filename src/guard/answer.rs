@@ -20,10 +20,18 @@ use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use super::refusal::Refusal;
 use crate::http::{DEFAULT_CHALLENGE, Failure, UNAUTHORIZED_MESSAGE};
 
-/// The scheme and realm of the challenges (RFC 9110 §11.6.1), validated once.
+/// The challenges with one scheme and realm (RFC 9110 §11.6.1), validated and written once.
 #[derive(Debug, Clone)]
 pub(crate) struct Challenge {
     plain: HeaderValue,
+    invalid: HeaderValue,
+    ambiguous: HeaderValue,
+    expired: HeaderValue,
+    revoked: HeaderValue,
+    application: HeaderValue,
+    stale: HeaderValue,
+    single_factor: HeaderValue,
+    role: HeaderValue,
 }
 
 impl Challenge {
@@ -44,13 +52,13 @@ impl Challenge {
             return Err("the realm must be printable ASCII without quotation marks and backslashes");
         }
         HeaderValue::from_str(&format!("{scheme} realm=\"{realm}\""))
-            .map(|plain| Self { plain })
+            .map(Self::of_plain)
             .map_err(|_| "the scheme and the realm are not valid in a header")
     }
 
     /// The challenge with the default scheme and realm.
     pub(crate) fn bearer() -> Self {
-        Self { plain: HeaderValue::from_static(DEFAULT_CHALLENGE) }
+        Self::of_plain(HeaderValue::from_static(DEFAULT_CHALLENGE))
     }
 
     /// The challenge that names no error: no credential was presented, or the route checks credentials itself.
@@ -58,43 +66,55 @@ impl Challenge {
         self.plain.clone()
     }
 
-    fn with_error(&self, error: &str, description: &str) -> HeaderValue {
-        let plain = self.plain.to_str().unwrap_or("Bearer");
-        HeaderValue::from_str(&format!("{plain}, error=\"{error}\", error_description=\"{description}\""))
-            .unwrap_or_else(|_| self.plain.clone())
-    }
-
-    /// The challenge for a sign-in that is not good enough (RFC 9470 §3).
-    fn with_requirement(&self, description: &str, name: &str, value: &str) -> HeaderValue {
-        let plain = self.with_error("insufficient_user_authentication", description);
-        let text = plain.to_str().map(|plain| format!("{plain}, {name}=\"{value}\""));
-        text.ok().and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or(plain)
+    fn of_plain(plain: HeaderValue) -> Self {
+        let with = |error: &str, description: &str| {
+            let text = plain.to_str().unwrap_or("Bearer");
+            HeaderValue::from_str(&format!("{text}, error=\"{error}\", error_description=\"{description}\""))
+                .unwrap_or_else(|_| plain.clone())
+        };
+        let invalid = |description| with("invalid_token", description);
+        Self {
+            invalid: invalid("The token is malformed, forged or for someone else"),
+            ambiguous: invalid("More than one credential was presented"),
+            expired: invalid("The token has expired"),
+            revoked: invalid("The token was revoked"),
+            application: invalid("The token is not accepted here"),
+            stale: with("insufficient_user_authentication", "The sign-in is too long ago; sign in again"),
+            single_factor: with(
+                "insufficient_user_authentication",
+                "The sign-in was without a second factor; sign in with one",
+            ),
+            role: with("insufficient_scope", "The user lacks the role"),
+            plain,
+        }
     }
 
     /// The challenge of the response to `refusal`, if that response has one.
     pub(crate) fn of(&self, refusal: Refusal) -> Option<HeaderValue> {
-        let (error, description) = match refusal {
-            Refusal::TokenMissing => return Some(self.plain()),
-            Refusal::TokenInvalid(_) => {
-                ("invalid_token", "The token is malformed, forged or for someone else")
-            }
-            Refusal::CredentialAmbiguous => ("invalid_token", "More than one credential was presented"),
-            Refusal::TokenExpired => ("invalid_token", "The token has expired"),
-            Refusal::TokenRevoked => ("invalid_token", "The token was revoked"),
-            Refusal::Application(_) => ("invalid_token", "The token is not accepted here"),
+        let challenge = match refusal {
+            Refusal::TokenMissing => &self.plain,
+            Refusal::TokenInvalid(_) => &self.invalid,
+            Refusal::CredentialAmbiguous => &self.ambiguous,
+            Refusal::TokenExpired => &self.expired,
+            Refusal::TokenRevoked => &self.revoked,
+            Refusal::Application(_) => &self.application,
             Refusal::SignInStale { max_age_secs } => {
-                let description = "The sign-in is too long ago; sign in again";
-                return Some(self.with_requirement(description, "max_age", &max_age_secs.to_string()));
+                return Some(with_requirement(&self.stale, "max_age", &max_age_secs.to_string()));
             }
             Refusal::SecondFactorMissing => {
-                let description = "The sign-in was without a second factor; sign in with one";
-                return Some(self.with_requirement(description, "acr_values", "mfa"));
+                return Some(with_requirement(&self.single_factor, "acr_values", "mfa"));
             }
-            Refusal::RoleMissing => ("insufficient_scope", "The user lacks the role"),
+            Refusal::RoleMissing => &self.role,
             Refusal::SecondFactorUnenrolled | Refusal::Unavailable | Refusal::NotConfigured => return None,
         };
-        Some(self.with_error(error, description))
+        Some(challenge.clone())
     }
+}
+
+/// Adds what is required to a challenge (RFC 9470 §3).
+fn with_requirement(challenge: &HeaderValue, name: &str, value: &str) -> HeaderValue {
+    let text = challenge.to_str().map(|challenge| format!("{challenge}, {name}=\"{value}\""));
+    text.ok().and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or_else(|| challenge.clone())
 }
 
 /// The status of the response to `refusal`.

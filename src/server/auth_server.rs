@@ -134,7 +134,7 @@ impl AuthServer {
 
         let issuer = settings.token.issuer.clone().unwrap_or_else(|| format!("urn:uuid:{}", vault.id()));
         let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
-        let checked_by = Arc::clone(&state);
+        let (checked_by, remembered_by) = (Arc::clone(&state), Arc::clone(&state));
         let verdicts = Arc::new(Counters::new(VERDICTS));
         let counted = Arc::clone(&verdicts);
         let builder = Guard::builder()
@@ -148,6 +148,7 @@ impl AuthServer {
             .on_verdict(move |verdict| {
                 counted.count(verdict.map_or_else(Refusal::code, |()| "accepted"));
             })
+            .remember_while(move || remembered_by.version())
             .clock(clock.clone())
             .users(Arc::clone(state.users()));
         let guard = require_second_factor(builder, &settings.second_factor.required_roles, &state).build()?;

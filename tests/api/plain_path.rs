@@ -1,5 +1,5 @@
-//! Compares the guard, which remembers tokens, decisions, users and answers, with the plain path: `jsonwebtoken::decode` and
-//! the database, for each request anew.
+//! Compares the guard, which remembers tokens, decisions, users and answers, with the plain path:
+//! `jsonwebtoken::decode` and the database, for each request anew.
 
 use chrono::Duration;
 use hallpass::server::keys::rotation::{self, Reason};
