@@ -179,7 +179,7 @@ impl Bench {
                     token[at] ^= 1 << bit;
                 }
                 // Others are not header characters, or name another scheme.
-                if token.iter().all(|byte| byte.is_ascii_graphic()) {
+                if token.iter().all(u8::is_ascii_graphic) {
                     self.check(std::str::from_utf8(&token).unwrap()).await;
                 }
             }
