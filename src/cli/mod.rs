@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `backup`, `health`, `completions`, `openapi`, `config` | the commands |
+//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `backup`, `mail`, `health`, `completions`, `openapi`, `config` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
@@ -24,6 +24,7 @@ mod health;
 mod import;
 mod key;
 mod log;
+mod mail;
 mod openapi;
 mod output;
 mod secret;
@@ -90,6 +91,9 @@ enum Command {
     /// Put a backup in the place of the database (SQLite); stop its servers first
     #[cfg(feature = "sqlite")]
     Restore(backup::RestoreArgs),
+    /// Try the mail server; list the mails that wait
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Show the number of sign-ins, failures, refreshes and added users
     Stats(stats::StatsArgs),
     /// Ask the server of these settings whether it is ready, for a container's health check
@@ -165,6 +169,7 @@ fn run(cli: Cli, sockets: Sockets) -> Result<(), CommandError> {
         Some(Command::Backup(args)) => backup::back_up(&common, &args),
         #[cfg(feature = "sqlite")]
         Some(Command::Restore(args)) => backup::restore(&common, &args),
+        Some(Command::Mail(command)) => mail::run(&common, &command),
         Some(Command::Stats(args)) => stats::run(&common, &args),
         Some(Command::Health) => health::run(&common),
         Some(Command::Completions(args)) => completions::complete::<Cli>(&args),

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::server::accounts::UserAdmin;
 use crate::server::config::Settings;
 use crate::server::keys::vault::Vault;
+use crate::server::mail;
 use crate::server::store::Store;
 use crate::server::{AuthServer, Reload, Running, Sockets, Taken, bind_on};
 
@@ -51,6 +52,7 @@ pub(super) fn run(common: &Common, args: &ServeArgs, sockets: Sockets) -> Result
     for warning in settings.warnings() {
         ::log::warn!("{warning}");
     }
+    mail::check(&settings).map_err(CommandError::usage)?;
     let (reread_from, bind) = (common.clone(), args.bind.clone());
     let reread = move || reread_from.settings(bind.as_deref());
     let mut start = Start { sockets, taken: None, reread: Some(Box::new(reread)) };

@@ -13,13 +13,14 @@ use actix_web::web::ServiceConfig;
 
 use super::abuse::RateLimiter;
 use super::accounts::{Accounts, Directory, SecondFactorRules, UserAdmin};
-use super::config::{Settings, seconds};
+use super::config::{Settings, Verification, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::events::{EventLog, Statistics};
 use super::http::routes::metrics::{self, VERDICTS};
 use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS, require_second_factor};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
+use super::mail::{MailError, MailTokens, Mailer};
 use super::metrics::{Connections, Counter, Counters, Requests};
 use super::model::{Lifetimes, Retention};
 use super::sessions::{AccessTokens, Challenges, Parts, RefreshTokens, SessionCounts, Sessions};
@@ -54,6 +55,7 @@ struct Inner {
     limiter: RateLimiter,
     sessions: Sessions,
     accounts: Accounts,
+    mailer: Option<Mailer>,
     statistics: Statistics,
     lifetimes: Lifetimes,
     issuer: String,
@@ -79,6 +81,9 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// The settings or the texts of mails cannot be used.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// The threads for password hashing cannot be started.
     #[error("the threads for password hashing cannot be started: {0}")]
     Hasher(std::io::Error),
@@ -153,6 +158,9 @@ impl AuthServer {
             .users(Arc::clone(state.users()));
         let guard = require_second_factor(builder, &settings.second_factor.required_roles, &state).build()?;
 
+        let mail_tokens = MailTokens::new(Arc::clone(&vault), &settings);
+        let mailer = Mailer::open(&settings, store.clone(), mail_tokens.clone(), clock.clone())?;
+        let verification = mailer.is_some().then_some(settings.registration.verify);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
             .map_err(OpenError::Hasher)?
@@ -177,6 +185,7 @@ impl AuthServer {
             limiter: limiter.clone(),
             hasher: hasher.clone(),
             counts: SessionCounts::default(),
+            needs_verified: verification == Some(Verification::Required),
         });
         let accounts = Accounts {
             store: store.clone(),
@@ -193,6 +202,8 @@ impl AuthServer {
                 issuer: settings.second_factor.issuer.clone(),
             },
             vault: Arc::clone(&vault),
+            verification,
+            mail_tokens,
         };
         let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&keys), clock.clone()));
         let statistics = Statistics::new(store.clone(), clock.clone(), lifetimes);
@@ -209,6 +220,7 @@ impl AuthServer {
                 limiter,
                 sessions,
                 accounts,
+                mailer,
                 statistics,
                 lifetimes,
                 issuer,
@@ -288,6 +300,7 @@ impl AuthServer {
             sessions: inner.sessions.clone(),
             limiter: inner.limiter.clone(),
             hasher: inner.hasher.clone(),
+            mailer: inner.mailer.clone(),
             keys: Arc::clone(&inner.keys),
             state: Arc::clone(&inner.state),
             store: inner.store.clone(),
@@ -378,6 +391,11 @@ impl AuthServer {
     /// Returns the rate limiter.
     pub fn limiter(&self) -> &RateLimiter {
         &self.inner.limiter
+    }
+
+    /// Returns the worker that sends mails; `None` without `mail.url`.
+    pub fn mailer(&self) -> Option<&Mailer> {
+        self.inner.mailer.as_ref()
     }
 
     /// Returns the clock.

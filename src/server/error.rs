@@ -13,6 +13,7 @@ pub(crate) const OUTCOMES: &[&str] = &[
     "credentials_invalid",
     "second_factor_required",
     "second_factor_invalid",
+    "email_unverified",
     "refresh_invalid",
     "refresh_reused",
     "too_many_attempts",
@@ -28,6 +29,7 @@ pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
         Err(Error::CredentialsInvalid) => "credentials_invalid",
         Err(Error::SecondFactorRequired(_)) => "second_factor_required",
         Err(Error::SecondFactorInvalid) => "second_factor_invalid",
+        Err(Error::EmailUnverified) => "email_unverified",
         Err(Error::RefreshInvalid { session_ended: false }) => "refresh_invalid",
         Err(Error::RefreshInvalid { session_ended: true }) => "refresh_reused",
         Err(Error::TooManyAttempts { .. }) => "too_many_attempts",
@@ -86,6 +88,12 @@ pub enum Error {
     /// `registration.open` is off.
     #[error("registration closed")]
     RegistrationClosed,
+    /// A token or code that was sent by mail is unknown, used, expired or for something else. No answer says which.
+    #[error("link invalid")]
+    LinkInvalid,
+    /// The password was right, and the address must be verified first (`registration.verify`).
+    #[error("e-mail unverified")]
+    EmailUnverified,
     /// The e-mail address is taken.
     #[error("e-mail taken")]
     EmailTaken,

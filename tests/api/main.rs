@@ -28,6 +28,7 @@ mod life;
 mod log;
 mod login;
 mod lost_connections;
+mod mail;
 mod manners;
 mod metrics;
 mod model;

@@ -19,6 +19,8 @@ pub(super) const REASONS: &[&str] = &[
     "write",
     "estimate",
     "site",
+    "mail",
+    "recipient",
     "in_flight",
 ];
 

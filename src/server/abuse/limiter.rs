@@ -18,6 +18,8 @@
 //! An account or address is stored as 24 bits of an HMAC, which limits the number of counters; two that share a
 //! counter, which is rare, share its delays.
 
+mod mails;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,6 +81,8 @@ enum Kind {
     Write = 7,
     Estimate = 8,
     Site = 9,
+    Mail = 10,
+    Recipient = 11,
 }
 
 /// An attempt within the limits. It is in flight until this is dropped, and stays counted unless it

@@ -58,6 +58,10 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
 const INDEX_EVERY: Duration = Duration::from_secs(1);
 const INDEX_BATCHES: usize = 20;
 
+/// The time between two looks for mails that are due, and the number of looks between two counts of those that wait.
+const SEND_EVERY: Duration = Duration::from_secs(1);
+const COUNT_EVERY: u32 = 10;
+
 /// A server that has its socket and accepts connections once it is polled.
 pub struct Running {
     /// The address it listens on.
@@ -226,6 +230,8 @@ impl Running {
         let cleaner = actix_rt::spawn(clean_up(server.clone()));
         let indexer = actix_rt::spawn(index(server.clone()));
         let reloader = actix_rt::spawn(look_at_certificate(self.reload()));
+        let stopped = std::rc::Rc::new(tokio::sync::Notify::new());
+        let sender = actix_rt::spawn(send_mails(server.clone(), std::rc::Rc::clone(&stopped)));
         let metrics = self.metrics.map(|server| (server.handle(), actix_rt::spawn(server)));
         // Kept open, they would let the system accept connections that nobody serves.
         drop(self.open);
@@ -245,6 +251,9 @@ impl Running {
         cleaner.abort();
         indexer.abort();
         reloader.abort();
+        // A mail that is being sent is not sent a second time after the next start.
+        stopped.notify_one();
+        let _ = tokio::time::timeout(server.settings().mail.timeout, sender).await;
         if let Some((handle, serving)) = metrics {
             handle.stop(false).await;
             serving.abort();
@@ -325,6 +334,25 @@ async fn index(server: AuthServer) {
         actix_rt::time::sleep(INDEX_EVERY).await;
         if let Err(error) = server.directory().index(INDEX_BATCHES).await {
             log::debug!("the words of users are not written: {error}");
+        }
+    }
+}
+
+/// Sends the mails that are due, until it is `stopped`.
+async fn send_mails(server: AuthServer, stopped: std::rc::Rc<tokio::sync::Notify>) {
+    let Some(mailer) = server.mailer() else { return };
+    let mut looks = 0;
+    loop {
+        if tokio::time::timeout(SEND_EVERY, stopped.notified()).await.is_ok() {
+            return;
+        }
+        let mut outcome = mailer.send_due().await.map(|_| ());
+        if looks % COUNT_EVERY == 0 && outcome.is_ok() {
+            outcome = mailer.count_waiting().await.map_err(Into::into);
+        }
+        looks = looks.wrapping_add(1);
+        if let Err(error) = outcome {
+            log::debug!("mails are not sent: {error}");
         }
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct Parts {
     pub hasher: Hasher,
     /// What is counted.
     pub counts: SessionCounts,
+    /// Nobody signs in by password before their address is verified.
+    pub needs_verified: bool,
 }
 
 /// What is counted of sessions.

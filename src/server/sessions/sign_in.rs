@@ -6,7 +6,7 @@ use super::begin::store_session;
 use super::{Parts, Proof, Sessions, Tokens};
 use crate::server::credentials::{Origin, Password, is_proof_of_all};
 use crate::server::error::{Error, outcome};
-use crate::server::model::{Client, Event, EventKind};
+use crate::server::model::{Client, Event, EventKind, MailKind, NewMail, UserRecord};
 
 impl Sessions {
     /// Signs in the user with this `email` (trimmed, in lower case).
@@ -15,7 +15,8 @@ impl Sessions {
     /// [`Error::SecondFactorRequired`] for the right password of an account with a second factor;
     /// [`Error::CredentialsInvalid`] for an unknown address, a wrong password, a disabled user and a user without a
     /// password, each after one bcrypt; [`Error::TooManyAttempts`] before it, by the typed address and the client's
-    /// address; [`Error::Overloaded`], [`Error::Unavailable`].
+    /// address; [`Error::EmailUnverified`] after the right password, where `registration.verify` is `required`;
+    /// [`Error::Overloaded`], [`Error::Unavailable`].
     pub(crate) async fn sign_in(
         &self,
         email: &str,
@@ -49,6 +50,10 @@ impl Sessions {
             let (Some(user), Some(hash)) = (user, stored) else { break };
             if !is_right || !user.is_enabled() {
                 break;
+            }
+            if self.inner.needs_verified && user.email_verified_at.is_none() {
+                let sent = self.send_verification(&user, client).await;
+                limiter.or_take_back(&attempt, sent.and(Err::<(), _>(Error::EmailUnverified))).await?;
             }
             let proof = Proof::Password { hash };
             if !user.second_factors.is_empty() {
@@ -85,6 +90,19 @@ impl Sessions {
             store.write(async |tx| tx.record(failed.clone()).await).await?;
         }
         Err(Error::CredentialsInvalid)
+    }
+
+    /// Sends a link to verify the address to a user who cannot sign in before. If enough mails were sent, the last one
+    /// still works.
+    async fn send_verification(&self, user: &UserRecord, client: &Client) -> Result<(), Error> {
+        let Parts { store, clock, limiter, .. } = &*self.inner;
+        let now = clock.now();
+        match limiter.try_count_mail(&user.email, client.counted_address(), now).await {
+            Err(Error::TooManyAttempts { .. }) => return Ok(()),
+            counted => counted?,
+        }
+        let mail = NewMail::new(MailKind::Verify, &user.email, Some(user.id), client, now);
+        Ok(store.write(async |tx| tx.insert_mail(&mail, None).await).await?)
     }
 
     /// Replaces a hash of a lower cost, or of another program, by one at the configured cost. A failure is logged: the

@@ -93,6 +93,14 @@ impl Store {
                 "confirmed_at is null and created_at < $1",
                 [before(chrono::Duration::days(1))]
             ),
+            // A mail that waits gets another token in place of one that has expired.
+            expired!(
+                "mail_tokens",
+                "digest",
+                "expires_at < $1 and not exists \
+                 (select 1 from mail_outbox where mail_outbox.digest = mail_tokens.digest)",
+                [before(CLOCK_STEP)]
+            ),
             expired!("events", "id", "at < $1", [before(keep.events)]),
             expired!(
                 "sessions",

@@ -12,16 +12,18 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::by_cookie::{TWO_COOKIES, cookie_credential, end_session_of};
-use super::second_factors;
+use super::{by_mail, second_factors};
 use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
-use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES};
+use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES, Registered};
 use crate::server::credentials::{Password, Strength};
 use crate::server::error::Error;
 use crate::server::http::body::{Body, OptionalBody, given};
 use crate::server::http::endpoint::{endpoint, endpoint_for_proxies};
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{CHALLENGE, EMAIL, Operation, PASSWORD, a_user, some_tokens};
-use crate::server::http::responses::{TokenResponse, created, data, ended, tokens, user_id};
+use crate::server::http::responses::{
+    ACCEPTED, Accepted, TokenResponse, accepted, created, data, ended, tokens, user_id,
+};
 use crate::server::http::{ApiError, Context, X_HALLPASS, cookie};
 use crate::server::model::{Client, SecondFactorAsked};
 use crate::server::sessions::{RefreshCredential, Sessions};
@@ -33,6 +35,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
     let guard = &context.guard;
     web::scope("/auth")
         .app_data(guard.clone())
+        .app_data(web::Data::new(guard.clone()))
         .app_data(web::Data::new(context.accounts.clone()))
         .app_data(web::Data::new(context.sessions.clone()))
         .app_data(web::Data::from(Arc::clone(&context.server_keys)))
@@ -43,6 +46,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
         .service(endpoint("/password-strength", [(Method::POST, web::to(password_strength))]))
         .service(endpoint("/refresh", [(Method::POST, web::to(refresh))]))
         .service(endpoint("/logout", [(Method::POST, web::to(logout))]))
+        .configure(|config| by_mail::configure(config, context))
         .service(endpoint_for_proxies("/verify", web::to(verify)).wrap(guard.protect().pass_options()))
         .service(
             endpoint("/logout-all", [(Method::POST, web::to(logout_all))])
@@ -67,6 +71,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .fails([
                 Error::CredentialsInvalid.into(),
                 second_factor_required().into(),
+                Error::EmailUnverified.into(),
                 ApiError::RequestInvalid(TWO_COOKIES.into()),
             ])
             .checks("password", "is required")
@@ -81,6 +86,11 @@ pub(crate) fn operations() -> Vec<Operation> {
                 user
             })
             .header("Location", "The address of the user", "/user/")
+            .text(
+                "If `registration.verify` is `required`, the answer is 202 for every address, and a mail says what became of \
+                 it. If it is `optional` and there is mail, a link to verify the address is sent.",
+            )
+            .gives::<Accepted>(202, "A mail is on its way", json!({"message": ACCEPTED}))
             .fails([Error::RegistrationClosed.into(), Error::EmailTaken.into()])
             .checks("email", "is not an e-mail address like ada@example.com, in plain ASCII")
             .hashes(),
@@ -196,7 +206,10 @@ async fn register(
     let context = accounts.password_context(&email, name.as_deref());
     let password = checked.new_password("password", request.password, &context);
     checked.verdict()?;
-    let user = accounts.register(email, &password, name, &client).await?;
+    let user = match accounts.register(email, &password, name, &client).await? {
+        Registered::Made(user) => user,
+        Registered::Told => return Ok(accepted()),
+    };
     let mut response = created(user);
     response.headers_mut().insert(LOCATION, HeaderValue::from_static("/user/"));
     Ok(response)

@@ -12,6 +12,7 @@ use crate::server::abuse::RateLimiter;
 use crate::server::credentials::Hasher;
 use crate::server::http::endpoint::endpoint;
 use crate::server::keys::SigningKeys;
+use crate::server::mail::Mailer;
 use crate::server::metrics::{Connections, Counter, Counters, Metric, Page, Process, Requests, labels};
 use crate::server::sessions::Sessions;
 use crate::server::state::State;
@@ -27,6 +28,7 @@ pub(in crate::server) struct Sources {
     pub sessions: Sessions,
     pub limiter: RateLimiter,
     pub hasher: Hasher,
+    pub mailer: Option<Mailer>,
     pub keys: Arc<SigningKeys>,
     pub state: Arc<State>,
     pub store: Store,
@@ -68,6 +70,7 @@ impl Sources {
         metrics.extend(self.authentication());
         metrics.extend(self.hashing());
         metrics.extend(self.database());
+        metrics.extend(self.mails());
         metrics.extend(process(self.clock.now().timestamp() as f64));
         metrics
     }
@@ -197,6 +200,25 @@ impl Sources {
                 "hallpass_password_shed",
                 "Passwords that found no place in the queue.",
                 Metric::by("class", self.hasher.counts().shed.values()),
+            ),
+        ]
+    }
+
+    fn mails(&self) -> Metrics {
+        let Some(mailer) = &self.mailer else { return vec![] };
+        let outcomes = mailer.outcomes();
+        let counts = [("sent", outcomes.sent), ("delayed", outcomes.delayed), ("failed", outcomes.failed)];
+        vec![
+            (
+                "hallpass_mails",
+                "Tries to send a mail, by outcome.",
+                Metric::by("outcome", counts.into_iter()),
+            ),
+            ("hallpass_mails_waiting", "Mails that wait to be sent.", Metric::gauge(outcomes.waiting as f64)),
+            (
+                "hallpass_mails_oldest_seconds",
+                "How long the oldest of them has waited.",
+                Metric::gauge(outcomes.oldest_secs as f64),
             ),
         ]
     }

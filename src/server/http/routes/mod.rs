@@ -4,6 +4,7 @@ pub(crate) mod admin;
 mod admin_events;
 pub(crate) mod auth;
 mod by_cookie;
+mod by_mail;
 pub(crate) mod console;
 pub(crate) mod docs;
 mod export;
@@ -19,6 +20,7 @@ use super::openapi::Operation;
 pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         auth::operations(),
+        by_mail::operations(),
         user::operations(),
         second_factors::operations(),
         admin::operations(),
