@@ -270,8 +270,9 @@ async fn every_json_route_accepts_what_its_schema_accepts() {
             body.remove(field);
             let reply = send(serde_json::to_vec(&body).unwrap()).await;
             let required = schema["required"].as_array().into_iter().flatten();
-            // A password or `mail`: no schema without a choice says that.
-            let is_either = path == "/admin/users/{id}/password" && field == "new_password";
+            // A password or `mail`, a code or a recovery code: no schema without a choice says that.
+            let is_either = (path == "/admin/users/{id}/password" && field == "new_password")
+                || (path == "/auth/second-factor" && field == "code");
             if is_either || required.into_iter().any(|name| name == field) {
                 reply.expect_failure(422, "validation_failed", &format!("{what}: missing"));
                 assert!(reply.json()["fields"][field].is_array(), "{what}: {}", reply.text());
@@ -301,6 +302,7 @@ fn every_failure_of_a_route_is_in_the_document() {
         }
     }
     let expected = [
+        "already_enrolled",
         "body_too_large",
         "credentials_invalid",
         "csrf_rejected",
@@ -317,6 +319,10 @@ fn every_failure_of_a_route_is_in_the_document() {
         "registration_closed",
         "request_invalid",
         "role_missing",
+        "second_factor_invalid",
+        "second_factor_required",
+        "second_factor_unenrolled",
+        "sign_in_stale",
         "token_expired",
         "token_invalid",
         "token_missing",
