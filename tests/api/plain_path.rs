@@ -130,6 +130,7 @@ fn shown(user: &UserRecord) -> Value {
         "email_verified": user.email_verified_at.is_some(),
         "name": user.name,
         "roles": user.roles,
+        "second_factors": [],
         "created_at": time(user.created_at),
         "last_login_at": user.last_login_at.map(time),
     })
