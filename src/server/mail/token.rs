@@ -19,6 +19,9 @@ const TOKEN_BYTES: usize = 32;
 /// The number of codes: six digits.
 const CODES: u32 = 1_000_000;
 
+/// How long a sign-in link and its code work.
+const LINK_LIFETIME: Duration = Duration::seconds(600);
+
 /// How long a change of the address can be taken back.
 const UNDO_LIFETIME: Duration = Duration::days(7);
 
@@ -93,7 +96,7 @@ impl MailTokens {
             code_key,
             reset: seconds(settings.mail.reset_lifetime),
             verify: seconds(settings.mail.verify_lifetime),
-            link: seconds(settings.link.lifetime),
+            link: LINK_LIFETIME,
         }
     }
 
