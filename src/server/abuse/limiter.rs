@@ -1,22 +1,22 @@
-//! The rate limiter: attempts are counted before any password is hashed, and delayed when many failed.
+//! The rate limiter. It counts attempts before any password is hashed, and delays them after many failures.
 //!
-//! Sign-ins have three counters, each with a limit of its own:
-//! - of an **account**, for addresses that have not signed in to it: long delays, and a limit a day;
-//! - of a **known address** of an account, one that has signed in to it: its owner can sign in whatever others do;
-//! - of an **address**, over all accounts; of an IPv6 address also of its /48, of which one owner has 65,536 of the /64
-//!   that count as addresses.
+//! Sign-ins have three counters, each with its own limit:
+//! - of an **account**, for addresses that have not signed in to it: long delays, and a limit per day;
+//! - of a **known address** of an account, one that has signed in to it: so the owner can sign in whatever others do;
+//! - of an **address**, over all accounts. For an IPv6 address, which is counted by its /64, there is also a counter of
+//!   its /48, because one owner may have all 65,536 of these.
 //!
-//! Registrations are counted by address, refreshes by session, failed refreshes by address, changes of an account by
-//! its user, each with a limit an hour.
+//! Registrations are counted by address, refreshes by session, failed refreshes by address, and changes of an account
+//! by user. Each has a limit per hour.
 //!
-//! An attempt is counted first and uncounted by a success, so that one whose client went away stays counted. It is
-//! uncounted too if it never reached a hash, because the queue was full or the database failed: an overload is nobody's
-//! mistake.
+//! An attempt is counted first, and the count is undone after a success. So an attempt stays counted if its client
+//! disconnects. The count is also undone if no password was hashed because the queue was full or the database failed:
+//! that is not the client's fault.
 //!
-//! Attempts in progress have places: those of a known address its own, all others those of the account and of their
-//! address. Counters are chosen by the typed address, before the account is looked up, so they reveal nothing about it.
-//! An account or address is stored as 24 bits of an HMAC, which limits the number of counters; two that share a
-//! counter, which is rare, share its delays.
+//! Attempts in progress are limited too. A known address has its own limit; all others share that of the account and
+//! that of their address. Counters are chosen by the typed e-mail address, before the account is looked up, so they
+//! reveal nothing about it. The key of a counter is 24 bits of an HMAC, which limits the number of counters. The few
+//! accounts or addresses that share a key share its delays.
 
 mod mails;
 

@@ -1,7 +1,7 @@
-//! The hashing service: threads of its own that take passwords from a bounded queue (`queue` decides who is next). They
-//! run at the lowest priority, so that many sign-ins do not slow requests that carry a token. Where requests leave
-//! these threads almost no time, as many others at nearly normal priority take jobs too, so that sign-ins do not
-//! starve. Each thread computes up to four bcrypt hashes at a time; see `lanes`.
+//! The hashing service: separate threads that take passwords from a bounded queue (see `queue`). They run at the lowest
+//! priority, so that many sign-ins do not slow down requests with a token. If such requests leave these threads almost
+//! no time, the same number of threads at nearly normal priority takes jobs too, so that sign-ins do not starve. Each
+//! thread computes up to four bcrypt hashes at a time (see `lanes`).
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;

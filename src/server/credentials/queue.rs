@@ -1,12 +1,13 @@
-//! Who is hashed next, and who is shed: one decision about who waits and who asks.
+//! The queue of the hashing service. It decides which job is next, and which is refused when the queue is full.
 //!
-//! There are three lines. An address that has signed in to the account before waits in the first, everybody else in the
-//! second, and what is judged and not hashed in the third; each has its own places, which the others cannot take. In a
-//! line, the network that was served least in the last minute is next, and in it the address: a client gains nothing by
-//! asking more often or over more connections. Where a line is full, the newest job of the network with most is shed.
+//! There are three lines. Sign-ins from an address that has signed in to the account before wait in the first, other
+//! sign-ins and registrations in the second, and passwords that are only rated in the third. Each line has its own
+//! places. Within a line, the network that was served least in the last minute is next, and within it the address. So a
+//! client gains nothing by sending more requests or opening more connections. If a line is full, the newest job of the
+//! network with the most jobs is refused (shed).
 //!
-//! A flood from ever new addresses looks like many new clients. But a client that was shed and came back when it was
-//! told to (`Retry-After`) is taken to have waited since it asked first, so it is served before all of those.
+//! A flood from ever new addresses looks like many new clients. So a client that was shed and waits as long as
+//! `Retry-After` says is treated as if it had waited since its first request. It is then served before the flood.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What the hashing queue remembers of those who do not wait in it: who was served lately, and who was shed.
+//! The memory of the hashing queue: which origins were served lately, and which clients were shed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
