@@ -177,7 +177,10 @@ impl Expected {
         ValidTimes {
             // Beyond the first and the last date that there is, there are no times to tell apart.
             from: start.checked_sub_signed(self.not_before_tolerance).unwrap_or(DateTime::<Utc>::MIN_UTC),
-            until: claims.expires_at().checked_add_signed(self.leeway),
+            until: match claims.expires_at().checked_add_signed(self.leeway) {
+                None if self.leeway < Duration::zero() => Some(DateTime::<Utc>::MIN_UTC),
+                until => until,
+            },
         }
     }
 }

@@ -121,7 +121,7 @@ impl Templates {
                 languages.iter().cloned().collect::<Vec<_>>().join(", ")
             )));
         }
-        let place_of = |error: &minijinja::Error| place(&files, error);
+        let place_of = |error: &minijinja::Error| place(&files, "a template", error);
         let plain =
             environment(&sources, "layout.txt", AutoEscape::None).map_err(|error| place_of(&error))?;
         let html =
@@ -172,7 +172,7 @@ impl Templates {
             let (link, until, at) = (link.clone(), until.clone(), at.clone());
             context! { language, html, link, until, code, bound, host, at, address, program, by_admin }
         };
-        let place_of = |error: minijinja::Error| place(&self.files, &error);
+        let place_of = |error: minijinja::Error| place(&self.files, &name, &error);
         let render = |environment: &Environment<'static>, values: Value| {
             environment.get_template(&name)?.render(values)
         };
@@ -213,9 +213,9 @@ fn environment(
     Ok(environment)
 }
 
-/// Returns the error of a template with its file and line.
-fn place(files: &BTreeMap<String, PathBuf>, error: &minijinja::Error) -> MailError {
-    let name = error.name().unwrap_or("a template");
+/// Returns the error of a template with its file and line. It names `rendered` if it names no template itself.
+fn place(files: &BTreeMap<String, PathBuf>, rendered: &str, error: &minijinja::Error) -> MailError {
+    let name = error.name().unwrap_or(rendered);
     let file = files.get(name).map_or(name.to_owned(), |path| path.display().to_string());
     let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
@@ -366,7 +366,16 @@ mod tests {
                 "{% extends \"en/base.jinja\" %}\n\n{% block subject %}{{ nmae }}{% endblock %}",
                 "en/reset.jinja:3: ",
             ),
-            ("en/reset.jinja", "{% extends \"en/base.jinja\" %}", "the block subject is empty"),
+            (
+                "en/reset.jinja",
+                "{% extends \"en/base.jinja\" %}",
+                "en/reset.jinja: block 'subject' not found",
+            ),
+            (
+                "en/reset.jinja",
+                "{% extends \"en/base.jinja\" %}{% block subject %} {% endblock %}",
+                "the block subject is empty",
+            ),
             ("layout.txt", "{% include \"nothing\" %}", "layout.txt:1: "),
             ("en/rset.jinja", "", "en/rset.jinja is no template"),
             ("notes.txt", "", "notes.txt is no template"),
