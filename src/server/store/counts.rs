@@ -35,7 +35,7 @@ impl StoreCounts {
     /// Counts a failure.
     pub(super) fn fail(&self, error: Option<&StoreError>, fault: Fault) {
         self.faults.count(match (fault, error) {
-            (Fault::Conflict, _) => "conflict",
+            (Fault::Conflict | Fault::Duplicate, _) => "conflict",
             (Fault::ConnectionLost, _) => "connection_lost",
             (Fault::None, Some(StoreError::Unavailable(_))) => "unavailable",
             (Fault::None, _) => "failed",

@@ -52,6 +52,9 @@ pub(super) enum Fault {
     None,
     /// The database aborted the transaction because of another (SQLSTATE 40001, 40P01). It can be run again.
     Conflict,
+    /// A value that must be unique is there already (23505). If another transaction wrote it meanwhile, the work sees it
+    /// when it is run again; that is done once.
+    Duplicate,
     /// The connection is lost, or leads to a server that is going away or is read-only. The transaction can be run
     /// again on another connection, unless it was being committed.
     ConnectionLost,

@@ -28,7 +28,8 @@ impl Retry {
 
     /// Waits before the next attempt if `fault` may pass. Otherwise fails with `error`.
     pub(super) async fn or_fail<E>(&mut self, fault: Fault, error: impl Into<E>) -> Result<(), E> {
-        if fault == Fault::None {
+        let is_first = self.wait == RETRY_AFTER;
+        if fault == Fault::None || (fault == Fault::Duplicate && !is_first) {
             return Err(error.into());
         }
         tokio::time::sleep(self.wait).await;

@@ -201,7 +201,7 @@ impl Pool {
             Err(error) => classify(error),
         };
         match (fault, tx.trace.take()) {
-            (Fault::None, _) => Err(CommitError::Failed(error)),
+            (Fault::None | Fault::Duplicate, _) => Err(CommitError::Failed(error)),
             (Fault::Conflict, _) => Err(CommitError::Conflict),
             (Fault::ConnectionLost, None) => Err(CommitError::Failed(error)),
             (Fault::ConnectionLost, Some(trace)) => {
