@@ -40,13 +40,13 @@ if (pm.response.code === 401) {
 
 /// Sets `totp_code` to the code of `totp_secret`, as an authenticator app computes it (RFC 6238); `totp_ahead` steps from now.
 const TOTP: &str = r"
-const CryptoJS = require('crypto-js');
+const crypto = require('crypto-js');
 const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 const bits = [...pm.environment.get('totp_secret')].map((letter) => letters.indexOf(letter).toString(2).padStart(5, '0')).join('');
 const key = bits.match(/.{8}/g).map((byte) => parseInt(byte, 2).toString(16).padStart(2, '0')).join('');
 const step = Math.floor(Date.now() / 30000) + Number(pm.environment.get('totp_ahead') || 0);
-const message = CryptoJS.enc.Hex.parse(step.toString(16).padStart(16, '0'));
-const hash = CryptoJS.HmacSHA1(message, CryptoJS.enc.Hex.parse(key)).toString();
+const message = crypto.enc.Hex.parse(step.toString(16).padStart(16, '0'));
+const hash = crypto.HmacSHA1(message, crypto.enc.Hex.parse(key)).toString();
 const offset = parseInt(hash.slice(-1), 16) * 2;
 const number = parseInt(hash.slice(offset, offset + 8), 16) & 0x7fffffff;
 pm.environment.set('totp_code', String(number % 1000000).padStart(6, '0'));";
