@@ -4,7 +4,7 @@
 use super::jwks_url::JwksUrlError;
 use crate::token::KeyError;
 
-/// An error of [`GuardBuilder::build`].
+/// An error of [`GuardBuilder::build`](crate::GuardBuilder::build).
 ///
 /// # Example
 /// ```
