@@ -146,7 +146,7 @@ test('an admin who is no longer one sees no admin page', async (t) => {
   await other.goto(`${server.url}/#/users`);
   await signIn(other);
   await heading(other, 'Profile');
-  assert.equal(await other.getByRole('navigation').getByRole('link').count(), 4);
+  assert.equal(await other.getByRole('navigation').getByRole('link').count(), 5);
 });
 
 const LOOKS = [
