@@ -4,8 +4,6 @@
 //! `cargo bench --bench database_move [-- --users N]`, by default 1,000,000 users with a session each. The database is
 //! that of `HALLPASS_TEST_POSTGRES_URL`; schemas of its own are made there and dropped.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures in real time")]
-
 mod support;
 
 use std::io::Write;
@@ -13,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{LOCAL_POSTGRES, PASSWORD, Server, hallpass, high_water};
+use support::{LOCAL_POSTGRES, PASSWORD, Server, hallpass, watch};
 
 const SCHEMA: &str = "hallpass_bench_move";
 const COPIES: &str = "hallpass_bench_copy";
@@ -92,21 +90,9 @@ fn add_sessions(database: &Path) {
 }
 
 fn run(folder: &Path, from: &str, to: &str) -> Run {
-    let began = Instant::now();
-    let mut child =
-        hallpass(folder, &["database", "move", "--database-url", from, "--to", to]).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak_kib = 0;
-    while child.try_wait().unwrap().is_none() {
-        // The kernel keeps the highest; the last reading before the end has it.
-        peak_kib = high_water(&status).unwrap_or(peak_kib);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let took = began.elapsed();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
+    let child = hallpass(folder, &["database", "move", "--database-url", from, "--to", to]).spawn().unwrap();
+    let (text, took, peak_kib) = watch(child);
     // One line a table: its name, its rows, its digest.
-    let text = String::from_utf8(output.stdout).unwrap();
     let rows = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum();
     Run { rows, took, peak_kib }
 }

@@ -1,14 +1,11 @@
 //! Importing users with ready hashes: users a second, and the most memory that it takes, which should not grow
 //! with the file. `cargo bench --bench import`
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures in real time")]
-
 mod support;
 
 use std::io::Write;
-use std::time::Instant;
 
-use support::{PASSWORD, hallpass, high_water};
+use support::{PASSWORD, hallpass, watch};
 
 fn main() {
     let hash = bcrypt::hash(PASSWORD, 4).unwrap();
@@ -23,19 +20,9 @@ fn main() {
             writeln!(file, "user{number}@example.com,User {number},editor;reader,{hash}").unwrap();
         }
         drop(file.into_inner().unwrap());
-        let began = Instant::now();
-        let mut child = hallpass(folder.path(), &["user", "import", "users.csv"]).spawn().unwrap();
-        let status = format!("/proc/{}/status", child.id());
-        let mut peak_kib = 0;
-        while child.try_wait().unwrap().is_none() {
-            // The kernel keeps the highest; the last reading before the end has it.
-            if let Some(kib) = high_water(&status) {
-                peak_kib = kib;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        assert!(child.wait().unwrap().success());
-        let seconds = began.elapsed().as_secs_f64();
+        let child = hallpass(folder.path(), &["user", "import", "users.csv"]).spawn().unwrap();
+        let (_, took, peak_kib) = watch(child);
+        let seconds = took.as_secs_f64();
         println!("| {count} | {:.0} | {:.0} |", f64::from(count) / seconds, f64::from(peak_kib) / 1024.0);
     }
 }

@@ -1,11 +1,13 @@
 //! Shared by the benchmarks: the binary as a server, and a client on one connection.
 
 #![allow(dead_code, reason = "each benchmark is a separate crate and uses a part of this")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures in real time")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 pub const PASSWORD: &str = "correct horse battery";
 const PASSPHRASE: &str = "a river of seventeen blue lanterns";
@@ -13,8 +15,22 @@ const PASSPHRASE: &str = "a river of seventeen blue lanterns";
 /// The database of the benchmarks on PostgreSQL, unless `HALLPASS_TEST_POSTGRES_URL` names another.
 pub const LOCAL_POSTGRES: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 
-/// The most memory that a process has had, in KiB, from its `status` file (proc(5)).
-pub fn high_water(status: &str) -> Option<u32> {
+/// Waits for a command. Returns what it printed, its time, and the most memory that it had, in KiB (proc(5)).
+pub fn watch(mut child: Child) -> (String, Duration, u32) {
+    let (began, status) = (Instant::now(), format!("/proc/{}/status", child.id()));
+    let mut peak_kib = 0;
+    while child.try_wait().unwrap().is_none() {
+        // The kernel keeps the highest; the last reading before the end has it.
+        peak_kib = high_water(&status).unwrap_or(peak_kib);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let took = began.elapsed();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    (String::from_utf8(output.stdout).unwrap(), took, peak_kib)
+}
+
+fn high_water(status: &str) -> Option<u32> {
     let text = std::fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
