@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `sign_in` | from a password to a session |
+//! | `passwords` | users' passwords: hashed and sealed, unsealed and compared |
 //! | `begin` | a session begins with a proof of identity |
 //! | `refresh` | rotation and reuse of refresh tokens |
 //! | `end` | sign-out, of one session or of all |
@@ -12,6 +13,7 @@
 mod access_token;
 mod begin;
 mod end;
+mod passwords;
 mod refresh;
 mod refresh_token;
 mod sign_in;
@@ -25,11 +27,11 @@ use uuid::Uuid;
 pub(crate) use access_token::{AccessToken, AccessTokens};
 pub(crate) use begin::Proof;
 pub(crate) use end::Ended;
+pub(crate) use passwords::Passwords;
 pub(crate) use refresh::RefreshCredential;
 pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
 
 use super::abuse::RateLimiter;
-use super::credentials::Hasher;
 use super::error::{Error, OUTCOMES};
 use super::metrics::Counters;
 use super::model::{Lifetimes, Session, SessionPlace};
@@ -64,8 +66,8 @@ pub(crate) struct Parts {
     pub per_user: u32,
     /// The rate limits.
     pub limiter: RateLimiter,
-    /// The threads that hash passwords.
-    pub hasher: Hasher,
+    /// The passwords of users.
+    pub passwords: Passwords,
     /// What is counted.
     pub counts: SessionCounts,
 }
