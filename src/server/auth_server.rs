@@ -1,8 +1,8 @@
 //! `AuthServer`: a server of one installation. It assembles the parts, and gives each rule only the parts that it
 //! needs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use actix_cors::Cors;
@@ -13,21 +13,24 @@ use actix_web::web::ServiceConfig;
 
 use super::abuse::RateLimiter;
 use super::accounts::{Accounts, Directory, UserAdmin};
-use super::config::{Settings, seconds};
+use super::config::{Settings, Token, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::events::{EventLog, Statistics};
+use super::http::routes::console::Look;
 use super::http::routes::metrics::{self, VERDICTS};
 use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
 use super::metrics::{Connections, Counter, Counters, Requests};
 use super::model::{Lifetimes, Retention};
+use super::run::Tasks;
 use super::sessions::{AccessTokens, Parts, RefreshTokens, SessionCounts, Sessions};
 use super::state::{ServerKeys, State};
 use super::store::{Store, StoreError};
 use crate::clock::Clock;
-use crate::guard::{Guard, GuardError, Refusal};
+use crate::guard::{Guard, GuardBuilder, GuardError, Refusal, User};
 use crate::http::{Envelope, X_REQUEST_ID};
+use crate::log_limit::log_all_left_out;
 use crate::token::{Algorithm, JwkSet};
 
 /// The age of a signing key from which its rotation is advised, if nothing rotates it.
@@ -57,6 +60,7 @@ struct Inner {
     statistics: Statistics,
     lifetimes: Lifetimes,
     issuer: String,
+    audience: String,
     guard: Guard,
     readiness: Arc<Readiness>,
     is_draining: Arc<AtomicBool>,
@@ -64,6 +68,20 @@ struct Inner {
     connections: Arc<Connections>,
     verdicts: Arc<Counters>,
     clock_steps: Arc<Counter>,
+    look: Arc<Look>,
+    /// The tasks of a server that serves.
+    tasks: Mutex<Option<Tasks>>,
+}
+
+/// An [`AuthServer`] that is not kept from being dropped.
+#[derive(Clone)]
+pub(super) struct WeakServer(Weak<Inner>);
+
+impl WeakServer {
+    /// Returns the server; `None` if it was dropped.
+    pub(super) fn upgrade(&self) -> Option<AuthServer> {
+        self.0.upgrade().map(|inner| AuthServer { inner })
+    }
 }
 
 /// An error that keeps a server from opening.
@@ -79,6 +97,9 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// The logo of the console cannot be used.
+    #[error("console.logo: {0}")]
+    Console(String),
     /// The threads for password hashing cannot be started.
     #[error("the threads for password hashing cannot be started: {0}")]
     Hasher(std::io::Error),
@@ -89,6 +110,7 @@ impl AuthServer {
     ///
     /// # Errors
     /// [`OpenError`], for example if a key does not unseal.
+    #[doc(hidden)]
     pub async fn open(
         settings: Settings,
         store: Store,
@@ -134,24 +156,17 @@ impl AuthServer {
 
         let issuer = settings.token.issuer.clone().unwrap_or_else(|| format!("urn:uuid:{}", vault.id()));
         let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
-        let checked_by = Arc::clone(&state);
         let verdicts = Arc::new(Counters::new(VERDICTS));
-        let counted = Arc::clone(&verdicts);
-        let guard = Guard::builder()
-            .keys(Arc::new(Arc::clone(&server_keys)))
-            .issuer(&issuer)
-            .audience(&audience)
-            .leeway(leeway)
-            .realm(&settings.token.realm)
-            .accept_bare(settings.token.accept_bare)
-            .check_claims(move |claims| checked_by.check_claims(claims))
-            .on_verdict(move |verdict| {
-                counted.count(verdict.map_or_else(Refusal::code, |()| "accepted"));
-            })
-            .clock(clock.clone())
-            .users(Arc::clone(state.users()))
-            .build()?;
+        let parts = GuardParts {
+            settings: &settings.token,
+            clock: &clock,
+            state: &state,
+            keys: &server_keys,
+            verdicts: &verdicts,
+        };
+        let guard = parts.builder(&issuer, &audience).users(Arc::clone(state.users())).build()?;
 
+        let look = Arc::new(Look::read(&settings.console).map_err(OpenError::Console)?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
             .map_err(OpenError::Hasher)?
@@ -166,7 +181,12 @@ impl AuthServer {
             store: store.clone(),
             clock: clock.clone(),
             state: Arc::clone(&state),
-            access_tokens: AccessTokens::new(issuer.clone(), audience, token_lifetime, Arc::clone(&keys)),
+            access_tokens: AccessTokens::new(
+                issuer.clone(),
+                audience.clone(),
+                token_lifetime,
+                Arc::clone(&keys),
+            ),
             refresh_tokens: RefreshTokens::new(&vault),
             lifetimes,
             per_user: settings.session.per_user,
@@ -202,6 +222,7 @@ impl AuthServer {
                 statistics,
                 lifetimes,
                 issuer,
+                audience,
                 guard,
                 readiness,
                 is_draining: Arc::default(),
@@ -209,12 +230,69 @@ impl AuthServer {
                 connections: Arc::default(),
                 verdicts,
                 clock_steps: Arc::default(),
+                look,
+                tasks: Mutex::new(None),
             }),
         })
     }
 
-    /// Registers every route except the console's:
-    /// `App::new().wrap(server.cors()).wrap(server.envelope()).configure(server.configure())`.
+    /// Keeps the background tasks until [`stop`](Self::stop), or until the last clone of the server is dropped.
+    pub(super) fn keep(&self, tasks: Tasks) {
+        *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner) = Some(tasks);
+    }
+
+    pub(super) fn downgrade(&self) -> WeakServer {
+        WeakServer(Arc::downgrade(&self.inner))
+    }
+
+    /// Ends the background tasks, writes what is only in memory, and closes the database. Call it after the HTTP
+    /// server has stopped: requests that come later get a 503.
+    ///
+    /// If the last clone of the server is dropped without it, the tasks end too; only the last uses of sessions, as
+    /// the list of sessions shows them, are lost.
+    pub async fn stop(&self) {
+        let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tasks) = tasks {
+            tasks.stop().await;
+        }
+        // A failure to write is logged, and the stop goes on.
+        if let Err(error) = self.inner.state.write_last_seen().await {
+            log::warn!("the last uses of sessions were not written: {error}");
+        }
+        self.inner.store.close().await;
+        log_all_left_out();
+    }
+
+    /// Registers every route except the console's: `/auth`, `/user`, `/admin`, `/.well-known`, `/health`, `/client`,
+    /// and `/docs` unless `server.docs` is off. Installs the guard too, so that the app's own handlers may take an
+    /// [`AuthUser`](crate::AuthUser).
+    ///
+    /// Wrap [`cors`](Self::cors) and [`envelope`](Self::envelope) around the app. The paths begin at the app's root.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use actix_web::{App, HttpServer, web};
+    /// use hallpass::AuthUser;
+    /// use hallpass::server::AuthServer;
+    ///
+    /// async fn notes(user: AuthUser) -> String {
+    ///     format!("the notes of {}", user.email)
+    /// }
+    ///
+    /// # async fn serve(auth: AuthServer) -> std::io::Result<()> {
+    /// let auth_of_app = auth.clone();
+    /// let app = move || {
+    ///     App::new()
+    ///         .wrap(auth_of_app.cors())
+    ///         .wrap(auth_of_app.envelope())
+    ///         .configure(auth_of_app.configure())
+    ///         .route("/notes", web::get().to(notes))
+    /// };
+    /// HttpServer::new(app).bind("127.0.0.1:8080")?.run().await?;
+    /// auth.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn configure(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let context = Context {
             guard: self.inner.guard.clone(),
@@ -232,15 +310,19 @@ impl AuthServer {
             issuer: self.inner.issuer.clone(),
             settings: self.inner.settings.server.clone(),
         };
-        move |config| http::configure(config, &context)
+        let install = self.inner.guard.install();
+        move |config| {
+            config.configure(install);
+            http::configure(config, &context);
+        }
     }
 
     /// Registers the console at `/`, unless `server.console` is off.
     pub fn console(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
-        let is_on = self.inner.settings.server.console;
+        let look = self.inner.settings.server.console.then(|| Arc::clone(&self.inner.look));
         move |config| {
-            if is_on {
-                http::routes::console::configure(config);
+            if let Some(look) = look {
+                http::routes::console::configure(config, look);
             }
         }
     }
@@ -335,37 +417,74 @@ impl AuthServer {
         &self.inner.guard
     }
 
+    /// Starts to build another guard that accepts this server's tokens: one with the app's own users, say.
+    ///
+    /// It asks the same state as [`guard`](Self::guard), so logouts and disabled users are known at once.
+    ///
+    /// # Example: handlers that get the app's own user
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use hallpass::server::AuthServer;
+    /// use hallpass::{Claims, Guard, GuardError, Unavailable, UserSource};
+    ///
+    /// struct Member { nickname: String }
+    /// struct Members; // with a connection pool, for example
+    ///
+    /// impl UserSource for Members {
+    ///     type User = Member;
+    ///
+    ///     async fn find(&self, claims: &Claims) -> Result<Option<Arc<Member>>, Unavailable> {
+    ///         Ok(Some(Arc::new(Member { nickname: format!("member {}", claims.sub) })))
+    ///     }
+    /// }
+    ///
+    /// fn guard(auth: &AuthServer) -> Result<Guard<Member>, GuardError> {
+    ///     auth.guard_builder().users(Members).build()
+    /// }
+    /// ```
+    pub fn guard_builder(&self) -> GuardBuilder<User> {
+        let Inner { settings, clock, state, server_keys, verdicts, issuer, audience, .. } = &*self.inner;
+        let parts = GuardParts { settings: &settings.token, clock, state, keys: server_keys, verdicts };
+        parts.builder(issuer, audience)
+    }
+
     /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
 
     /// Returns the database.
+    #[doc(hidden)]
     pub fn store(&self) -> &Store {
         &self.inner.store
     }
 
     /// Returns the operator's view of the accounts.
+    #[doc(hidden)]
     pub fn users(&self) -> UserAdmin {
         UserAdmin::new(self.inner.store.clone(), self.inner.clock.clone())
     }
 
     /// Returns the list of users, to be searched.
+    #[doc(hidden)]
     pub fn directory(&self) -> Directory {
         Directory::new(self.inner.store.clone())
     }
 
     /// Returns the recorded events.
+    #[doc(hidden)]
     pub fn events(&self) -> EventLog {
         EventLog::new(self.inner.store.clone())
     }
 
     /// Returns the password-hashing service.
+    #[doc(hidden)]
     pub fn hasher(&self) -> &Hasher {
         &self.inner.hasher
     }
 
     /// Returns the rate limiter.
+    #[doc(hidden)]
     pub fn limiter(&self) -> &RateLimiter {
         &self.inner.limiter
     }
@@ -402,6 +521,7 @@ impl AuthServer {
     ///
     /// # Errors
     /// [`KeysError`] when the database cannot be used or a key does not unseal.
+    #[doc(hidden)]
     pub async fn delete_expired(&self) -> Result<(), KeysError> {
         let Inner { state, store, vault, settings, lifetimes, clock, .. } = &*self.inner;
         state.forget_expired();
@@ -417,22 +537,43 @@ impl AuthServer {
         rotation::remove_expired(store, vault, now, retention.leeway).await
     }
 
-    /// Writes the last uses of sessions to the database.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be written.
-    pub(crate) async fn write_last_seen(&self) -> Result<(), StoreError> {
-        self.inner.state.write_last_seen().await
-    }
-
     /// Makes a new signing key if the newest is older than `key.rotate_every_days`. If several servers try, one key is
     /// made.
     ///
     /// # Errors
     /// [`KeysError`]; see [`rotation::plan`].
+    #[doc(hidden)]
     pub async fn rotate_by_age(&self) -> Result<(), KeysError> {
         let Inner { settings, store, vault, clock, .. } = &*self.inner;
         rotation::rotate_by_age(store, vault, settings, clock).await
+    }
+}
+
+/// The parts of a guard of this server.
+struct GuardParts<'a> {
+    settings: &'a Token,
+    clock: &'a Clock,
+    state: &'a Arc<State>,
+    keys: &'a Arc<ServerKeys>,
+    verdicts: &'a Arc<Counters>,
+}
+
+impl GuardParts<'_> {
+    fn builder(&self, issuer: &str, audience: &str) -> GuardBuilder<User> {
+        let checked_by = Arc::clone(self.state);
+        let counted = Arc::clone(self.verdicts);
+        Guard::builder()
+            .keys(Arc::new(Arc::clone(self.keys)))
+            .issuer(issuer)
+            .audience(audience)
+            .leeway(seconds(self.settings.leeway))
+            .realm(&self.settings.realm)
+            .accept_bare(self.settings.accept_bare)
+            .check_claims(move |claims| checked_by.check_claims(claims))
+            .on_verdict(move |verdict| {
+                counted.count(verdict.map_or_else(Refusal::code, |()| "accepted"));
+            })
+            .clock(self.clock.clone())
     }
 }
 

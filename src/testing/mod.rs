@@ -4,6 +4,7 @@
 //! - [`Mint`] has a random key and a guard that trusts it, and issues tokens: good, expired, forged.
 //! - [`Clock`] is moved by hand, where a test would otherwise sleep.
 //! - [`Audit`] sends requests without a token to every route of an app, and reports each that answers anything but 401.
+//! - `TestServer` is a whole login server, for an app that embeds one (feature `server`).
 //!
 //! `docs/testing.md` is the guide.
 //!
@@ -36,11 +37,15 @@ mod mint;
 mod responses;
 mod route;
 mod sample;
+#[cfg(feature = "server")]
+mod server;
 
 pub use audit::Audit;
 #[cfg(feature = "testing-introspection")]
 pub use audit::assert_all_guarded;
 pub use finding::Finding;
 pub use mint::{Mint, Token};
+#[cfg(feature = "server")]
+pub use server::{SignedIn, TestServer};
 
 pub use crate::clock::Clock;

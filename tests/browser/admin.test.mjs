@@ -1,7 +1,7 @@
 // The console's admin pages: find a user, see why they cannot sign in, help; events; the overview.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import {
   AXE, EMAIL, PASSWORD, SHOTS, closeBrowser, goTo, heading, openBrowser, press, said, signIn, startServer, until,
@@ -129,6 +129,7 @@ test('a user downloads all that is stored of them', async (t) => {
   await page.goto(server.url);
   await signIn(page);
   await heading(page, 'Profile');
+  await goTo(page, 'Your data');
   const download = page.waitForEvent('download');
   await press(page, 'Download your data');
   const data = JSON.parse(readFileSync(await (await download).path(), 'utf8'));
@@ -141,7 +142,7 @@ test('an admin who is no longer one sees no admin page', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await asAdmin(context, server);
-  assert.equal(await page.getByRole('navigation').getByRole('link').count(), 7);
+  assert.equal(await page.getByRole('navigation').getByRole('link').count(), 8);
   const other = await (await openBrowser(t)).newPage();
   await other.goto(`${server.url}/#/users`);
   await signIn(other);

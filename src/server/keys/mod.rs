@@ -5,12 +5,14 @@
 //! | `vault` | sealing and unsealing: encryption with authentication, by a passphrase; no SQL, no prompts |
 //! | `seal` | the bytes of a seal: version, suite, generation, ciphertext; for each purpose its own key |
 //! | `installation` | the first start on a database, and a change of the passphrase |
+//! | `passphrase` | a passphrase in a file or at a descriptor |
 //! | `sealed` | making, sealing and unsealing one signing key |
 //! | `signing` | the unsealed signing keys of a running server |
 //! | `rotation` | when a key is made, signs, is retired and is removed |
 
 mod error;
 pub mod installation;
+pub(crate) mod passphrase;
 pub mod rotation;
 mod seal;
 mod sealed;
