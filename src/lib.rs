@@ -226,8 +226,8 @@ pub mod testing;
 
 pub use guard::{
     AllOf, AnyOf, AuthUser, Authed, CachedUser, Caller, Guard, GuardBuilder, GuardError, HasRoles, KeySource,
-    MaybeAuthUser, Policy, Protect, Refusal, Refused, Require, Role, RoleName, SignedInWithin, Unavailable,
-    User, UserSource,
+    MaybeAuthUser, Policy, Protect, Refusal, Refused, Require, Role, RoleName, SecondFactor, SignedInWithin,
+    Unavailable, User, UserSource,
 };
 #[cfg(feature = "jwks-url")]
 pub use guard::{FetchedKeys, JwksUrl};

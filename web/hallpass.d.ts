@@ -8,8 +8,27 @@ export interface User {
   email_verified: boolean;
   name: string | null;
   roles: string[];
+  /** The kinds of second factors that the user has. */
+  second_factors: ('passkey' | 'totp')[];
   created_at: string;
   last_login_at: string | null;
+}
+
+/** A passkey of a user. Times are RFC 3339 in UTC. */
+export interface Passkey {
+  id: string;
+  name: string;
+  created_at: string;
+  last_used_at: string | null;
+  /** It has been copied to other devices of its user. */
+  synced: boolean;
+}
+
+/** What `signIn` resolves to if the account has a second factor. No session has begun. */
+export interface SecondFactorNeeded {
+  next: 'second-factor';
+  /** What the account has. */
+  methods: ('passkey' | 'recovery_code' | 'totp')[];
 }
 
 /** The claims of the access token (RFC 7519 §4.1). Times are seconds since 1970. The client does not verify them. */
@@ -25,6 +44,10 @@ export interface Claims {
   exp: number;
   jti: string;
   sid: string;
+  /** The time of the sign-in; a renewed token keeps it. */
+  auth_time?: number;
+  /** How the user signed in (RFC 8176); has `mfa` if by more than one factor. */
+  amr?: string[];
 }
 
 /** The server refused a request. If it cannot be reached, the error is the browser's `TypeError`. */
@@ -56,8 +79,24 @@ export interface Options {
 
 /** The client. Its functions need no `this`. They reject with a {@link HallpassError}, or as the browser's `fetch`. */
 export interface Hallpass {
-  /** Signs the user in. */
-  signIn(credentials: { email: string; password: string }): Promise<User>;
+  /** Begins a session. If the account has a second factor, it resolves to what is needed for `secondFactor`. */
+  signIn(credentials: { email: string; password: string }): Promise<User | SecondFactorNeeded>;
+
+  /**
+   * Ends the sign-in that `signIn` has begun. A wrong answer rejects with `second_factor_invalid`, and another one may be
+   * given; after five, or after five minutes, `signIn` again.
+   */
+  secondFactor(answer: { code: string } | { recovery_code: string } | { passkey: true; signal?: AbortSignal }): Promise<User>;
+
+  /**
+   * Begins a session by a passkey; no address is asked for. With `autofill` the browser offers it in the list of a field
+   * with `autocomplete="username webauthn"`, until `signal` ends that. Rejects with the browser's `DOMException` where the
+   * user does not choose one.
+   */
+  signInWithPasskey(options?: { autofill?: boolean; signal?: AbortSignal }): Promise<User>;
+
+  /** Adds a passkey of this device to the account. The sign-in must be a fresh one, else it rejects with `sign_in_stale`. */
+  addPasskey(passkey: { name: string; password: string }): Promise<Passkey>;
 
   /** Creates an account, and signs in. */
   signUp(account: { email: string; password: string; name?: string }): Promise<User>;
@@ -96,8 +135,11 @@ export interface Hallpass {
   /** Deletes the account. */
   deleteUser(proof: { password: string }): Promise<void>;
 
-  /** Returns the access token, renewed if needed, for requests without `fetch`. Never put it into a URL. */
-  token(): Promise<string | null>;
+  /**
+   * The access token, renewed if need be, for what does not go through `fetch`. Never put it into a URL. `fresh` renews it in
+   * any case, so that it says how the session is signed in now.
+   */
+  token(options?: { fresh?: boolean }): Promise<string | null>;
 
   /** Returns the claims of the access token. */
   claims(): Claims | null;

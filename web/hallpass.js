@@ -18,6 +18,8 @@ const PATIENCE_S = 30;
 const TIMEOUT_MS = 30_000;
 /** The timeout of a refresh. It is shorter, so that a lost answer is requested again within `session.reuse_grace_s`. */
 const REFRESH_TIMEOUT_MS = 6_000;
+/** How long a passkey is offered with one challenge, ms. The challenge is good for 300 s. */
+const OFFER_MS = 240_000;
 /** The longest time for which a refresh is postponed, ms. */
 const POSTPONE_MS = 300_000;
 
@@ -95,6 +97,8 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   let refreshing = null;
   // The refusal of a postponed refresh, and the time until which it is postponed.
   let postponed = null;
+  // The challenge of a sign-in that waits for its second factor.
+  let pending = '';
   // The number of sessions that have ended. A refresh that was in progress at an end must not bring the session back.
   let ends = 0;
   // The session that a sign-out ends, until the server has confirmed it.
@@ -218,7 +222,8 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return refreshing;
   }
 
-  async function token() {
+  async function token({ fresh = false } = {}) {
+    if (fresh && session) await refresh(session.token);
     if (!session) {
       if (byCookie && hint.get()) await refresh();
     } else {
@@ -283,8 +288,59 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return session?.user ?? null;
   }
 
-  function signIn({ email, password }) {
-    return exclusively(async () => adopt(await data(await call('auth/login', { body: { email, password, cookie: byCookie } }))));
+  /** Begins a session; or returns what comes next, if the account has a second factor. */
+  function enter(path, body) {
+    return exclusively(async () => {
+      const answer = await call(path, { body });
+      const { error, challenge, methods } = (answer.status === 401 && (await answer.clone().json().catch(() => null))) || {};
+      if (error === 'second_factor_required') {
+        pending = challenge;
+        return { next: 'second-factor', methods };
+      }
+      const user = adopt(await data(answer));
+      pending = '';
+      return user;
+    });
+  }
+
+  const signIn = ({ email, password }) => enter('auth/login', { email, password, cookie: byCookie });
+
+  /** Asks the authenticator to sign a challenge of the server. */
+  async function assertion(body, { signal, mediation } = {}) {
+    const options = await data(await call('auth/passkey/options', { body }));
+    const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
+    return (await navigator.credentials.get({ publicKey, signal, mediation })).toJSON();
+  }
+
+  async function secondFactor({ code, recovery_code, passkey, signal }) {
+    const credential = passkey ? await assertion({ challenge: pending }, { signal }) : undefined;
+    return enter('auth/second-factor', { challenge: pending, code, recovery_code, credential });
+  }
+
+  async function signInWithPasskey({ autofill = false, signal } = {}) {
+    let credential;
+    while (!credential) {
+      // An offer in the list of addresses stays open for as long as the page; a challenge does not.
+      const limit = autofill ? AbortSignal.timeout(OFFER_MS) : undefined;
+      const either = limit && signal ? AbortSignal.any([limit, signal]) : limit ?? signal;
+      try {
+        credential = await assertion(undefined, { signal: either, mediation: autofill ? 'conditional' : undefined });
+      } catch (error) {
+        if (!limit?.aborted || signal?.aborted) throw error;
+      }
+    }
+    return enter('auth/passkey', { credential, cookie: byCookie });
+  }
+
+  async function addPasskey({ name, password }) {
+    const post = async (path, body) =>
+      data(await fetch(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }));
+    const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(await post('user/passkeys/options', { password }));
+    const credential = (await navigator.credentials.create({ publicKey })).toJSON();
+    const added = await post('user/passkeys', { name, credential });
+    // The next token says that the session has a second factor.
+    await token({ fresh: true });
+    return added;
   }
 
   async function signUp({ email, password, name }) {
@@ -350,6 +406,9 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
 
   return {
     signIn,
+    secondFactor,
+    signInWithPasskey,
+    addPasskey,
     signUp,
     signOut,
     user,

@@ -91,6 +91,14 @@ pub(super) enum UserCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Remove every second factor of a user, who has lost them; the password alone signs in again
+    SecondFactor {
+        /// The user's e-mail address
+        email: String,
+        /// Confirms that this is meant
+        #[arg(long, required = true)]
+        reset: bool,
+    },
     /// Delete a user
     Delete {
         /// The user's e-mail address
@@ -163,6 +171,11 @@ async fn execute(
             let user = find(users, &email).await?;
             users.enable(user.id).await.map_err(gone(&user))?;
             print_line(format_args!("{} can sign in again", user.email))?;
+        }
+        UserCommand::SecondFactor { email, reset: _ } => {
+            let user = find(users, &email).await?;
+            users.reset_second_factors(user.id).await.map_err(gone(&user))?;
+            print_line(format_args!("{} has no second factor; the password alone signs in", user.email))?;
         }
         UserCommand::Import { file } => {
             super::import::import(users, &file, settings.password.import_max).await?;
@@ -331,6 +344,7 @@ fn to_json(user: &UserRecord) -> serde_json::Value {
         "email_verified": user.email_verified_at.is_some(),
         "name": user.name,
         "roles": user.roles,
+        "second_factors": user.second_factors,
         "disabled": user.disabled_at.is_some(),
         "created_at": rfc3339(user.created_at),
         "last_login_at": user.last_login_at.map(rfc3339),

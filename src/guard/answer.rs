@@ -7,7 +7,9 @@
 //! | `TokenExpired` | 401 | `token_expired` | `error="invalid_token"` |
 //! | `TokenRevoked` | 401 | `token_revoked` | `error="invalid_token"` |
 //! | `Application` | 401 | the app's own | `error="invalid_token"` |
-//! | `SignInStale` | 401 | `sign_in_stale` | `error="insufficient_user_authentication"` (RFC 9470 §3) |
+//! | `SignInStale` | 401 | `sign_in_stale` | `error="insufficient_user_authentication"`, `max_age` (RFC 9470 §3) |
+//! | `SecondFactorMissing` | 401 | `sign_in_stale` | the same, with `acr_values="mfa"` |
+//! | `SecondFactorUnenrolled` | 403 | `second_factor_unenrolled` | none: no other token would help |
 //! | `RoleMissing` | 403 | `role_missing` | `error="insufficient_scope"` |
 //! | `Unavailable` | 503 | `unavailable` | none |
 //! | `NotConfigured` | 500 | `internal` | none; the log names the missing line |
@@ -62,6 +64,13 @@ impl Challenge {
             .unwrap_or_else(|_| self.plain.clone())
     }
 
+    /// The challenge for a sign-in that is not good enough (RFC 9470 §3).
+    fn with_requirement(&self, description: &str, name: &str, value: &str) -> HeaderValue {
+        let plain = self.with_error("insufficient_user_authentication", description);
+        let text = plain.to_str().map(|plain| format!("{plain}, {name}=\"{value}\""));
+        text.ok().and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or(plain)
+    }
+
     /// The challenge of the response to `refusal`, if that response has one.
     pub(crate) fn of(&self, refusal: Refusal) -> Option<HeaderValue> {
         let (error, description) = match refusal {
@@ -73,11 +82,16 @@ impl Challenge {
             Refusal::TokenExpired => ("invalid_token", "The token has expired"),
             Refusal::TokenRevoked => ("invalid_token", "The token was revoked"),
             Refusal::Application(_) => ("invalid_token", "The token is not accepted here"),
-            Refusal::SignInStale => {
-                ("insufficient_user_authentication", "The sign-in is too long ago; sign in again")
+            Refusal::SignInStale { max_age_secs } => {
+                let description = "The sign-in is too long ago; sign in again";
+                return Some(self.with_requirement(description, "max_age", &max_age_secs.to_string()));
+            }
+            Refusal::SecondFactorMissing => {
+                let description = "The sign-in was without a second factor; sign in with one";
+                return Some(self.with_requirement(description, "acr_values", "mfa"));
             }
             Refusal::RoleMissing => ("insufficient_scope", "The user lacks the role"),
-            Refusal::Unavailable | Refusal::NotConfigured => return None,
+            Refusal::SecondFactorUnenrolled | Refusal::Unavailable | Refusal::NotConfigured => return None,
         };
         Some(self.with_error(error, description))
     }
@@ -91,11 +105,20 @@ pub(crate) fn status(refusal: Refusal) -> StatusCode {
         | Refusal::CredentialAmbiguous
         | Refusal::TokenExpired
         | Refusal::TokenRevoked
-        | Refusal::SignInStale
+        | Refusal::SignInStale { .. }
+        | Refusal::SecondFactorMissing
         | Refusal::Application(_) => StatusCode::UNAUTHORIZED,
-        Refusal::RoleMissing => StatusCode::FORBIDDEN,
+        Refusal::RoleMissing | Refusal::SecondFactorUnenrolled => StatusCode::FORBIDDEN,
         Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::NotConfigured => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The message of a 403.
+fn forbidden(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::SecondFactorUnenrolled => "a role of your account needs a second factor; add one first",
+        _ => "your account lacks the role that this needs",
     }
 }
 
@@ -104,9 +127,7 @@ pub(crate) fn failure(refusal: Refusal, challenge: &Challenge) -> Failure {
     let status = status(refusal);
     let failure = match status {
         StatusCode::UNAUTHORIZED => Failure::new(status, refusal.code(), UNAUTHORIZED_MESSAGE),
-        StatusCode::FORBIDDEN => {
-            Failure::new(status, refusal.code(), "your account lacks the role that this needs")
-        }
+        StatusCode::FORBIDDEN => Failure::new(status, refusal.code(), forbidden(refusal)),
         _ => Failure::of_status(status),
     };
     match challenge.of(refusal) {
@@ -131,7 +152,14 @@ mod tests {
             (Refusal::TokenExpired, 401, "token_expired", Some("invalid_token")),
             (Refusal::TokenRevoked, 401, "token_revoked", Some("invalid_token")),
             (Refusal::Application("too_young"), 401, "too_young", Some("invalid_token")),
-            (Refusal::SignInStale, 401, "sign_in_stale", Some("insufficient_user_authentication")),
+            (
+                Refusal::SignInStale { max_age_secs: 600 },
+                401,
+                "sign_in_stale",
+                Some("insufficient_user_authentication"),
+            ),
+            (Refusal::SecondFactorMissing, 401, "sign_in_stale", Some("insufficient_user_authentication")),
+            (Refusal::SecondFactorUnenrolled, 403, "second_factor_unenrolled", None),
             (Refusal::RoleMissing, 403, "role_missing", Some("insufficient_scope")),
             (Refusal::Unavailable, 503, "unavailable", None),
             (Refusal::NotConfigured, 500, "internal", None),
@@ -150,6 +178,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_sign_in_that_is_not_good_enough_is_told_what_would_be() {
+        let told = |refusal| Challenge::bearer().of(refusal).unwrap().to_str().unwrap().to_owned();
+        assert!(told(Refusal::SignInStale { max_age_secs: 600 }).ends_with(", max_age=\"600\""));
+        assert!(told(Refusal::SecondFactorMissing).ends_with(", acr_values=\"mfa\""));
     }
 
     #[test]

@@ -37,7 +37,12 @@ fn log_refusal(refusal: Refusal) {
         Refusal::TokenInvalid(_) | Refusal::CredentialAmbiguous => INVALID.log(log::Level::Info, &refusal),
         Refusal::TokenRevoked => REVOKED.log(log::Level::Info, &refusal),
         Refusal::RoleMissing => FORBIDDEN.log(log::Level::Info, &refusal),
-        Refusal::TokenMissing | Refusal::TokenExpired | Refusal::SignInStale | Refusal::Application(_) => {
+        Refusal::TokenMissing
+        | Refusal::TokenExpired
+        | Refusal::SignInStale { .. }
+        | Refusal::SecondFactorMissing
+        | Refusal::SecondFactorUnenrolled
+        | Refusal::Application(_) => {
             log::debug!("request refused: {}: {refusal}", refusal.code());
         }
     }

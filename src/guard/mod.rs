@@ -38,7 +38,7 @@ pub use guard::Guard;
 pub use jwks_url::{JwksUrl, JwksUrlError};
 #[cfg(feature = "openapi")]
 pub use openapi::SECURITY_SCHEME;
-pub use policy::{AllOf, AnyOf, HasRoles, Policy, Require, Role, RoleName, SignedInWithin};
+pub use policy::{AllOf, AnyOf, HasRoles, Policy, Require, Role, RoleName, SecondFactor, SignedInWithin};
 #[cfg(feature = "testing")]
 pub(crate) use protect::OptionsAnswered;
 pub use protect::{Protect, ProtectService};

@@ -59,8 +59,8 @@ pub trait RoleName: 'static {
     const NAME: &'static str;
 }
 
-/// A requirement that the user must meet: [`Role`], [`AnyOf`], [`AllOf`], [`SignedInWithin`], or a type of the app's
-/// own.
+/// A requirement that the user must meet: [`Role`], [`AnyOf`], [`AllOf`], [`SignedInWithin`], [`SecondFactor`], or a
+/// type of the app's own.
 ///
 /// # Example
 /// ```
@@ -141,6 +141,28 @@ pub struct AllOf<T>(PhantomData<T>);
 #[derive(Debug)]
 pub struct SignedInWithin<const MINUTES: u32>;
 
+/// Requires a sign-in with more than one factor: the claim `amr` has `mfa` (RFC 8176 §2). A refreshed token keeps it.
+///
+/// A request without gets 401 `sign_in_stale`, whose challenge has `acr_values="mfa"` (RFC 9470 §3): signing in again, with
+/// a second factor, helps.
+///
+/// # Example: by a second factor, and a short time ago
+/// ```
+/// use hallpass::{AllOf, Require, SecondFactor, SignedInWithin};
+///
+/// async fn pay(_user: Require<SecondFactor>) {}
+/// async fn change_account(_user: Require<AllOf<(SecondFactor, SignedInWithin<10>)>>) {}
+/// ```
+#[derive(Debug)]
+pub struct SecondFactor;
+
+impl<U> Policy<U> for SecondFactor {
+    fn judge(user: &AuthUser<U>, _: DateTime<Utc>) -> Result<(), Refusal> {
+        let is_multi_factor = user.claims().amr.iter().any(|method| method == "mfa");
+        if is_multi_factor { Ok(()) } else { Err(Refusal::SecondFactorMissing) }
+    }
+}
+
 impl<U: HasRoles, R: RoleName> Policy<U> for Role<R> {
     fn judge(user: &AuthUser<U>, _: DateTime<Utc>) -> Result<(), Refusal> {
         if user.has_role(R::NAME) { Ok(()) } else { Err(Refusal::RoleMissing) }
@@ -151,7 +173,7 @@ impl<U, const MINUTES: u32> Policy<U> for SignedInWithin<MINUTES> {
     fn judge(user: &AuthUser<U>, now: DateTime<Utc>) -> Result<(), Refusal> {
         match signed_in_at(user.claims()) {
             Some(then) if now - then <= Duration::minutes(i64::from(MINUTES)) => Ok(()),
-            _ => Err(Refusal::SignInStale),
+            _ => Err(Refusal::SignInStale { max_age_secs: u64::from(MINUTES) * 60 }),
         }
     }
 }

@@ -34,8 +34,17 @@ pub enum Refusal {
     #[error("the user lacks the role")]
     RoleMissing,
     /// The user signed in longer ago than the handler accepts.
-    #[error("the sign-in is too long ago; sign in again")]
-    SignInStale,
+    #[error("the sign-in is older than {max_age_secs} s; sign in again")]
+    SignInStale {
+        /// The greatest age of a sign-in that the handler accepts, in seconds.
+        max_age_secs: u64,
+    },
+    /// The user signed in without a second factor, which the handler requires.
+    #[error("the sign-in was without a second factor; sign in with one")]
+    SecondFactorMissing,
+    /// A role of the user's requires a second factor, and the user has none.
+    #[error("a role requires a second factor, and the user has none")]
+    SecondFactorUnenrolled,
     /// The app's own `verify_token` refused the token. The text is the name for programs.
     #[error("the application refused: {0}")]
     Application(&'static str),
@@ -61,7 +70,8 @@ impl Refusal {
             Self::TokenExpired => "token_expired",
             Self::TokenRevoked => "token_revoked",
             Self::RoleMissing => "role_missing",
-            Self::SignInStale => "sign_in_stale",
+            Self::SignInStale { .. } | Self::SecondFactorMissing => "sign_in_stale",
+            Self::SecondFactorUnenrolled => "second_factor_unenrolled",
             Self::Application(code) => code,
             Self::Unavailable => "unavailable",
             Self::NotConfigured => "internal",

@@ -36,6 +36,9 @@ pub struct User {
     pub name: Option<String>,
     /// The roles, sorted.
     pub roles: Vec<String>,
+    /// The kinds of second factors that the user has, sorted: `passkey`, `totp`. Empty if only the token's claims were
+    /// read. How the user of this token signed in is in its claim `amr`.
+    pub second_factors: Vec<String>,
     /// The time when the account was created. Unknown if only the token's claims were read.
     #[serde(serialize_with = "serialize_rfc3339")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>, format = DateTime))]
@@ -182,6 +185,7 @@ impl UserSource for FromClaims {
             email_verified: claims.email_verified.unwrap_or_default(),
             name: None,
             roles: claims.roles.clone(),
+            second_factors: Vec::new(),
             created_at: None,
             last_login_at: None,
         }))

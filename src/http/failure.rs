@@ -52,8 +52,33 @@ pub struct Failure {
     #[serde(skip_serializing_if = "Fields::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Vec<String>>, required = false))]
     fields: Fields,
+    /// To be sent back with a second factor; only with `second_factor_required`.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, required = false))]
+    challenge: Secret,
+    /// The kinds of second factors that the account has; only with `second_factor_required`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, required = false))]
+    methods: Vec<String>,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A credential in a failure. `Debug` does not show it.
+#[derive(Clone, Default, Serialize)]
+#[serde(transparent)]
+struct Secret(String);
+
+impl Secret {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_empty() { "none" } else { "…" })
+    }
 }
 
 /// The message of every 401. Some old clients compare it literally.
@@ -80,6 +105,8 @@ impl Failure {
             message: message.into(),
             error: error.into(),
             fields: Fields::new(),
+            challenge: Secret::default(),
+            methods: Vec::new(),
             headers: Vec::new(),
         }
     }
@@ -137,6 +164,15 @@ impl Failure {
     #[must_use]
     pub fn with_fields(mut self, fields: Fields) -> Self {
         self.fields = fields;
+        self
+    }
+
+    /// Sets what the client needs to sign in with a second factor.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub(crate) fn with_second_factor(mut self, challenge: &str, methods: Vec<String>) -> Self {
+        self.challenge = Secret(challenge.to_owned());
+        self.methods = methods;
         self
     }
 

@@ -12,17 +12,19 @@ use actix_web::middleware::Condition;
 use actix_web::web::ServiceConfig;
 
 use super::abuse::RateLimiter;
-use super::accounts::{Accounts, Directory, UserAdmin};
+use super::accounts::{Accounts, Directory, SecondFactorRules, UserAdmin};
 use super::config::{Settings, seconds};
-use super::credentials::{Hasher, PasswordRules};
+use super::credentials::{Hasher, PasswordRules, RelyingParty};
 use super::events::{EventLog, Statistics};
 use super::http::routes::metrics::{self, VERDICTS};
-use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS};
+use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS, require_second_factor};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
 use super::metrics::{Connections, Counter, Counters, Requests};
 use super::model::{Lifetimes, Retention};
-use super::sessions::{AccessTokens, Parts, RefreshTokens, SessionCounts, Sessions};
+use super::sessions::{
+    AccessTokens, Challenges, Parts, RefreshTokens, SessionCounts, Sessions, WebauthnChallenges,
+};
 use super::state::{ServerKeys, State};
 use super::store::{Store, StoreError};
 use crate::clock::Clock;
@@ -79,6 +81,9 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// The settings of passkeys contradict each other, or what browsers accept.
+    #[error("{0}")]
+    Passkey(String),
     /// The threads for password hashing cannot be started.
     #[error("the threads for password hashing cannot be started: {0}")]
     Hasher(std::io::Error),
@@ -137,7 +142,7 @@ impl AuthServer {
         let checked_by = Arc::clone(&state);
         let verdicts = Arc::new(Counters::new(VERDICTS));
         let counted = Arc::clone(&verdicts);
-        let guard = Guard::builder()
+        let builder = Guard::builder()
             .keys(Arc::new(Arc::clone(&server_keys)))
             .issuer(&issuer)
             .audience(&audience)
@@ -149,8 +154,8 @@ impl AuthServer {
                 counted.count(verdict.map_or_else(Refusal::code, |()| "accepted"));
             })
             .clock(clock.clone())
-            .users(Arc::clone(state.users()))
-            .build()?;
+            .users(Arc::clone(state.users()));
+        let guard = require_second_factor(builder, &settings.second_factor.required_roles, &state).build()?;
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
@@ -162,12 +167,25 @@ impl AuthServer {
             absolute: seconds(settings.session.refresh_lifetime),
             grace: seconds(settings.session.reuse_grace),
         };
+        let webauthn = Arc::new(WebauthnChallenges::new(&vault));
+        let passkey = &settings.passkey;
+        let relying_party = RelyingParty::new(
+            passkey.rp_id.as_deref(),
+            &passkey.origins,
+            settings.server.public_url.as_deref(),
+        );
+        let relying_party = Arc::new(relying_party.map_err(OpenError::Passkey)?);
         let sessions = Sessions::new(Parts {
             store: store.clone(),
             clock: clock.clone(),
             state: Arc::clone(&state),
             access_tokens: AccessTokens::new(issuer.clone(), audience, token_lifetime, Arc::clone(&keys)),
             refresh_tokens: RefreshTokens::new(&vault),
+            challenges: Challenges::new(&vault),
+            vault: Arc::clone(&vault),
+            webauthn: Arc::clone(&webauthn),
+            relying_party: Arc::clone(&relying_party),
+            totp_skew: settings.second_factor.totp_skew,
             lifetimes,
             per_user: settings.session.per_user,
             limiter: limiter.clone(),
@@ -183,6 +201,14 @@ impl AuthServer {
             sessions: sessions.clone(),
             registration_is_open: settings.registration.open,
             password_rules: PasswordRules::new(&settings),
+            second_factors: SecondFactorRules {
+                fresh: seconds(settings.second_factor.fresh),
+                totp_skew: settings.second_factor.totp_skew,
+                issuer: settings.second_factor.issuer.clone(),
+            },
+            webauthn,
+            relying_party,
+            vault: Arc::clone(&vault),
         };
         let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&keys), clock.clone()));
         let statistics = Statistics::new(store.clone(), clock.clone(), lifetimes);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::model::SecondFactorAsked;
+
 /// The reasons why fields of a request were not accepted, by the field's name.
 pub(crate) type FieldErrors = BTreeMap<&'static str, Vec<String>>;
 
@@ -9,6 +11,8 @@ pub(crate) type FieldErrors = BTreeMap<&'static str, Vec<String>>;
 pub(crate) const OUTCOMES: &[&str] = &[
     "ok",
     "credentials_invalid",
+    "second_factor_required",
+    "second_factor_invalid",
     "refresh_invalid",
     "refresh_reused",
     "too_many_attempts",
@@ -22,6 +26,8 @@ pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
     match result {
         Ok(_) => "ok",
         Err(Error::CredentialsInvalid) => "credentials_invalid",
+        Err(Error::SecondFactorRequired(_)) => "second_factor_required",
+        Err(Error::SecondFactorInvalid) => "second_factor_invalid",
         Err(Error::RefreshInvalid { session_ended: false }) => "refresh_invalid",
         Err(Error::RefreshInvalid { session_ended: true }) => "refresh_reused",
         Err(Error::TooManyAttempts { .. }) => "too_many_attempts",
@@ -41,6 +47,24 @@ pub enum Error {
     /// The sign-in failed. No answer says why.
     #[error("credentials invalid")]
     CredentialsInvalid,
+    /// The first factor was right, and the account has a second one.
+    #[error("a second factor is asked for")]
+    SecondFactorRequired(Box<SecondFactorAsked>),
+    /// The second factor is wrong or was used before, or its challenge is unknown, used up or expired.
+    #[error("second factor invalid")]
+    SecondFactorInvalid,
+    /// The act needs a sign-in that is not older than `max_age`.
+    #[error("the sign-in is older than {} s", max_age.num_seconds())]
+    SignInStale {
+        /// The greatest age.
+        max_age: chrono::Duration,
+    },
+    /// The act needs a sign-in with the second factor that the account has.
+    #[error("the sign-in was without the second factor")]
+    SecondFactorMissing,
+    /// A second factor of this kind is there already.
+    #[error("already enrolled")]
+    AlreadyEnrolled,
     /// The user of a token that was valid a moment ago is gone or disabled.
     #[error("the user is gone")]
     UserGone,

@@ -418,6 +418,18 @@ impl Token {
         self.claim("amr", methods)
     }
 
+    /// Makes the token one of a sign-in with a second factor, for [`SecondFactor`](crate::SecondFactor).
+    ///
+    /// # Example
+    /// ```
+    /// let mint = hallpass::testing::Mint::new();
+    /// let token = mint.token_for("ada").with_second_factor();
+    /// # token.to_string();
+    /// ```
+    pub fn with_second_factor(self) -> Self {
+        self.signed_in_by(["pwd", "otp", "mfa"])
+    }
+
     /// Sets how long the token is valid, in whole seconds. Defaults to an hour.
     ///
     /// # Example

@@ -22,6 +22,7 @@ impl Reply {
         names.sort_unstable();
         let expected: &[&str] = match status {
             422 => &["code", "error", "fields", "message"],
+            401 if error == "second_factor_required" => &["challenge", "code", "error", "message", "methods"],
             _ => &["code", "error", "message"],
         };
         assert_eq!(names, expected, "{what}: {text}");
@@ -36,7 +37,9 @@ impl Reply {
         assert_eq!(self.json()["message"], "401 Unauthorized Access", "{what}");
         let challenge = self.header("www-authenticate").unwrap();
         match error {
-            "token_missing" | "credentials_invalid" => assert_eq!(challenge, CHALLENGE, "{what}"),
+            "token_missing" | "credentials_invalid" | "second_factor_required" | "second_factor_invalid" => {
+                assert_eq!(challenge, CHALLENGE, "{what}");
+            }
             _ => {
                 let expected = format!("{CHALLENGE}, error=\"invalid_token\", error_description=\"");
                 assert!(challenge.starts_with(&expected), "{what}: {challenge}");

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Duration, Utc};
 use hallpass::server::model::{
-    AttemptCounter, Change, Client, CounterKey, Event, EventFilter, EventKind, KdfParams, KnownAddress,
-    Lifetimes, NewSession, Retention, Rotation, SealedInstallation, SealedKey, SessionPlace, UserRecord,
+    AttemptCounter, Authentication, Change, Client, CounterKey, Event, EventFilter, EventKind, KdfParams,
+    KnownAddress, Lifetimes, NewSession, Retention, Rotation, SealedInstallation, SealedKey, SessionPlace,
+    UserRecord,
 };
 use hallpass::server::store::{Position, Store, StoreError};
 use uuid::Uuid;
@@ -35,6 +36,7 @@ fn user(number: u128, email: &str) -> UserRecord {
         disabled_at: None,
         created_at: at(0),
         last_login_at: None,
+        second_factors: vec![],
     }
 }
 
@@ -43,7 +45,7 @@ fn session(number: u128, user: u128, secs: i64) -> NewSession {
         id: id(number),
         user_id: id(user),
         at: at(secs),
-        methods: vec!["pwd".into()],
+        authentication: Authentication { at: at(secs), methods: vec!["pwd".into()] },
         token_until: at(secs + 3_600),
         refresh_digest: [number as u8; 32],
         by_cookie: number.is_multiple_of(2),

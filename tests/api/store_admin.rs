@@ -20,6 +20,7 @@ fn user(number: u128, roles: &[&str]) -> UserRecord {
         disabled_at: None,
         created_at: DateTime::UNIX_EPOCH,
         last_login_at: None,
+        second_factors: vec![],
     }
 }
 
@@ -191,7 +192,7 @@ async fn events_are_counted_as_they_are_recorded_and_the_rows_of_a_past_hour_bec
         let lifetimes =
             Lifetimes { idle: Duration::hours(2), absolute: Duration::hours(4), grace: Duration::zero() };
         let all = store.read(async |connection| connection.count_all(at(0), &lifetimes).await).await.unwrap();
-        assert_eq!(all, (0, 0, 0));
+        assert_eq!(all, (0, 0, 0, 0));
     })
     .await;
 }

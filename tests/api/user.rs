@@ -13,7 +13,10 @@ async fn a_token_shows_its_user() {
     assert_eq!(user["email"], EMAIL);
     let mut names: Vec<_> = user.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["created_at", "email", "email_verified", "id", "last_login_at", "name", "roles"]);
+    assert_eq!(
+        names,
+        ["created_at", "email", "email_verified", "id", "last_login_at", "name", "roles", "second_factors"]
+    );
 }
 
 #[actix_rt::test]

@@ -21,9 +21,9 @@ const failure = (page, call) =>
 /** Returns the server's `error` for a token. */
 const verdict = async (url, token) => (await (await fetch(`${url}/user/`, { headers: { Authorization: `Bearer ${token}` } })).json()).error;
 
-test('the client is one module without imports, under 5 KB compressed', () => {
+test('the client is one module without imports, under 6 KB compressed', () => {
   const source = readFileSync(new URL('../../web/hallpass.js', import.meta.url));
-  assert.ok(gzipSync(source, { level: 9 }).length < 5 * 1024, `${gzipSync(source, { level: 9 }).length} bytes`);
+  assert.ok(gzipSync(source, { level: 9 }).length < 6 * 1024, `${gzipSync(source, { level: 9 }).length} bytes`);
   assert.doesNotMatch(source.toString(), /^\s*(import|export .* from)\b/m);
 });
 

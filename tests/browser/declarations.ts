@@ -1,15 +1,19 @@
 // What the declarations promise, and what they refuse: an error that does not come is an error.
 
-import { HallpassError, createHallpass, type Claims, type User } from '../../web/hallpass.js';
+import { HallpassError, createHallpass, type Claims, type SecondFactorNeeded, type User } from '../../web/hallpass.js';
 
-const { signIn, signUp, signOut, user, fetch, onChange, changePassword, deleteUser, token, claims, now } = createHallpass({
+const { signIn, secondFactor, signInWithPasskey, addPasskey, signUp, signOut, user, fetch, onChange, changePassword, deleteUser, token, claims, now } = createHallpass({
   url: new URL('https://id.example'),
   cookie: false,
   origins: ['https://api.example'],
 });
 
 export async function promised(): Promise<void> {
-  const ada: User = await signIn({ email: 'ada@example.com', password: 'correct horse battery' });
+  const entered: User | SecondFactorNeeded = await signIn({ email: 'ada@example.com', password: 'correct horse battery' });
+  const ada: User = 'next' in entered ? await secondFactor({ code: '287082' }) : entered;
+  const back: string = (await secondFactor({ passkey: true })).id + (await signInWithPasskey({ autofill: true })).id;
+  const copied: boolean = (await addPasskey({ name: '', password: '' })).synced;
+  const methods: string[] = 'next' in entered ? entered.methods : [];
   const roles: string[] = (await signUp({ email: ada.email, password: '' })).roles;
   const somebody: User | null = await user({ fresh: true });
   const answer: Response = await fetch('/user/', { method: 'PATCH', body: roles.join() });
@@ -22,12 +26,16 @@ export async function promised(): Promise<void> {
   await signOut({ everywhere: true }).catch((error: unknown) => {
     if (error instanceof HallpassError) [error.status.toFixed(), error.fields.email?.join(), error.retryAfter?.toFixed()];
   });
-  void [somebody, answer, stop, said, held, year];
+  void [back, copied, methods, somebody, answer, stop, said, held, year];
 }
 
 export function refused(): void {
   // @ts-expect-error: the password is missing
   void signIn({ email: 'ada@example.com' });
+  // @ts-expect-error: a second factor may be needed
+  void signIn({ email: '', password: '' }).then((it) => it.email);
+  // @ts-expect-error: an answer is missing
+  void secondFactor({});
   // @ts-expect-error: nobody may be signed in
   void user().then((it) => it.email);
   // @ts-expect-error: a name may be null

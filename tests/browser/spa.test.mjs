@@ -32,14 +32,14 @@ before(() => {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
     writeFileSync(join(folder, name), code);
   }
-  for (const app of APPS) for (const file of ['hallpass.js', 'hallpass.d.ts']) copyFileSync(join(web, file), join(folder, app, file));
+  for (const app of [...APPS, 'factors', 'passkeys']) for (const file of ['hallpass.js', 'hallpass.d.ts']) copyFileSync(join(web, file), join(folder, app, file));
 });
 
 after(closeBrowser);
 
 test('tsc accepts the examples, and rejects what the declarations do not have', () => {
   const files = readdirSync(folder, { recursive: true }).filter((name) => /(?<!\.d)\.(ts|tsx|vue)$/.test(name));
-  assert.deepEqual(files.sort(), ['plain/main.ts', 'react/main.tsx', 'vue/App.vue', 'vue/main.ts']);
+  assert.deepEqual(files.sort(), ['factors/main.ts', 'passkeys/main.ts', 'plain/main.ts', 'react/main.tsx', 'vue/App.vue', 'vue/main.ts']);
   const check = (program) => execFileSync(join(here, 'node_modules/.bin', program), ['--project', here], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
   // Vue's files are known to its own front to tsc alone; the declarations themselves are checked by tsc as it is.
   assert.equal(check('vue-tsc'), '');

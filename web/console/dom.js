@@ -8,7 +8,7 @@ export function h(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, '');
     else if (value !== false && value != null) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child != null && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
   return element;
 }
 
@@ -65,6 +65,10 @@ const SENTENCES = {
   too_many_attempts: 'Too many attempts.',
   overloaded: 'The server is busy. Try again in a moment.',
   unavailable: 'The server cannot reach its database. Try again in a moment.',
+  second_factor_invalid: 'That code is wrong, was used before, or came too late.',
+  second_factor_unenrolled: 'Your role needs a second factor. Add one under Security first.',
+  sign_in_stale: 'For this, sign in again first.',
+  already_enrolled: 'There is one already. Remove it first.',
   token_missing: 'You are signed out.',
 };
 

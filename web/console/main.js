@@ -7,6 +7,7 @@ import { events } from './events.js';
 import { overview } from './overview.js';
 import { password } from './password.js';
 import { profile } from './profile.js';
+import { security } from './security.js';
 import { sessions } from './sessions.js';
 import { token } from './token.js';
 import { user as onePage } from './user.js';
@@ -18,6 +19,7 @@ const hallpass = createHallpass();
 const PAGES = {
   profile: { title: 'Profile', page: profile },
   password: { title: 'Password', page: password },
+  security: { title: 'Security', page: security },
   sessions: { title: 'Sessions', page: sessions },
   token: { title: 'Token', page: token },
 };

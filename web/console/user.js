@@ -63,6 +63,7 @@ export async function user(hallpass, me, id) {
         { class: 'actions' },
         // Each undoes the other; only the sessions do not come back.
         user.disabled ? action('Enable', () => change({ disabled: false }, 'The user can sign in again.')) : action('Disable', () => change({ disabled: true }, 'The user is disabled, and every session has ended.'), { sure: 'Disable, and end all sessions?' }),
+        user.second_factors.length > 0 && action('Remove second factors', resetFactors, { sure: 'The password alone will sign in. Remove them?' }),
         action(user.email_verified ? 'Mark as not verified' : 'Mark as verified', () => change({ email_verified: !user.email_verified }, `The address is now marked as ${user.email_verified ? 'not verified' : 'verified'}.`)),
       ),
     );
@@ -85,6 +86,12 @@ export async function user(hallpass, me, id) {
         if (user.id !== me.id) await show();
       }),
     );
+  }
+
+  async function resetFactors() {
+    await ask(hallpass, 'DELETE', `${path}/second-factors`);
+    say('The user has no second factor any more.');
+    await show();
   }
 
   async function endSessions() {

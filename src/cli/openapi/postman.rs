@@ -38,6 +38,19 @@ if (pm.response.code === 401) {
   pm.test('has a challenge', () => pm.expect(pm.response.headers.get('WWW-Authenticate')).to.match(/^Bearer realm=/));
 }";
 
+/// Sets `totp_code` to the code of `totp_secret`, as an authenticator app computes it (RFC 6238); `totp_ahead` steps from now.
+const TOTP: &str = r"
+const CryptoJS = require('crypto-js');
+const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+const bits = [...pm.environment.get('totp_secret')].map((letter) => letters.indexOf(letter).toString(2).padStart(5, '0')).join('');
+const key = bits.match(/.{8}/g).map((byte) => parseInt(byte, 2).toString(16).padStart(2, '0')).join('');
+const step = Math.floor(Date.now() / 30000) + Number(pm.environment.get('totp_ahead') || 0);
+const message = CryptoJS.enc.Hex.parse(step.toString(16).padStart(16, '0'));
+const hash = CryptoJS.HmacSHA1(message, CryptoJS.enc.Hex.parse(key)).toString();
+const offset = parseInt(hash.slice(-1), 16) * 2;
+const number = parseInt(hash.slice(offset, offset + 8), 16) & 0x7fffffff;
+pm.environment.set('totp_code', String(number % 1000000).padStart(6, '0'));";
+
 const ABOUT: &str = "\
 Generated from the server's OpenAPI document by `hallpass openapi --postman`.
 
@@ -186,6 +199,7 @@ struct Check {
 }
 
 const LOGIN: &str = r#"{"email": "{{check_email}}", "password": "{{check_password}}"}"#;
+const CONFIRM: &str = r#"{"password": "{{check_password}}"}"#;
 const CSRF_HEADER: &[(&str, &str)] = &[("X-Hallpass", "1")];
 const REFRESH: &str = r#"{"refresh_token": "{{refresh_token}}"}"#;
 
@@ -306,6 +320,53 @@ const CHECKS: &[(&str, &[Check])] = &[
             ..NONE },
         Check { name: "Refresh with an unknown refresh token", method: "post", path: "/auth/refresh", status: 401,
             error: "refresh_invalid", body: r#"{"refresh_token": "none of ours"}"#, ..NONE },
+    ]),
+    ("Second factor", &[
+        Check { name: "Make the secret of an authenticator app", method: "post", path: "/user/totp", status: 201, body: CONFIRM,
+            after: "pm.environment.set('totp_secret', pm.response.json().data.secret);\npm.environment.set('totp_ahead', '0');",
+            ..NONE },
+        Check { name: "Confirm it with a wrong code", method: "post", path: "/user/totp/confirm", status: 401,
+            error: "second_factor_invalid", body: r#"{"code": "12345"}"#, ..NONE },
+        Check { name: "Confirm it", method: "post", path: "/user/totp/confirm", status: 200,
+            body: r#"{"code": "{{totp_code}}"}"#, before: TOTP,
+            after: "pm.test('there are ten codes', () => pm.expect(pm.response.json().data.recovery_codes).to.have.lengthOf(10));\n\
+                    pm.environment.set('recovery_code', pm.response.json().data.recovery_codes[0]);",
+            ..NONE },
+        Check { name: "Sign in with the password", method: "post", path: "/auth/login", status: 401,
+            error: "second_factor_required", body: LOGIN,
+            after: "pm.test('says what is needed', () => pm.expect(pm.response.json().methods).to.eql(['totp', 'recovery_code']));\n\
+                    pm.environment.set('challenge', pm.response.json().challenge);",
+            ..NONE },
+        Check { name: "Sign in with a code that was used", method: "post", path: "/auth/second-factor", status: 401,
+            error: "second_factor_invalid", body: r#"{"challenge": "{{challenge}}", "code": "{{totp_code}}"}"#,
+            after: "pm.environment.set('totp_ahead', '1');", ..NONE },
+        Check { name: "Sign in with the next code", method: "post", path: "/auth/second-factor", status: 200,
+            body: r#"{"challenge": "{{challenge}}", "code": "{{totp_code}}"}"#, before: TOTP, ..NONE },
+        Check { name: "Add another app", method: "post", path: "/user/totp", status: 409, error: "already_enrolled",
+            body: CONFIRM, ..NONE },
+        Check { name: "Make new recovery codes", method: "post", path: "/user/recovery-codes", status: 200, body: CONFIRM,
+            after: "pm.test('they are others', () => pm.expect(pm.response.json().data.recovery_codes).to.not.include(pm.environment.get('recovery_code')));",
+            ..NONE },
+        Check { name: "Remove the second factors of another user", method: "delete", path: "/admin/users/{id}/second-factors",
+            status: 403, error: "role_missing", ..NONE },
+        Check { name: "List the passkeys", method: "get", path: "/user/passkeys", status: 200,
+            after: "pm.test('there is none', () => pm.expect(pm.response.json().data).to.eql([]));", ..NONE },
+        Check { name: "Begin to add a passkey", method: "post", path: "/user/passkeys/options", status: 200, body: CONFIRM,
+            after: "pm.test('asks for no attestation', () => pm.expect(pm.response.json().data.attestation).to.eql('none'));", ..NONE },
+        Check { name: "Add what is no passkey", method: "post", path: "/user/passkeys", status: 422, error: "validation_failed",
+            body: r#"{"name": "Phone", "credential": {}}"#, ..NONE },
+        Check { name: "Rename a passkey that is not there", method: "patch", path: "/user/passkeys/{id}", status: 404,
+            error: "not_found", body: r#"{"name": "Phone"}"#, ..NONE },
+        Check { name: "Remove it", method: "delete", path: "/user/passkeys/{id}", status: 404, error: "not_found", ..NONE },
+        Check { name: "Begin a sign-in by passkey", method: "post", path: "/auth/passkey/options", status: 200, body: "{}",
+            after: "pm.test('asks for a PIN or the like', () => pm.expect(pm.response.json().data.userVerification).to.eql('required'));",
+            ..NONE },
+        Check { name: "Sign in by what is no passkey", method: "post", path: "/auth/passkey", status: 422,
+            error: "validation_failed", body: r#"{"credential": {}}"#, ..NONE },
+        Check { name: "Remove the app", method: "delete", path: "/user/totp", status: 204, body: CONFIRM, ..NONE },
+        Check { name: "Remove it again", method: "delete", path: "/user/totp", status: 404, error: "not_found", body: CONFIRM,
+            after: "for (const name of ['totp_secret', 'totp_code', 'totp_ahead', 'challenge', 'recovery_code']) pm.environment.unset(name);",
+            ..NONE },
     ]),
     ("Service", &[
         Check { name: "The public keys", method: "get", path: "/.well-known/jwks.json", status: 200, ..NONE },

@@ -5,4 +5,5 @@ mod limit;
 mod limiter;
 mod network;
 
+pub(crate) use limiter::Attempt;
 pub use limiter::RateLimiter;

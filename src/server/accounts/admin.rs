@@ -73,6 +73,7 @@ impl NewUser {
             disabled_at: None,
             created_at: now,
             last_login_at: None,
+            second_factors: Vec::new(),
         }
     }
 }
@@ -348,6 +349,15 @@ impl UserAdmin {
                 Ok(tx.record(event.clone()).await?)
             })
             .await
+    }
+
+    /// Removes every second factor of the user, and the recovery codes. Sessions stay.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
+    pub async fn reset_second_factors(&self, id: Uuid) -> Result<(), Error> {
+        let reset = EventKind::SecondFactorsReset;
+        self.change(id, reset, async |tx, _| tx.delete_second_factors(id).await).await
     }
 
     /// Ends every session of the user.

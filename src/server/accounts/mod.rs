@@ -6,6 +6,8 @@
 //! | `own` | registration, change of name and password, deletion, by the account's owner |
 //! | `admin` | users added, changed, disabled, enabled, imported and deleted by the operator or an admin |
 //! | `last_admin` | the last admin stays |
+//! | `passkeys` | passkeys, by the account's owner |
+//! | `second_factors` | authenticator app and recovery codes, by the account's owner |
 //! | `export` | everything that is stored of a user |
 //! | `directory`, `terms` | the list of all users; the words by which they are found |
 
@@ -15,6 +17,8 @@ mod export;
 mod fields;
 mod last_admin;
 mod own;
+mod passkeys;
+mod second_factors;
 mod terms;
 
 pub(crate) use admin::ImportCounts;
@@ -23,4 +27,5 @@ pub use directory::{Directory, UserSearch};
 pub(crate) use export::Export;
 pub(crate) use fields::{MAX_EMAIL_BYTES, parse_email, parse_name, parse_roles};
 pub(crate) use last_admin::Admin;
-pub(crate) use own::Accounts;
+pub(crate) use own::{Accounts, SecondFactorRules};
+pub(crate) use second_factors::{RecoveryCodes, TotpEnrolment};

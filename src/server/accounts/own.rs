@@ -1,19 +1,22 @@
 //! The acts of an account's owner: register, rename, change the password, delete.
 
+use chrono::Duration;
 use uuid::Uuid;
 
 use super::admin::NewUser;
 use super::last_admin::check_another_admin;
 use crate::clock::Clock;
-use crate::guard::User;
+use crate::guard::{AuthUser, User};
 use crate::server::abuse::RateLimiter;
-use crate::server::credentials::{Class, Hasher, Origin, Password, PasswordContext, PasswordRules, Strength};
+use crate::server::credentials::{
+    Class, Hasher, Origin, Password, PasswordContext, PasswordRules, RelyingParty, Strength,
+};
 use crate::server::error::{Error, FieldErrors};
-use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
-use crate::server::sessions::{Ended, Proof, Sessions, Tokens};
+use crate::server::keys::vault::Vault;
+use crate::server::model::{Authentication, Change, Client, Event, EventKind, UserRecord};
+use crate::server::sessions::{Ended, Sessions, Tokens, WebauthnChallenges, by_password};
 use crate::server::state::State;
 use crate::server::store::Store;
-use crate::token::Claims;
 
 /// The accounts of an installation, as their owners use them.
 #[derive(Debug, Clone)]
@@ -28,6 +31,25 @@ pub(crate) struct Accounts {
     pub(in crate::server) registration_is_open: bool,
     /// The rules for new passwords.
     pub(in crate::server) password_rules: PasswordRules,
+    /// The rules for second factors.
+    pub(in crate::server) second_factors: SecondFactorRules,
+    /// The challenges of passkeys.
+    pub(in crate::server) webauthn: std::sync::Arc<WebauthnChallenges>,
+    /// The party that passkeys are made for.
+    pub(in crate::server) relying_party: std::sync::Arc<RelyingParty>,
+    /// What seals their secrets.
+    pub(in crate::server) vault: std::sync::Arc<Vault>,
+}
+
+/// The settings of second factors.
+#[derive(Debug, Clone)]
+pub(crate) struct SecondFactorRules {
+    /// `second_factor.fresh_s`
+    pub(in crate::server) fresh: Duration,
+    /// `second_factor.totp_skew`
+    pub(in crate::server) totp_skew: u32,
+    /// `second_factor.issuer`
+    pub(in crate::server) issuer: String,
 }
 
 impl Accounts {
@@ -140,16 +162,18 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Error::ValidationFailed`] for a common password; [`Error::PasswordWrong`] when `current` is not the password;
+    /// [`Error::SignInStale`], [`Error::SecondFactorMissing`] for a user with a second factor;
     /// [`Error::TooManyAttempts`], [`Error::Overloaded`], [`Error::Unavailable`]; [`Error::UserGone`] when the user was
     /// deleted or disabled meanwhile.
     pub(crate) async fn change_password(
         &self,
+        caller: &AuthUser,
         id: Uuid,
-        claims: &Claims,
         current: &Password,
         new: (&Password, PasswordContext),
         client: &Client,
     ) -> Result<Tokens, Error> {
+        self.check_fresh_if_enrolled(&caller.second_factors, caller.claims())?;
         let (new, context) = new;
         let attempt =
             self.limiter.begin_estimate(Class::Known, client.counted_address(), self.clock.now()).await?;
@@ -158,12 +182,15 @@ impl Accounts {
         check_uncommon("new_password", self.limiter.or_take_back(&attempt, strength).await?)?;
         drop(attempt);
         let mut user = self.confirm(id, current, client).await?;
-        let by_cookie = self.sessions.is_by_cookie(claims).await?;
+        self.check_fresh_if_enrolled(&user.second_factors, caller.claims())?;
+        let by_cookie = self.sessions.is_by_cookie(caller.claims()).await?;
         let hash = self.hasher.hash(new, origin).await?;
         loop {
             // The user has just confirmed the old password.
-            let proof = Proof::Password { hash: hash.clone() };
-            let prepared = self.sessions.prepare(id, &proof, client, by_cookie)?;
+            let mut prepared = self.sessions.prepare(id, by_password(), client, by_cookie)?;
+            if let Some(kept) = with_second_factor(&user, caller) {
+                prepared.session.authentication = kept;
+            }
             let session = &prepared.session;
             let event =
                 Event::new(EventKind::PasswordChanged, session.at).user(id).session(session.id).by(client);
@@ -194,14 +221,16 @@ impl Accounts {
     /// [`Error::LastAdmin`]; otherwise as for [`change_password`](Self::change_password).
     pub(crate) async fn delete(
         &self,
+        caller: &AuthUser,
         id: Uuid,
-        claims: &Claims,
         password: &Password,
         client: &Client,
     ) -> Result<Ended, Error> {
+        self.check_fresh_if_enrolled(&caller.second_factors, caller.claims())?;
         let origin = Origin::new(Class::Known, client.counted_address());
         let mut user = self.confirm(id, password, client).await?;
-        let by_cookie = self.sessions.is_by_cookie(claims).await?;
+        self.check_fresh_if_enrolled(&user.second_factors, caller.claims())?;
+        let by_cookie = self.sessions.is_by_cookie(caller.claims()).await?;
         let event = Event::new(EventKind::UserDeleted, self.clock.now()).user(id).by(client);
         loop {
             let is_deleted = self
@@ -227,7 +256,12 @@ impl Accounts {
     }
 
     /// Checks the password of a signed-in user, limited like a sign-in, and returns the user.
-    async fn confirm(&self, id: Uuid, password: &Password, client: &Client) -> Result<UserRecord, Error> {
+    pub(super) async fn confirm(
+        &self,
+        id: Uuid,
+        password: &Password,
+        client: &Client,
+    ) -> Result<UserRecord, Error> {
         let user = self.store.read(async |connection| connection.user(id).await).await?;
         let user = user.filter(UserRecord::is_enabled).ok_or(Error::UserGone)?;
         let now = self.clock.now();
@@ -266,6 +300,13 @@ fn check_uncommon(field: &'static str, strength: Strength) -> Result<(), Error> 
         None => Ok(()),
         Some(reason) => Err(Error::ValidationFailed(FieldErrors::from([(field, vec![reason])]))),
     }
+}
+
+/// Returns how a user with a second factor has signed in. A password alone proves less, so a new one changes neither the
+/// time nor the methods.
+fn with_second_factor(user: &UserRecord, caller: &AuthUser) -> Option<Authentication> {
+    let at = caller.claims().authenticated_at().filter(|_| !user.second_factors.is_empty())?;
+    Some(Authentication { at, methods: caller.claims().amr.clone() })
 }
 
 /// Tells whether the user is still enabled and has the password that was confirmed.

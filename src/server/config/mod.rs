@@ -27,8 +27,9 @@ use crate::token::Algorithm;
 
 pub use load::{ConfigError, Loaded, Origin, Sources, variable_name};
 use values::{
-    ADDRESS, ALGORITHM, BOOL, COUNT, Days, FilePath, Format, HEADER_NAME, LOG_FORMAT, Millis, NAME, Networks,
-    Optional, Origins, PUBLIC_URL, REALM, SCHEMA, Seconds, Threads, Url, Whole, default_of, is_list,
+    ADDRESS, ALGORITHM, BOOL, COUNT, Days, FilePath, Format, HEADER_NAME, HOST, LOG_FORMAT, Millis, NAME,
+    Networks, Optional, Origins, PUBLIC_URL, PageOrigins, REALM, Roles, SCHEMA, Seconds, Threads, Url, Whole,
+    default_of, is_list,
 };
 pub use values::{DatabaseUrl, LogFormat, seconds};
 
@@ -254,6 +255,24 @@ settings! {
         refresh_lifetime as "refresh_lifetime_s": Duration = "7776000", Seconds(60, 315_360_000);
         /// maximum number of sessions of a user; a further sign-in ends the oldest
         per_user: u32 = "100", Whole(1, 10_000);
+    }
+    /// Second factors.
+    second_factor: SecondFactor {
+        /// how long ago a user may have signed in to change their second factors, in seconds
+        fresh as "fresh_s": Duration = "600", Seconds(60, 86_400);
+        /// how many steps of 30 seconds the clock of an authenticator app may be wrong, either way
+        totp_skew: u32 = "1", Whole(0, 10);
+        /// roles whose users must have a second factor, separated by commas; before they do, only adding one is allowed
+        required_roles: Vec<String>, Roles;
+        /// name that authenticator apps show beside the code
+        issuer: String = "Hallpass", NAME;
+    }
+    /// Passkeys.
+    passkey: Passkey {
+        /// host name that passkeys are made for, like example.com; that of server.public_url if not set, or localhost
+        rp_id: Option<String>, Optional(HOST);
+        /// origins whose pages may use passkeys, separated by commas; https:// and passkey.rp_id if not set
+        origins: Vec<String>, PageOrigins;
     }
     /// The event log.
     events: Events {

@@ -152,6 +152,10 @@ pub(super) const REALM: Text = Text(
 );
 pub(super) const HEADER_NAME: Text =
     Text(is_header_name, "a header's name like X-Forwarded-For or Forwarded is accepted");
+pub(super) const HOST: Text = Text(
+    is_host,
+    "a host name like example.com is accepted, in small letters and without scheme and port; no IP address",
+);
 pub(super) const PUBLIC_URL: Text = Text(
     is_public_url,
     "a URL like https://id.example or http://127.0.0.1:8080, without a path, is accepted",
@@ -184,6 +188,14 @@ fn is_header_name(text: &str) -> bool {
 
 fn is_public_url(text: &str) -> bool {
     is_origin(text.strip_suffix('/').unwrap_or(text))
+}
+
+fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label) && text.parse::<IpAddr>().is_err()
 }
 
 fn is_schema(text: &str) -> bool {
@@ -249,6 +261,29 @@ impl Format<Vec<String>> for Origins {
     }
 }
 
+/// Web origins, without `*`.
+pub(super) struct PageOrigins;
+
+impl Format<Vec<String>> for PageOrigins {
+    const IS_LIST: bool = true;
+
+    fn parse(&self, text: &str) -> Result<Vec<String>, String> {
+        let origins: Vec<_> = items(text).map(str::to_owned).collect();
+        if origins.iter().all(|origin| is_origin(origin)) {
+            return Ok(origins);
+        }
+        Err("origins like https://app.example, in small letters and without a path, separated by commas, are accepted".into())
+    }
+
+    fn show(&self, value: &Vec<String>) -> String {
+        value.join(",")
+    }
+
+    fn unset(&self) -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+}
+
 fn is_origin(text: &str) -> bool {
     let is_host_byte =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:[]".contains(&byte);
@@ -274,6 +309,36 @@ impl Format<Vec<IpNet>> for Networks {
     }
 
     fn unset(&self) -> Option<Vec<IpNet>> {
+        Some(Vec::new())
+    }
+}
+
+/// Roles.
+pub(super) struct Roles;
+
+impl Format<Vec<String>> for Roles {
+    const IS_LIST: bool = true;
+
+    fn parse(&self, text: &str) -> Result<Vec<String>, String> {
+        let roles: Vec<_> = items(text).map(str::to_owned).collect();
+        let is_role = |role: &String| {
+            role.len() <= 32
+                && role.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+                && role
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte))
+        };
+        if roles.iter().all(is_role) {
+            return Ok(roles);
+        }
+        Err("roles like admin, separated by commas, are accepted: 1 to 32 of a-z 0-9 _ . -".into())
+    }
+
+    fn show(&self, value: &Vec<String>) -> String {
+        value.join(",")
+    }
+
+    fn unset(&self) -> Option<Vec<String>> {
         Some(Vec::new())
     }
 }

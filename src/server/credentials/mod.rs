@@ -1,4 +1,4 @@
-//! Passwords: rules, hashes, and the threads that compute them.
+//! Passwords: rules, hashes, and the threads that compute them. And the codes of second factors.
 //!
 //! | file | what it owns |
 //! |---|---|
@@ -13,6 +13,8 @@
 //! | `origin` | the origin of a request for a hash |
 //! | `queue`, `queue_memory` | which job is next, and which is shed; the origins that were served or shed before |
 //! | `hasher` | the threads that hash |
+//! | `webauthn/` | what an authenticator sends for a passkey |
+//! | `totp`, `recovery_code` | codes of an authenticator app; recovery codes |
 
 mod batch;
 mod context;
@@ -26,7 +28,10 @@ mod origin;
 mod password;
 mod queue;
 mod queue_memory;
+mod recovery_code;
 mod rules;
+mod totp;
+mod webauthn;
 
 pub(crate) use context::PasswordContext;
 pub use context::PasswordRules;
@@ -38,4 +43,10 @@ pub use origin::Origin;
 pub use password::Password;
 pub(crate) use password::{check_stored, is_proof_of_all};
 pub(crate) use queue_memory::RETRY_AFTER_SECS;
+pub(crate) use recovery_code::{RECOVERY_CODES, RecoveryCode};
 pub(crate) use rules::{Strength, check_new, check_presented, check_shape};
+pub(crate) use totp::{TotpSecret, qr_code};
+pub(crate) use webauthn::{
+    ALGORITHMS, Assertion, AssertionResponse, RegistrationResponse, RelyingParty, verify_assertion,
+    verify_registration,
+};

@@ -159,8 +159,8 @@ impl Statistics {
         }
         let lifetimes = &self.lifetimes;
         let count = self.store.read(async |connection| connection.count_all(now, lifetimes).await);
-        let (users, users_disabled, sessions) = count.await?;
-        let totals = Totals { users, users_disabled, sessions, second_factors: 0 };
+        let (users, users_disabled, sessions, second_factors) = count.await?;
+        let totals = Totals { users, users_disabled, sessions, second_factors };
         *kept = Some((now, totals));
         Ok(totals)
     }

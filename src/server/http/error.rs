@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+use secrecy::ExposeSecret;
 
 use super::cookie;
-use crate::guard::{Guard, Refusal};
+use crate::guard::{Guard, Refusal, answer};
 use crate::http::{Failure, UNAUTHORIZED_MESSAGE};
 use crate::log_limit::LogLimit;
 use crate::server::credentials::RETRY_AFTER_SECS;
@@ -33,9 +34,9 @@ pub(crate) enum ApiError {
     /// The request contradicts itself, or a parameter of its query is not acceptable; the text says how.
     #[error("request invalid: {0}")]
     RequestInvalid(Cow<'static, str>),
-    /// The user of a token that was valid a moment ago is gone. Answered like a revoked token, with its challenge.
-    #[error("the user is gone")]
-    UserGone(HeaderValue),
+    /// The guard has accepted the token, and the rule has not. Answered like the guard's refusal, with its challenge.
+    #[error("{0}")]
+    Refused(Refusal, HeaderValue),
     /// The server is not ready; the text says what is missing.
     #[error("not ready: {0}")]
     NotReady(&'static str),
@@ -48,11 +49,14 @@ impl ApiError {
     /// Maps errors for a caller whose token `guard` has accepted. If the user was deleted since, the answer is the
     /// guard's to a revoked token.
     pub(super) fn behind(guard: &Guard) -> impl FnOnce(Error) -> Self + use<'_> {
-        |error| match error {
-            Error::UserGone => {
-                Self::UserGone(guard.challenge_of(Refusal::TokenRevoked).unwrap_or_else(|| guard.challenge()))
-            }
-            other => Self::Rule(other),
+        |error| {
+            let refusal = match &error {
+                Error::UserGone => Refusal::TokenRevoked,
+                Error::SignInStale { max_age } => stale(*max_age),
+                Error::SecondFactorMissing => Refusal::SecondFactorMissing,
+                _ => return Self::Rule(error),
+            };
+            Self::Refused(refusal, guard.challenge_of(refusal).unwrap_or_else(|| guard.challenge()))
         }
     }
 
@@ -74,8 +78,8 @@ impl ApiError {
             Self::RequestInvalid(reason) => {
                 Failure::new(StatusCode::BAD_REQUEST, "request_invalid", reason.clone().into_owned())
             }
-            Self::UserGone(challenge) => {
-                unauthorized("token_revoked").with_header(WWW_AUTHENTICATE, challenge.clone())
+            Self::Refused(refusal, challenge) => {
+                unauthorized(refusal.code()).with_header(WWW_AUTHENTICATE, challenge.clone())
             }
             Self::NotReady(what) => {
                 Failure::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("not ready: {what}"))
@@ -83,6 +87,11 @@ impl ApiError {
             Self::Rule(error) => rule(error),
         }
     }
+}
+
+/// Returns the guard's refusal of a sign-in that is older than `max_age`.
+fn stale(max_age: chrono::Duration) -> Refusal {
+    Refusal::SignInStale { max_age_secs: u64::try_from(max_age.num_seconds()).unwrap_or_default() }
 }
 
 fn unauthorized(error: &'static str) -> Failure {
@@ -98,6 +107,18 @@ fn rule(error: &Error) -> Failure {
         )
         .with_fields(fields.clone()),
         Error::CredentialsInvalid => unauthorized("credentials_invalid"),
+        Error::SecondFactorRequired(asked) => unauthorized("second_factor_required")
+            .with_second_factor(asked.challenge.expose_secret(), asked.methods.clone()),
+        Error::SecondFactorInvalid => unauthorized("second_factor_invalid"),
+        Error::SignInStale { max_age } => answer::failure(stale(*max_age), &answer::Challenge::bearer()),
+        Error::SecondFactorMissing => {
+            answer::failure(Refusal::SecondFactorMissing, &answer::Challenge::bearer())
+        }
+        Error::AlreadyEnrolled => Failure::new(
+            StatusCode::CONFLICT,
+            "already_enrolled",
+            "your account has a second factor of this kind already; remove it first",
+        ),
         Error::UserGone => unauthorized("token_revoked"),
         Error::RefreshInvalid { session_ended: false } => unauthorized("refresh_invalid"),
         Error::RefreshInvalid { session_ended: true } => {

@@ -38,6 +38,19 @@ impl Checked {
         self.take(field, given.ok_or_else(|| REQUIRED.to_owned()))
     }
 
+    /// Takes a field that was given in exactly one of several ways; `reason` says which there are.
+    pub(crate) fn exactly_one<T>(
+        &mut self,
+        field: &'static str,
+        reason: &str,
+        given: Option<T>,
+    ) -> Option<T> {
+        if given.is_none() {
+            self.0.entry(field).or_default().push(reason.to_owned());
+        }
+        given
+    }
+
     /// Takes the password of an account, as the client sent it.
     pub(crate) fn presented(&mut self, field: &'static str, given: Option<Password>) -> Password {
         let password = given.unwrap_or_default();

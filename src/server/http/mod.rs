@@ -9,6 +9,7 @@
 //! | `responses`, `error`, `cookie` | the answer: `{"data": …}`, a failure, the refresh cookie |
 //! | `edge` | the limits of a request's head; HSTS |
 //! | `measure`, `readiness` | counts requests, for metrics; tells what is missing |
+//! | `required_roles` | what users may do whose role asks for a second factor that they do not have |
 //! | `openapi/` | the OpenAPI document |
 
 mod body;
@@ -24,6 +25,7 @@ pub mod openapi;
 mod pages;
 mod query;
 mod readiness;
+mod required_roles;
 mod responses;
 pub(in crate::server) mod routes;
 
@@ -35,6 +37,7 @@ pub(in crate::server) use edge::Edge;
 pub(in crate::server) use error::ApiError;
 pub(in crate::server) use measure::Measure;
 pub(in crate::server) use readiness::Readiness;
+pub(in crate::server) use required_roles::require_second_factor;
 
 /// Registers every route except the console's.
 pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context) {

@@ -61,6 +61,24 @@ kinds! {
     SignedIn = "signed_in",
     /// A sign-in failed: wrong password, unknown address or disabled user.
     SignInFailed = "sign_in_failed",
+    /// A password was right, and a second factor was asked for.
+    SecondFactorAsked = "second_factor_asked",
+    /// An answer to that was wrong, or was used before.
+    SecondFactorFailed = "second_factor_failed",
+    /// A recovery code was used.
+    RecoveryCodeUsed = "recovery_code_used",
+    /// A user added a second factor.
+    SecondFactorAdded = "second_factor_added",
+    /// A user removed a second factor.
+    SecondFactorRemoved = "second_factor_removed",
+    /// A user renamed a passkey.
+    PasskeyRenamed = "passkey_renamed",
+    /// A passkey has signed less often than before: somebody has copied it. It was refused.
+    PasskeyCloned = "passkey_cloned",
+    /// A user made new recovery codes.
+    RecoveryCodesMade = "recovery_codes_made",
+    /// An admin or the operator removed every second factor of a user.
+    SecondFactorsReset = "second_factors_reset",
     /// A session got new tokens.
     Refreshed = "refreshed",
     /// A used refresh token was presented after the grace period: the session was ended.

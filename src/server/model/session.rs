@@ -24,10 +24,10 @@ pub struct NewSession {
     pub id: Uuid,
     /// The user's id.
     pub user_id: Uuid,
-    /// The time of the sign-in.
+    /// The time at which it begins.
     pub at: DateTime<Utc>,
-    /// How the user signed in. They proved it at `at`.
-    pub methods: Vec<String>,
+    /// The last time that the user proved who they are, and how.
+    pub authentication: Authentication,
     /// The expiry of its first access token.
     pub token_until: DateTime<Utc>,
     /// The digest of its first refresh token.
@@ -61,13 +61,6 @@ pub struct Session {
     pub authentication: Authentication,
     /// The time when it was ended, if it was.
     pub ended_at: Option<DateTime<Utc>>,
-}
-
-impl NewSession {
-    /// Returns the proof with which it begins.
-    pub fn authentication(&self) -> Authentication {
-        Authentication { at: self.at, methods: self.methods.clone() }
-    }
 }
 
 impl Session {

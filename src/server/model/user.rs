@@ -26,6 +26,8 @@ pub struct UserRecord {
     pub created_at: DateTime<Utc>,
     /// The last successful sign-in.
     pub last_login_at: Option<DateTime<Utc>>,
+    /// The kinds of second factors, sorted: `passkey`, `totp`. Where there is one, a password alone begins no session.
+    pub second_factors: Vec<String>,
 }
 
 /// A page of users. All conditions must hold.
@@ -61,6 +63,7 @@ impl From<UserRecord> for User {
             email_verified: record.email_verified_at.is_some(),
             name: record.name,
             roles: record.roles,
+            second_factors: record.second_factors,
             created_at: Some(record.created_at),
             last_login_at: record.last_login_at,
         }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::end::end_surplus;
 use super::{Parts, Refresh, Sessions, Tokens};
 use crate::server::error::Error;
-use crate::server::model::{Change, Client, Event, EventKind, NewSession, UserRecord};
+use crate::server::model::{Authentication, Change, Client, Event, EventKind, NewSession, UserRecord};
 use crate::server::store::{StoreError, Transaction};
 
 /// The proof of identity with which a session begins. It is checked once more in the transaction that begins the
@@ -22,19 +22,23 @@ pub(crate) enum Proof {
 
 impl Proof {
     /// Returns the method of the proof (RFC 8176 §2).
-    fn methods(&self) -> Vec<String> {
-        let methods: &[&str] = match self {
-            Self::Password { .. } => &["pwd"],
-        };
-        methods.iter().map(|&method| method.to_owned()).collect()
+    pub(super) fn methods(&self) -> Vec<String> {
+        match self {
+            Self::Password { .. } => by_password(),
+        }
     }
 
     /// Tells whether the proof is still valid for the user as stored now.
-    fn holds_for(&self, user: &UserRecord) -> bool {
+    pub(super) fn holds_for(&self, user: &UserRecord) -> bool {
         match self {
             Self::Password { hash } => user.password_hash.as_ref() == Some(hash),
         }
     }
+}
+
+/// Returns the methods of a sign-in by password (RFC 8176 §2).
+pub(crate) fn by_password() -> Vec<String> {
+    vec!["pwd".to_owned()]
 }
 
 /// A session about to begin, and the refresh token for its client.
@@ -44,14 +48,14 @@ pub(in crate::server) struct Prepared {
 }
 
 impl Sessions {
-    /// Makes a session for `user`, who gave `proof`; it begins once it is stored.
+    /// Makes a session for `user`, who has just proved who they are by these methods; it begins once it is stored.
     ///
     /// # Errors
     /// [`Error::Internal`] where the system provides no random numbers.
     pub(in crate::server) fn prepare(
         &self,
         user: Uuid,
-        proof: &Proof,
+        methods: Vec<String>,
         client: &Client,
         by_cookie: bool,
     ) -> Result<Prepared, Error> {
@@ -63,7 +67,7 @@ impl Sessions {
             id,
             user_id: user,
             at: now,
-            methods: proof.methods(),
+            authentication: Authentication { at: now, methods },
             token_until: now + access_tokens.lifetime(),
             refresh_digest: token.digest(),
             by_cookie,
@@ -90,7 +94,7 @@ impl Sessions {
             access_token: access_tokens.issue(
                 &user,
                 session.id,
-                session.authentication(),
+                session.authentication.clone(),
                 session_end,
                 session.at,
             )?,
@@ -109,13 +113,25 @@ pub(super) async fn store_session(
     most: u32,
 ) -> Result<Option<UserRecord>, StoreError> {
     let user = tx.lock_user(session.user_id).await?;
-    let Some(user) = user.filter(|user| user.is_enabled() && proof.holds_for(user)) else {
+    let is_enough =
+        |user: &UserRecord| user.is_enabled() && proof.holds_for(user) && user.second_factors.is_empty();
+    let Some(user) = user.filter(is_enough) else {
         return Ok(None);
     };
     if tx.session(session.id).await?.is_some() {
         // It was stored before, and the answer was lost.
         return Ok(Some(user));
     }
+    Ok(Some(begin_session(tx, user, session, most).await?))
+}
+
+/// Stores a session of a user who is locked, and ends the user's oldest beyond `most`. Returns the user as stored then.
+pub(super) async fn begin_session(
+    tx: &mut Transaction,
+    user: UserRecord,
+    session: &NewSession,
+    most: u32,
+) -> Result<UserRecord, StoreError> {
     let at: DateTime<Utc> = session.at;
     tx.set_last_login(user.id, at).await?;
     tx.insert_session(session).await?;
@@ -123,5 +139,5 @@ pub(super) async fn store_session(
     tx.note_change(Change::User(user.id), at).await?;
     let event = Event::new(EventKind::SignedIn, at).user(user.id).session(session.id);
     tx.record(event.by(&session.client)).await?;
-    Ok(Some(UserRecord { last_login_at: Some(at), ..user }))
+    Ok(UserRecord { last_login_at: Some(at), ..user })
 }

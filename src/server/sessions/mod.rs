@@ -3,6 +3,10 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `sign_in` | from a password to a session |
+//! | `second_factor` | from a challenge and a second factor to a session |
+//! | `passkey` | sign-in by a passkey |
+//! | `webauthn_challenge` | the challenges of passkeys |
+//! | `challenge` | the format of such a challenge |
 //! | `begin` | a session begins with a proof of identity |
 //! | `refresh` | rotation and reuse of refresh tokens |
 //! | `end` | sign-out, of one session or of all |
@@ -11,10 +15,14 @@
 
 mod access_token;
 mod begin;
+mod challenge;
 mod end;
+mod passkey;
 mod refresh;
 mod refresh_token;
+mod second_factor;
 mod sign_in;
+mod webauthn_challenge;
 
 use std::sync::Arc;
 
@@ -24,13 +32,19 @@ use uuid::Uuid;
 
 pub(crate) use access_token::{AccessToken, AccessTokens};
 pub(crate) use begin::Proof;
+pub(crate) use begin::by_password;
+pub(crate) use challenge::Challenges;
 pub(crate) use end::Ended;
 pub(crate) use refresh::RefreshCredential;
 pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
+pub(crate) use second_factor::Answer;
+pub(crate) use second_factor::{seal_totp, unseal_totp};
+pub(crate) use webauthn_challenge::{Ceremony, LIFETIME as WEBAUTHN_LIFETIME, WebauthnChallenges};
 
 use super::abuse::RateLimiter;
-use super::credentials::Hasher;
+use super::credentials::{Hasher, RelyingParty};
 use super::error::{Error, OUTCOMES};
+use super::keys::vault::Vault;
 use super::metrics::Counters;
 use super::model::{Lifetimes, Session, SessionPlace};
 use super::state::{State, session_of};
@@ -58,6 +72,16 @@ pub(crate) struct Parts {
     pub access_tokens: AccessTokens,
     /// The refresh tokens.
     pub refresh_tokens: RefreshTokens,
+    /// The challenges of sign-ins that wait for a second factor.
+    pub challenges: Challenges,
+    /// What seals the secrets of authenticator apps.
+    pub vault: Arc<Vault>,
+    /// The challenges of passkeys.
+    pub webauthn: Arc<WebauthnChallenges>,
+    /// The party that passkeys are made for.
+    pub relying_party: Arc<RelyingParty>,
+    /// `second_factor.totp_skew`
+    pub totp_skew: u32,
     /// The lifetimes of sessions.
     pub lifetimes: Lifetimes,
     /// The most sessions of a user.

@@ -12,6 +12,7 @@ impl Sessions {
     /// Signs in the user with this `email` (trimmed, in lower case).
     ///
     /// # Errors
+    /// [`Error::SecondFactorRequired`] for the right password of an account with a second factor;
     /// [`Error::CredentialsInvalid`] for an unknown address, a wrong password, a disabled user and a user without a
     /// password, each after one bcrypt; [`Error::TooManyAttempts`] before it, by the typed address and the client's
     /// address; [`Error::Overloaded`], [`Error::Unavailable`].
@@ -50,7 +51,14 @@ impl Sessions {
                 break;
             }
             let proof = Proof::Password { hash };
-            let prepared = self.prepare(user.id, &proof, client, by_cookie)?;
+            if !user.second_factors.is_empty() {
+                let asked = self.ask_second_factor(user.id, &proof, &attempt, client, by_cookie).await?;
+                let Some(asked) = asked else { continue };
+                let Proof::Password { hash } = &proof;
+                self.renew_hash(user.id, password, hash, attempt.origin()).await;
+                return Err(Error::SecondFactorRequired(Box::new(asked)));
+            }
+            let prepared = self.prepare(user.id, proof.methods(), client, by_cookie)?;
             let Proof::Password { hash } = &proof;
             let (session, remembered) = (&prepared.session, attempt.remembered(prepared.session.at));
             let mut begun =

@@ -50,6 +50,7 @@ type FirstUseColumns = (
     Option<i64>,
     i64,
     Option<i64>,
+    String,
     i64,
     Option<i64>,
     Option<String>,
@@ -124,7 +125,7 @@ impl Store {
                            select $4, $16, user_id, $1, $7, $17 from advanced \
                          ) \
                          select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, users.created_at, \
-                           last_login_at, advanced.created_at, auth_time, amr \
+                           last_login_at, second_factors, advanced.created_at, auth_time, amr \
                            from advanced join users on users.id = advanced.user_id",
                     )
                     .bind(first.session)
@@ -158,6 +159,7 @@ impl Store {
             disabled,
             created,
             last_login,
+            second_factors,
             began,
             auth_time,
             amr,
@@ -165,7 +167,8 @@ impl Store {
         else {
             return Ok(None);
         };
-        let columns: UserColumns = (id, email, verified, name, roles, hash, disabled, created, last_login);
+        let columns: UserColumns =
+            (id, email, verified, name, roles, hash, disabled, created, last_login, second_factors);
         let user = user_record(columns)?;
         let event = Event::new(EventKind::Refreshed, at);
         self.counts.record(&event.user(user.id).session(first.session).by(first.client));
@@ -251,7 +254,7 @@ impl Store {
         Ok(recorded.is_some())
     }
 
-    /// Begins a session of a user who is enabled, has fewer than `most` sessions and the stored hash `hash`, in one
+    /// Begins a session of a user who is enabled, has no second factor, has fewer than `most` sessions and the stored hash `hash`, in one
     /// round trip: the session, the time of the sign-in, the change and the event; takes the attempt back from
     /// `counted` and remembers the address. Returns the user; `None` where the rule must decide, and nothing was
     /// changed.
@@ -273,10 +276,10 @@ impl Store {
                     .query(
                         "with signed_in as ( \
                            update users set last_login_at = $3 \
-                           where id = $2 and password_hash = $4 and disabled_at is null \
+                           where id = $2 and password_hash = $4 and disabled_at is null and second_factors = '' \
                              and (select count(*) from sessions where user_id = $2 and ended_at is null) < $17 \
                            returning id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, \
-                             last_login_at \
+                             last_login_at, second_factors \
                          ), began as ( \
                            insert into sessions (id, user_id, created_at, refreshed_at, last_seen_at, token_until, \
                              refresh_digest, by_cookie, user_agent, address, auth_time, amr) \
@@ -311,7 +314,7 @@ impl Store {
                     .bind(key(1))
                     .bind(&known.0.0[..])
                     .bind(known.1.timestamp_millis())
-                    .bind(session.methods.join(" "))
+                    .bind(session.authentication.methods.join(" "))
                     .bind(i64::from(most))
                     .bind(key(2))
                     .fetch_optional()

@@ -55,7 +55,7 @@ macro_rules! expired {
 
 impl Store {
     /// Deletes what has expired at `now`: changes that every server has read long ago, attempts and events past their
-    /// retention, and ended or expired sessions whose last access token has expired.
+    /// retention, challenges and secrets that nobody answered or confirmed, and ended or expired sessions whose last access token has expired.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used.
@@ -85,6 +85,14 @@ impl Store {
             expired!("attempts", "slot", "last_at < $1", [before(chrono::Duration::hours(25))]),
             expired!("known_addresses", "pair", "until < $1", [now.timestamp_millis()]),
             expired!("rotations", "digest", "at < $1", [before(keep.sessions.grace + CLOCK_STEP)]),
+            expired!("sign_in_challenges", "digest", "expires_at < $1", [now.timestamp_millis()]),
+            expired!("used_challenges", "digest", "expires_at < $1", [before(CLOCK_STEP)]),
+            expired!(
+                "totp",
+                "user_id",
+                "confirmed_at is null and created_at < $1",
+                [before(chrono::Duration::days(1))]
+            ),
             expired!("events", "id", "at < $1", [before(keep.events)]),
             expired!(
                 "sessions",

@@ -101,7 +101,7 @@ impl Transaction {
     pub async fn insert_session(&mut self, session: &NewSession) -> Result<(), StoreError> {
         self.query(
             "insert into sessions (id, user_id, created_at, refreshed_at, last_seen_at, token_until, refresh_digest, \
-             by_cookie, user_agent, address, auth_time, amr) values ($1, $2, $3, $3, $3, $4, $5, $6, $7, $8, $3, $9)",
+             by_cookie, user_agent, address, auth_time, amr) values ($1, $2, $3, $3, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(session.id)
         .bind(session.user_id)
@@ -111,7 +111,8 @@ impl Transaction {
         .bind(session.by_cookie)
         .bind(&session.client.user_agent)
         .bind(session.client.address.map(|address| address.to_string()))
-        .bind(session.methods.join(" "))
+        .bind(session.authentication.at.timestamp_millis())
+        .bind(session.authentication.methods.join(" "))
         .execute()
         .await?;
         Ok(())
@@ -196,7 +197,7 @@ impl Transaction {
         self.note_change(Change::Session(id), at).await
     }
 
-    /// Ends every session of the user, and tells every server.
+    /// Ends every session of the user, also those that wait for a second factor, and tells every server.
     pub async fn end_sessions_of(&mut self, user: Uuid, at: DateTime<Utc>) -> Result<(), StoreError> {
         self.has_changes = true;
         self.query(
@@ -212,6 +213,7 @@ impl Transaction {
             .bind(at.timestamp_millis())
             .execute()
             .await?;
+        self.query("delete from sign_in_challenges where user_id = $1").bind(user).execute().await?;
         Ok(())
     }
 

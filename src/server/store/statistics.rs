@@ -38,12 +38,12 @@ impl Connection {
         &mut self,
         now: DateTime<Utc>,
         lifetimes: &Lifetimes,
-    ) -> Result<(i64, i64, i64), StoreError> {
-        let row: Option<(i64, i64, i64)> = self
+    ) -> Result<(i64, i64, i64, i64), StoreError> {
+        let row: Option<(i64, i64, i64, i64)> = self
             .query(
                 "select (select count(*) from users), (select count(*) from users where disabled_at is not null), \
                  (select count(*) from sessions where user_id is not null and ended_at is null and created_at > $1 \
-                 and refreshed_at > $2)",
+                 and refreshed_at > $2), (select count(*) from users where second_factors <> '')",
             )
             .bind((now - lifetimes.absolute).timestamp_millis())
             .bind((now - lifetimes.idle).timestamp_millis())

@@ -14,7 +14,8 @@ const SORTED: i64 = 50_000;
 macro_rules! select_page {
     ($from:literal, $where:literal, $order:literal) => {
         concat!(
-            "select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, last_login_at from ",
+            "select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, \
+             last_login_at, second_factors from ",
             $from,
             " where ",
             $where,

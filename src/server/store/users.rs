@@ -7,14 +7,24 @@ use super::connection::{Connection, Transaction, select_for_update, time};
 use super::error::StoreError;
 use crate::server::model::UserRecord;
 
-pub(super) type UserColumns =
-    (Uuid, String, Option<i64>, Option<String>, String, Option<String>, Option<i64>, i64, Option<i64>);
+pub(super) type UserColumns = (
+    Uuid,
+    String,
+    Option<i64>,
+    Option<String>,
+    String,
+    Option<String>,
+    Option<i64>,
+    i64,
+    Option<i64>,
+    String,
+);
 
 macro_rules! select_user {
     ($rest:literal) => {
         concat!(
-            "select id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, last_login_at \
-             from users ",
+            "select id, email, email_verified_at, name, roles, password_hash, disabled_at, created_at, last_login_at, \
+             second_factors from users ",
             $rest
         )
     };
@@ -131,8 +141,18 @@ impl Transaction {
 }
 
 pub(super) fn user_record(columns: UserColumns) -> Result<UserRecord, StoreError> {
-    let (id, email, verified_at, name, roles, password_hash, disabled_at, created_at, last_login_at) =
-        columns;
+    let (
+        id,
+        email,
+        verified_at,
+        name,
+        roles,
+        password_hash,
+        disabled_at,
+        created_at,
+        last_login_at,
+        second_factors,
+    ) = columns;
     Ok(UserRecord {
         id,
         email,
@@ -143,5 +163,6 @@ pub(super) fn user_record(columns: UserColumns) -> Result<UserRecord, StoreError
         disabled_at: disabled_at.map(time).transpose()?,
         created_at: time(created_at)?,
         last_login_at: last_login_at.map(time).transpose()?,
+        second_factors: second_factors.split_whitespace().map(str::to_owned).collect(),
     })
 }

@@ -8,4 +8,4 @@ mod samples;
 
 pub use document::{document, json};
 pub(crate) use operation::Operation;
-pub(crate) use samples::{EMAIL, PASSWORD, SESSION, TIME, a_session, a_user, some_tokens};
+pub(crate) use samples::{CHALLENGE, EMAIL, PASSWORD, SESSION, TIME, a_session, a_user, some_tokens};

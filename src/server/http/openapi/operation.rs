@@ -32,6 +32,7 @@ pub(super) const COOKIE_SCHEME: &str = "cookie";
 pub(super) const TAGS: &[(&str, &str)] = &[
     ("Sign-in", "Create an account, sign in, refresh tokens, sign out."),
     ("Account", "Show, change and delete the user's own account."),
+    ("Second factors", "Add and remove an authenticator app, recovery codes and passkeys."),
     ("Sessions", "List and end the user's sessions."),
     ("Admin", "See and help other users. Every route needs the role `admin`."),
     ("Service", "Public keys, health checks, and this document."),
@@ -103,8 +104,19 @@ impl Operation {
         self
     }
 
-    /// Requires an access token.
+    /// Requires an access token, and a second factor of a user with a role that asks for one.
     pub(crate) fn guarded(mut self) -> Self {
+        self.failures.push(answer::failure(Refusal::SecondFactorUnenrolled, &answer::Challenge::bearer()));
+        self.guarded_before_enrolment()
+    }
+
+    /// Requires a sign-in a short time ago, with a second factor if the user has one.
+    pub(crate) fn needs_fresh_sign_in(self) -> Self {
+        self.fails([Error::SignInStale { max_age: chrono::Duration::seconds(600) }.into()])
+    }
+
+    /// Requires an access token.
+    pub(crate) fn guarded_before_enrolment(mut self) -> Self {
         self.builder = self.builder.security(requirement(SECURITY_SCHEME));
         let challenge = answer::Challenge::bearer();
         let refusals = [

@@ -11,6 +11,9 @@ pub(crate) const TIME: &str = "2026-01-31T09:30:00Z";
 /// A session, in every example.
 pub(crate) const SESSION: &str = "01a20856-390a-7613-b291-9f86fb9e0788";
 
+/// The challenge of a sign-in that waits for its second factor.
+pub(crate) const CHALLENGE: &str = "hpc_an-opaque-text-good-for-300-seconds";
+
 /// The user of every example.
 pub(crate) fn a_user() -> Value {
     json!({
@@ -19,6 +22,7 @@ pub(crate) fn a_user() -> Value {
         "email_verified": true,
         "name": "Ada Lovelace",
         "roles": ["editor"],
+        "second_factors": [],
         "created_at": TIME,
         "last_login_at": TIME,
     })

@@ -58,6 +58,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
             "/users/{id}/sessions",
             [(Method::GET, web::to(list_sessions)), (Method::DELETE, web::to(end_sessions))],
         ))
+        .service(endpoint("/users/{id}/second-factors", [(Method::DELETE, web::to(reset_second_factors))]))
         .service(endpoint("/sessions", [(Method::DELETE, web::to(end_all_sessions))]))
         .service(endpoint("/events", [(Method::GET, web::to(list_events))]))
         .service(endpoint("/stats", [(Method::GET, web::to(show_statistics))]))
@@ -113,6 +114,10 @@ pub(crate) fn operations() -> Vec<Operation> {
         admin(Method::DELETE, "/admin/users/{id}/sessions", "endOtherSessions", "End a user's sessions")
             .gives_nothing("Every session of the user has ended")
             .fails([Error::NotFound.into()]),
+        admin(Method::DELETE, "/admin/users/{id}/second-factors", "resetSecondFactors", "Remove a user's second factors")
+            .text("For a user who has lost them: the password alone signs in again. Sessions stay. Make sure first that it is the user who asks.")
+            .gives_nothing("The user has no second factor")
+            .fails([Error::NotFound.into()]),
         admin(Method::DELETE, "/admin/sessions", "endAllSessions", "End everybody's sessions")
             .text("This includes the admin's own session. With very many users, use `hallpass sessions end --all`, which cannot be cut off by a client's timeout.")
             .gives_nothing("Every session of every user has ended"),
@@ -138,6 +143,8 @@ pub(crate) struct AdminUser {
     #[schema(required)]
     name: Option<String>,
     roles: Vec<String>,
+    /// The kinds of second factors that the user has: `passkey`, `totp`.
+    second_factors: Vec<String>,
     /// True if the user cannot sign in.
     disabled: bool,
     #[serde(serialize_with = "serialize_rfc3339")]
@@ -157,6 +164,7 @@ impl From<UserRecord> for AdminUser {
             email: user.email,
             name: user.name,
             roles: user.roles,
+            second_factors: user.second_factors,
             created_at: user.created_at,
             last_login_at: user.last_login_at,
         }
@@ -346,6 +354,18 @@ async fn end_sessions(
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     acting(&users, &admin, client)?.end_sessions(id(&path)?).await?;
+    state.sync_changes().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn reset_second_factors(
+    admin: Require<Role<Admin>>,
+    users: web::Data<UserAdmin>,
+    state: web::Data<State>,
+    client: Client,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    acting(&users, &admin, client)?.reset_second_factors(id(&path)?).await?;
     state.sync_changes().await?;
     Ok(HttpResponse::NoContent().finish())
 }

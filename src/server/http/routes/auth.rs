@@ -11,6 +11,8 @@ use serde_json::json;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use super::by_cookie::{TWO_COOKIES, cookie_credential, end_session_of};
+use super::{passkeys, second_factors};
 use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
 use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES};
 use crate::server::credentials::{Password, Strength};
@@ -18,10 +20,10 @@ use crate::server::error::Error;
 use crate::server::http::body::{Body, OptionalBody, given};
 use crate::server::http::endpoint::{endpoint, endpoint_for_proxies};
 use crate::server::http::fields::Checked;
-use crate::server::http::openapi::{EMAIL, Operation, PASSWORD, a_user, some_tokens};
+use crate::server::http::openapi::{CHALLENGE, EMAIL, Operation, PASSWORD, a_user, some_tokens};
 use crate::server::http::responses::{TokenResponse, created, data, ended, tokens, user_id};
 use crate::server::http::{ApiError, Context, X_HALLPASS, cookie};
-use crate::server::model::Client;
+use crate::server::model::{Client, SecondFactorAsked};
 use crate::server::sessions::{RefreshCredential, Sessions};
 use crate::server::state::ServerKeys;
 use crate::token::{Claims, TokenError};
@@ -36,6 +38,8 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
         .app_data(web::Data::from(Arc::clone(&context.server_keys)))
         .app_data(web::Data::new(context.settings.clone()))
         .service(endpoint("/login", [(Method::POST, web::to(login))]))
+        .configure(second_factors::configure_sign_in)
+        .configure(passkeys::configure_sign_in)
         .service(endpoint("/register", [(Method::POST, web::to(register))]))
         .service(endpoint("/password-strength", [(Method::POST, web::to(password_strength))]))
         .service(endpoint("/refresh", [(Method::POST, web::to(refresh))]))
@@ -56,11 +60,16 @@ pub(crate) fn operations() -> Vec<Operation> {
             .text(
                 "An unknown address, a wrong password and a disabled user get the same answer. With `\"cookie\": true`, the \
                  refresh token is sent in an `HttpOnly` cookie and never in a body. After failed attempts, further ones are \
-                 delayed, by account and by IP address.",
+                 delayed, by account and by IP address. If the account has a second factor, the answer to the right password is \
+                 401 `second_factor_required`, and no session has begun: `POST /auth/second-factor` begins it.",
             )
             .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
-            .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(TWO_COOKIES.into())])
+            .fails([
+                Error::CredentialsInvalid.into(),
+                second_factor_required().into(),
+                ApiError::RequestInvalid(TWO_COOKIES.into()),
+            ])
             .checks("password", "is required")
             .hashes(),
         post("/auth/register", "register", "Create an account")
@@ -102,12 +111,12 @@ pub(crate) fn operations() -> Vec<Operation> {
                  session are revoked.",
             )
             .may_take::<RefreshRequest>(refresh_token())
-            .guarded()
+            .guarded_before_enrolment()
             .with_cookie_too()
             .gives_nothing("The session has ended")
             .fails([Error::RefreshInvalid { session_ended: false }.into()]),
         post("/auth/logout-all", "logoutAll", "Sign out everywhere")
-            .guarded()
+            .guarded_before_enrolment()
             .gives_nothing("Every session of the user has ended"),
         Operation::new("Sign-in", Method::GET, "/auth/verify", "verify", "Verify a token, for a reverse proxy")
             .text("For nginx's `auth_request`, Traefik's `ForwardAuth` and Caddy's `forward_auth`.")
@@ -117,6 +126,12 @@ pub(crate) fn operations() -> Vec<Operation> {
             .header("X-Auth-User-Email", "The user's address", EMAIL)
             .header("X-Auth-User-Roles", "The user's roles, separated by commas; `-` for none", "admin,editor"),
     ]
+}
+
+/// The failure of the document's example.
+fn second_factor_required() -> Error {
+    let (challenge, methods) = (CHALLENGE.into(), vec!["totp".into(), "recovery_code".into()]);
+    Error::SecondFactorRequired(Box::new(SecondFactorAsked { challenge, methods }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -147,10 +162,8 @@ async fn login(
     // The new cookie replaces the browser's old one. Nobody could use or end the old session after that.
     let replaced = if by_cookie { cookie_credential(&http)? } else { None };
     let signed_in = sessions.sign_in(&email, &password, &client, by_cookie).await?;
-    if let Some(replaced) = replaced
-        && let Err(error) = sessions.sign_out(None, Some(&replaced), &client).await
-    {
-        log::debug!("the session of a replaced cookie is not ended: {error}");
+    if let Some(replaced) = replaced {
+        end_session_of(&replaced, &sessions, &client).await;
     }
     Ok(tokens("Login successfully", signed_in))
 }
@@ -236,21 +249,6 @@ impl RefreshRequest {
             (None, credential) => Ok(credential),
         }
     }
-}
-
-/// The message of the refusal of two cookies.
-const TWO_COOKIES: &str = "two cookies named __Host-hallpass came; send one";
-
-/// Returns the refresh token in the cookie, if there is one. Two cookies of the name are refused: there is no way to
-/// tell which of them this server has set.
-fn cookie_credential(request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
-    let Ok(cookies) = request.cookies() else { return Ok(None) };
-    let mut named = cookies.iter().filter(|cookie| cookie.name() == cookie::NAME);
-    let first = named.next();
-    if named.next().is_some() {
-        return Err(ApiError::RequestInvalid(TWO_COOKIES.into()));
-    }
-    Ok(first.map(|cookie| RefreshCredential { text: cookie.value().to_owned().into(), by_cookie: true }))
 }
 
 async fn refresh(

@@ -9,8 +9,9 @@ use crate::server::http::ApiError;
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::pages::File;
 
-/// The Content-Security-Policy of the console: it loads from this server only, and no text can become a script.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+/// The Content-Security-Policy of the console: it loads from this server only, and no text can become a
+/// script. A QR code is an image in a `data:` URL.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -24,8 +25,8 @@ macro_rules! files {
 }
 
 const CONSOLE: &[(&str, &str)] = files!("console/": "index.html", "console.css", "icon.svg", "main.js", "admin.js",
-    "ask.js", "chart.js", "dom.js", "entry.js", "events.js", "overview.js", "password.js", "profile.js", "sessions.js",
-    "strength.js", "token.js", "user.js", "users.js");
+    "ask.js", "chart.js", "dom.js", "entry.js", "events.js", "overview.js", "password.js", "profile.js",
+    "security.js", "sessions.js", "strength.js", "token.js", "user.js", "users.js");
 
 const CLIENT: &[(&str, &str)] = files!("": "hallpass.js", "hallpass.d.ts");
 

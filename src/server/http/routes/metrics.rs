@@ -44,6 +44,7 @@ pub(in crate::server) const VERDICTS: &[&str] = &[
     "token_revoked",
     "role_missing",
     "sign_in_stale",
+    "second_factor_unenrolled",
     "unavailable",
     "other",
 ];

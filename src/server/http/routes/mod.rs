@@ -3,11 +3,15 @@
 pub(crate) mod admin;
 mod admin_events;
 pub(crate) mod auth;
+mod by_cookie;
 pub(crate) mod console;
 pub(crate) mod docs;
 mod export;
+mod factor_bodies;
 pub(crate) mod health;
 pub(crate) mod metrics;
+pub(crate) mod passkeys;
+pub(crate) mod second_factors;
 pub(crate) mod user;
 pub(crate) mod well_known;
 
@@ -18,6 +22,8 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         auth::operations(),
         user::operations(),
+        second_factors::operations(),
+        passkeys::operations(),
         admin::operations(),
         well_known::operations(),
         health::operations(),

@@ -10,7 +10,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::export;
+use super::{export, passkeys, second_factors};
 use crate::guard::{AuthUser, Guard, User};
 use crate::server::accounts::Accounts;
 use crate::server::credentials::Password;
@@ -43,6 +43,8 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
             ],
         ))
         .service(endpoint("/export", [(Method::GET, web::to(export::export))]))
+        .configure(second_factors::configure)
+        .configure(passkeys::configure)
         .service(endpoint("/password", [(Method::POST, web::to(change_password))]))
         .service(endpoint("/sessions", [(Method::GET, web::to(list_sessions))]))
         .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
@@ -57,7 +59,9 @@ pub(crate) fn operations() -> Vec<Operation> {
     let account = |method, path, id, summary| Operation::new("Account", method, path, id, summary).guarded();
     let session = |method, path, id, summary| Operation::new("Sessions", method, path, id, summary).guarded();
     vec![
-        account(Method::GET, "/user/", "showUser", "Show the user").gives::<User>(200, "The user", a_user()),
+        Operation::new("Account", Method::GET, "/user/", "showUser", "Show the user")
+            .guarded_before_enrolment()
+            .gives::<User>(200, "The user", a_user()),
         account(Method::PATCH, "/user/", "renameUser", "Change the name")
             .takes::<RenameRequest>(json!({"name": "Ada Lovelace"}))
             .gives::<User>(200, "The changed user", a_user())
@@ -68,10 +72,12 @@ pub(crate) fn operations() -> Vec<Operation> {
             .gives_nothing("The user and every session are deleted")
             .checks("password", "is required")
             .fails([Error::PasswordWrong.into(), Error::LastAdmin.into()])
+            .needs_fresh_sign_in()
             .hashes(),
         export::operation(),
         account(Method::POST, "/user/password", "changePassword", "Change the password")
-            .text("Every earlier token of the user is revoked; the response has the tokens of a new session.")
+            .text("Every earlier token of the user is revoked; the response has the tokens of a new session. A user with a second factor \
+                 must have signed in with it a short time ago (`second_factor.fresh_s`).")
             .takes::<PasswordRequest>(json!({
                 "current_password": PASSWORD,
                 "new_password": "seventeen blue lanterns",
@@ -83,6 +89,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             )
             .checks("new_password", "is required")
             .fails([Error::PasswordWrong.into()])
+            .needs_fresh_sign_in()
             .hashes(),
         session(Method::GET, "/user/sessions", "listSessions", "List the sessions")
             .text(
@@ -150,7 +157,7 @@ async fn change_password(
     let new = checked.new_password("new_password", request.new_password, &context);
     checked.verdict()?;
     let new = (&new, context);
-    let changed = accounts.change_password(user_id(&user)?, user.claims(), &current, new, &client).await;
+    let changed = accounts.change_password(&user, user_id(&user)?, &current, new, &client).await;
     Ok(tokens("Password changed successfully", changed.map_err(ApiError::behind(&guard))?))
 }
 
@@ -172,7 +179,7 @@ async fn delete(
     let mut checked = Checked::default();
     let password = checked.presented("password", request.password);
     checked.verdict()?;
-    let deleted = accounts.delete(user_id(&user)?, user.claims(), &password, &client).await;
+    let deleted = accounts.delete(&user, user_id(&user)?, &password, &client).await;
     Ok(ended(&deleted.map_err(ApiError::behind(&guard))?))
 }
 

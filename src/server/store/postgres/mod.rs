@@ -32,6 +32,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../../migrations/postgres/0001_initial.sql")),
     (2, "accounts by mail", include_str!("../../../../migrations/postgres/0002_accounts_by_mail.sql")),
     (3, "admin", include_str!("../../../../migrations/postgres/0003_admin.sql")),
+    (5, "second factors", include_str!("../../../../migrations/postgres/0005_second_factors.sql")),
 ];
 
 /// The oldest PostgreSQL that is supported, as `server_version_num` writes it.

@@ -25,6 +25,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql")),
     (2, "accounts by mail", include_str!("../../../../migrations/sqlite/0002_accounts_by_mail.sql")),
     (3, "admin", include_str!("../../../../migrations/sqlite/0003_admin.sql")),
+    (5, "second factors", include_str!("../../../../migrations/sqlite/0005_second_factors.sql")),
 ];
 
 /// Marks a database file as ours (`PRAGMA application_id`): "Hall" in ASCII.
