@@ -224,6 +224,10 @@ pub mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use guard::{
     AllOf, AnyOf, AuthUser, Authed, CachedUser, Caller, Guard, GuardBuilder, GuardError, HasRoles, KeySource,
     MaybeAuthUser, Policy, Protect, Refusal, Refused, Require, Role, RoleName, SignedInWithin, Unavailable,

@@ -30,6 +30,8 @@ mod source;
 pub use admission::Admission;
 pub use builder::{GuardBuilder, GuardError};
 pub use caller::Caller;
+#[cfg(fuzzing)]
+pub(crate) use credential::{Scheme, token as credential_of};
 pub use extract::{AuthUser, Authed, MaybeAuthUser};
 #[cfg(feature = "jwks-url")]
 pub use fetched_keys::{FetchError, FetchedKeys};
