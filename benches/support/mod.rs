@@ -116,6 +116,11 @@ impl Server {
         Self::start(hallpass(folder, &["serve", "--bind", "127.0.0.1:0", "--key-stdin"]), PASSPHRASE)
     }
 
+    /// A server that asks for a passphrase.
+    pub fn with_passphrase(command: Command) -> Self {
+        Self::start(command, PASSPHRASE)
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -24,11 +24,24 @@ use super::refused::Refused;
 /// }
 /// ```
 #[must_use = "a request is not authenticated until this is awaited"]
-pub struct Admission<T>(LocalBoxFuture<'static, Result<T, Refused>>);
+pub struct Admission<T>(Decision<T>);
+
+enum Decision<T> {
+    /// Taken when it is polled.
+    Made(Option<Result<T, Refused>>),
+    Awaited(LocalBoxFuture<'static, Result<T, Refused>>),
+}
+
+// Nothing in it is pinned: what is awaited has a place of its own.
+impl<T> Unpin for Admission<T> {}
 
 impl<T> Admission<T> {
     pub(super) fn new(decision: impl Future<Output = Result<T, Refused>> + 'static) -> Self {
-        Self(Box::pin(decision))
+        Self(Decision::Awaited(Box::pin(decision)))
+    }
+
+    pub(super) fn made(decision: Result<T, Refused>) -> Self {
+        Self(Decision::Made(Some(decision)))
     }
 }
 
@@ -36,7 +49,12 @@ impl<T> Future for Admission<T> {
     type Output = Result<T, Refused>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        match &mut self.0 {
+            Decision::Made(decision) => {
+                Poll::Ready(decision.take().expect("a future is not polled after it is ready"))
+            }
+            Decision::Awaited(decision) => decision.as_mut().poll(cx),
+        }
     }
 }
 

@@ -18,10 +18,17 @@ use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use super::refusal::Refusal;
 use crate::http::{DEFAULT_CHALLENGE, Failure, UNAUTHORIZED_MESSAGE};
 
-/// The scheme and realm of the challenges (RFC 9110 §11.6.1), validated once.
+/// The challenges with one scheme and realm (RFC 9110 §11.6.1), validated and written once.
 #[derive(Debug, Clone)]
 pub(crate) struct Challenge {
     plain: HeaderValue,
+    invalid: HeaderValue,
+    ambiguous: HeaderValue,
+    expired: HeaderValue,
+    revoked: HeaderValue,
+    application: HeaderValue,
+    stale: HeaderValue,
+    role: HeaderValue,
 }
 
 impl Challenge {
@@ -42,13 +49,13 @@ impl Challenge {
             return Err("the realm must be printable ASCII without quotation marks and backslashes");
         }
         HeaderValue::from_str(&format!("{scheme} realm=\"{realm}\""))
-            .map(|plain| Self { plain })
+            .map(Self::of_plain)
             .map_err(|_| "the scheme and the realm are not valid in a header")
     }
 
     /// The challenge with the default scheme and realm.
     pub(crate) fn bearer() -> Self {
-        Self { plain: HeaderValue::from_static(DEFAULT_CHALLENGE) }
+        Self::of_plain(HeaderValue::from_static(DEFAULT_CHALLENGE))
     }
 
     /// The challenge that names no error: no credential was presented, or the route checks credentials itself.
@@ -56,30 +63,39 @@ impl Challenge {
         self.plain.clone()
     }
 
-    fn with_error(&self, error: &str, description: &str) -> HeaderValue {
-        let plain = self.plain.to_str().unwrap_or("Bearer");
-        HeaderValue::from_str(&format!("{plain}, error=\"{error}\", error_description=\"{description}\""))
-            .unwrap_or_else(|_| self.plain.clone())
+    fn of_plain(plain: HeaderValue) -> Self {
+        let with = |error: &str, description: &str| {
+            let text = plain.to_str().unwrap_or("Bearer");
+            HeaderValue::from_str(&format!("{text}, error=\"{error}\", error_description=\"{description}\""))
+                .unwrap_or_else(|_| plain.clone())
+        };
+        let invalid = |description| with("invalid_token", description);
+        Self {
+            invalid: invalid("The token is malformed, forged or for someone else"),
+            ambiguous: invalid("More than one credential was presented"),
+            expired: invalid("The token has expired"),
+            revoked: invalid("The token was revoked"),
+            application: invalid("The token is not accepted here"),
+            stale: with("insufficient_user_authentication", "The sign-in is too long ago; sign in again"),
+            role: with("insufficient_scope", "The user lacks the role"),
+            plain,
+        }
     }
 
     /// The challenge of the response to `refusal`, if that response has one.
     pub(crate) fn of(&self, refusal: Refusal) -> Option<HeaderValue> {
-        let (error, description) = match refusal {
-            Refusal::TokenMissing => return Some(self.plain()),
-            Refusal::TokenInvalid(_) => {
-                ("invalid_token", "The token is malformed, forged or for someone else")
-            }
-            Refusal::CredentialAmbiguous => ("invalid_token", "More than one credential was presented"),
-            Refusal::TokenExpired => ("invalid_token", "The token has expired"),
-            Refusal::TokenRevoked => ("invalid_token", "The token was revoked"),
-            Refusal::Application(_) => ("invalid_token", "The token is not accepted here"),
-            Refusal::SignInStale => {
-                ("insufficient_user_authentication", "The sign-in is too long ago; sign in again")
-            }
-            Refusal::RoleMissing => ("insufficient_scope", "The user lacks the role"),
+        let challenge = match refusal {
+            Refusal::TokenMissing => &self.plain,
+            Refusal::TokenInvalid(_) => &self.invalid,
+            Refusal::CredentialAmbiguous => &self.ambiguous,
+            Refusal::TokenExpired => &self.expired,
+            Refusal::TokenRevoked => &self.revoked,
+            Refusal::Application(_) => &self.application,
+            Refusal::SignInStale => &self.stale,
+            Refusal::RoleMissing => &self.role,
             Refusal::Unavailable | Refusal::NotConfigured => return None,
         };
-        Some(self.with_error(error, description))
+        Some(challenge.clone())
     }
 }
 

@@ -1,26 +1,27 @@
 //! The decision: who sent a request, or why it is refused.
 //!
-//! Read it from top to bottom: [`Guard::authenticate`] gets the claims of the token from
-//! [`Authenticator::authenticate`], loads the user and stores the caller. [`Authenticator::verified_claims`] has the
-//! steps for the token alone. Extractors and middleware call the same functions, which wait only for what is not in
-//! memory. So everything else is decided in the first poll.
+//! Read it from top to bottom: [`Guard::authenticate_now`] decides by what is in memory, without a future: almost every
+//! request. [`Guard::authenticate`] waits for the rest. [`Authenticator::verified_claims`] has the steps for the token
+//! alone. Extractors and middleware call the same functions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::http::header::WWW_AUTHENTICATE;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use actix_web::{HttpMessage, HttpRequest};
+use chrono::{DateTime, Utc};
 
 use super::answer;
 use super::caller::Caller;
 use super::credential;
-use super::guard::{Authenticator, Guard};
+use super::entered::{AnyGuard, Entered};
+use super::guard::{Accepted, AnyUser, Authenticator, Guard, Remember};
 use super::refusal::Refusal;
 use super::refused::Refused;
 use super::source::{CachedUser, Unavailable};
 use crate::log_limit::LogLimit;
-use crate::token::{Claims, TokenError};
+use crate::token::{Claims, TokenError, Verified};
 
 /// The longest wait of a request for the key that its token names.
 const MAX_REFRESH_WAIT: Duration = Duration::from_secs(2);
@@ -58,6 +59,15 @@ pub(super) struct Authenticated<U> {
     pub claims: Arc<Claims>,
 }
 
+/// What is known about the user of a request without waiting.
+pub(super) enum Known<U> {
+    Decided(Result<Authenticated<U>, Refused>),
+    /// The token is good, and its user is not in memory.
+    Claims(Arc<Claims>),
+    /// Whether the token is good has to be waited for.
+    Nothing,
+}
+
 impl<U: Send + Sync + 'static> Guard<U> {
     /// Authenticates `request` and loads its user. A second call for the same request returns what the first found.
     pub(super) async fn authenticate(
@@ -65,16 +75,120 @@ impl<U: Send + Sync + 'static> Guard<U> {
         request: &HttpRequest,
         unknown_key: UnknownKey,
     ) -> Result<Authenticated<U>, Refused> {
-        if let Some(caller) = Caller::stored(request, &self.authenticator)
-            && let Some(user) = caller.user()
-        {
-            return Ok(Authenticated { user, claims: caller.into_claims() });
-        }
-        let claims = self.authenticator.authenticate(request, unknown_key).await?;
+        let known = self.authenticate_now(request, None);
+        self.authenticate_rest(request, known, unknown_key).await
+    }
+
+    /// Goes on from what is known without waiting.
+    pub(super) async fn authenticate_rest(
+        &self,
+        request: &HttpRequest,
+        known: Known<U>,
+        unknown_key: UnknownKey,
+    ) -> Result<Authenticated<U>, Refused> {
+        let claims = match known {
+            Known::Decided(decision) => return decision,
+            Known::Claims(claims) => claims,
+            Known::Nothing => self.authenticator.authenticate(request, unknown_key).await?,
+        };
         let user =
             self.load_user(&claims).await.map_err(|refusal| self.authenticator.refuse(refusal, request))?;
-        Caller::new(&self.authenticator, &claims).with_user(&user).store(request);
-        Ok(Authenticated { user, claims })
+        Ok(self.admit(request, user, claims, None))
+    }
+
+    /// Authenticates `request` as far as that needs no waiting. `middleware` is this guard, where a middleware asks.
+    pub(super) fn authenticate_now(
+        &self,
+        request: &HttpRequest,
+        middleware: Option<&Arc<dyn AnyGuard>>,
+    ) -> Known<U> {
+        if let Some(authenticated) = self.authenticated_before(request, middleware) {
+            return Known::Decided(Ok(authenticated));
+        }
+        if self.authenticator.verify_token.is_some() {
+            return Known::Nothing;
+        }
+        let decision = self.decide(request);
+        if decision.is_ok() {
+            self.authenticator.note(Ok(()));
+        }
+        match decision {
+            Ok(Decision::Admitted(user, claims)) => {
+                Known::Decided(Ok(self.admit(request, user, claims, middleware)))
+            }
+            Ok(Decision::UserNotCached(claims)) => Known::Claims(claims),
+            Err(Refusal::TokenInvalid(TokenError::KeyUnknown)) => Known::Nothing,
+            Err(refusal) => Known::Decided(Err(self.authenticator.refuse(refusal, request))),
+        }
+    }
+
+    fn authenticated_before(
+        &self,
+        request: &HttpRequest,
+        middleware: Option<&Arc<dyn AnyGuard>>,
+    ) -> Option<Authenticated<U>> {
+        let mut extensions = request.extensions_mut();
+        let caller = extensions.get_mut::<Caller>().filter(|caller| caller.is_of(&self.authenticator))?;
+        let user = caller.user()?;
+        if let Some(guard) = middleware {
+            caller.enter(Entered::new(guard, request));
+        }
+        Some(Authenticated { user, claims: caller.shared_claims() })
+    }
+
+    /// Decides about `request` by what is in memory.
+    fn decide(&self, request: &HttpRequest) -> Result<Decision<U>, Refusal> {
+        let authenticator = &self.authenticator;
+        let credential = authenticator.credential(request)?;
+        let now = authenticator.clock.now();
+        // Read before everything that it is the version of: what changes meanwhile has a later one.
+        let version = match &authenticator.remember {
+            Remember::Nothing => None,
+            Remember::User => Some(0),
+            Remember::While(version) => {
+                let version = version();
+                let cached = version.and_then(|_| authenticator.verifier.cached(credential));
+                // What has expired is verified again, which tells so.
+                if let Some(token) = cached.filter(|token| token.check_times(now).is_ok())
+                    && let Some(user) = accepted(&token, version)
+                {
+                    return Ok(Decision::Admitted(user, Arc::clone(&token.claims)));
+                }
+                version
+            }
+        };
+        let token = authenticator.verify(credential::text(credential)?, now)?;
+        if let Some(user) = accepted(&token, version) {
+            return Ok(Decision::Admitted(user, Arc::clone(&token.claims)));
+        }
+        if let Some(check_claims) = &authenticator.check_claims {
+            check_claims(&token.claims)?;
+        }
+        match self.users.cached(&token.claims) {
+            CachedUser::Found(user) => {
+                if let Some(version) = version {
+                    let accepted = Accepted { version, user: Arc::clone(&user) as AnyUser };
+                    token.note.store(Some(Arc::new(accepted)));
+                }
+                Ok(Decision::Admitted(user, Arc::clone(&token.claims)))
+            }
+            CachedUser::Gone => Err(Refusal::TokenRevoked),
+            CachedUser::NotCached => Ok(Decision::UserNotCached(Arc::clone(&token.claims))),
+        }
+    }
+
+    /// Stores the caller in `request`.
+    fn admit(
+        &self,
+        request: &HttpRequest,
+        user: Arc<U>,
+        claims: Arc<Claims>,
+        middleware: Option<&Arc<dyn AnyGuard>>,
+    ) -> Authenticated<U> {
+        let entered = middleware.map(|guard| Entered::new(guard, request));
+        let any_user = Arc::clone(&user) as AnyUser;
+        Caller::new(&self.authenticator, Arc::clone(&claims), Some(any_user), entered).store(request);
+        Authenticated { user, claims }
     }
 
     async fn load_user(&self, claims: &Claims) -> Result<Arc<U>, Refusal> {
@@ -90,6 +204,19 @@ impl<U: Send + Sync + 'static> Guard<U> {
     }
 }
 
+/// A decision by what is in memory.
+enum Decision<U> {
+    Admitted(Arc<U>, Arc<Claims>),
+    UserNotCached(Arc<Claims>),
+}
+
+/// Returns the user with whom `token` was accepted, if nothing that this depends on has changed since.
+fn accepted<U: Send + Sync + 'static>(token: &Verified<Accepted>, version: Option<u64>) -> Option<Arc<U>> {
+    let accepted = token.note.load();
+    let accepted = accepted.as_ref().filter(|accepted| Some(accepted.version) == version)?;
+    Arc::clone(&accepted.user).downcast().ok()
+}
+
 impl Authenticator {
     /// Authenticates `request` by its token alone, and stores the caller without a user.
     pub(super) async fn authenticate(
@@ -97,16 +224,21 @@ impl Authenticator {
         request: &HttpRequest,
         unknown_key: UnknownKey,
     ) -> Result<Arc<Claims>, Refused> {
-        if let Some(caller) = Caller::stored(request, self) {
-            return Ok(caller.into_claims());
+        if let Some(claims) = self.claims_before(request) {
+            return Ok(claims);
         }
         let claims = self
             .verified_claims(request, unknown_key)
             .await
             .map_err(|refusal| self.refuse(refusal, request))?;
         self.note(Ok(()));
-        Caller::new(self, &claims).store(request);
+        Caller::new(self, Arc::clone(&claims), None, None).store(request);
         Ok(claims)
+    }
+
+    fn claims_before(self: &Arc<Self>, request: &HttpRequest) -> Option<Arc<Claims>> {
+        let extensions = request.extensions();
+        extensions.get::<Caller>().filter(|caller| caller.is_of(self)).map(Caller::shared_claims)
     }
 
     /// Reads the credential, verifies the token, and runs the app's checks of its claims.
@@ -115,16 +247,16 @@ impl Authenticator {
         request: &HttpRequest,
         unknown_key: UnknownKey,
     ) -> Result<Arc<Claims>, Refusal> {
-        let values =
-            request.headers().get_all(&self.header).map(actix_web::http::header::HeaderValue::as_bytes);
-        let token = credential::token(values, &self.scheme)?;
-        let claims = match self.verify(token) {
+        let token = credential::text(self.credential(request)?)?;
+        let verify = || self.verify(token, self.clock.now());
+        let verified = match verify() {
             Err(Refusal::TokenInvalid(TokenError::KeyUnknown)) => {
                 self.refresh_keys(unknown_key).await?;
-                self.verify(token)?
+                verify()?
             }
             verified => verified?,
         };
+        let claims = Arc::clone(&verified.claims);
         if let Some(check_claims) = &self.check_claims {
             check_claims(&claims)?;
         }
@@ -141,8 +273,13 @@ impl Authenticator {
         }
     }
 
-    fn verify(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
-        Ok(self.verifier.verify(token, &self.key_source.keys()?, self.clock.now())?)
+    fn credential<'r>(&self, request: &'r HttpRequest) -> Result<&'r [u8], Refusal> {
+        let values = request.headers().get_all(&self.header).map(HeaderValue::as_bytes);
+        credential::find(values, &self.scheme)
+    }
+
+    fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Arc<Verified<Accepted>>, Refusal> {
+        Ok(self.verifier.verify(token, &self.key_source.keys()?, now)?)
     }
 
     /// Asks the key source to refresh, and waits for it if the request may wait.

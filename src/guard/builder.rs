@@ -1,6 +1,7 @@
 //! The builder of guards. [`GuardBuilder::build`] reports every missing or contradictory setting, with the line that
 //! fixes it.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderName};
@@ -10,9 +11,12 @@ use chrono::Duration;
 
 use super::answer::Challenge;
 use super::credential::Scheme;
-use super::guard::{Authenticator, CheckClaims, Guard, OnUnauthorized, OnVerdict, VerifyToken};
+use super::guard::{
+    Authenticator, CheckClaims, Guard, OnUnauthorized, OnVerdict, Remember, VerifyToken, Version,
+};
+use super::guard_error::GuardError;
 #[cfg(feature = "jwks-url")]
-use super::jwks_url::{JwksUrl, JwksUrlError};
+use super::jwks_url::JwksUrl;
 use super::refusal::Refusal;
 use super::source::{DynUsers, FromClaims, KeySource, User, UserSource};
 use crate::clock::Clock;
@@ -52,51 +56,9 @@ pub struct GuardBuilder<U> {
     verify_token: Option<Box<VerifyToken>>,
     on_unauthorized: Option<Box<OnUnauthorized>>,
     on_verdict: Option<Box<OnVerdict>>,
+    version: Option<Box<Version>>,
+    has_users_of_claims: bool,
     clock: Clock,
-}
-
-/// An error of [`GuardBuilder::build`].
-///
-/// # Example
-/// ```
-/// use hallpass::{Guard, GuardError};
-///
-/// let built = Guard::builder().shared_secret(b"too short").issuer("i").audience("a").build();
-/// assert!(matches!(built, Err(GuardError::Key(_))));
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GuardError {
-    /// No keys are set.
-    #[error(
-        "the guard has no keys; add .shared_secret(..), .public_key_pem(..), .public_key_jwk(..), .jwks(..), .jwks_url(..) or .keys(..)"
-    )]
-    NoKeys,
-    /// No issuer is set.
-    #[error("the guard has no issuer; add .issuer(\"…\") with the iss of the tokens")]
-    NoIssuer,
-    /// No audience is set.
-    #[error("the guard has no audience; add .audience(\"…\") with the aud of the tokens")]
-    NoAudience,
-    /// The key cannot be used.
-    #[error("the guard's key cannot be used: {0}")]
-    Key(#[from] KeyError),
-    /// The keys cannot be fetched.
-    #[cfg(feature = "jwks-url")]
-    #[error("the guard's keys cannot be fetched: {0}")]
-    JwksUrl(#[from] JwksUrlError),
-    /// The name of the header is not valid.
-    #[error("{0:?} is not the name of a header; write .header(\"X-API-Key\"), for example")]
-    Header(String),
-    /// The scheme or realm is not valid in a header.
-    #[error("{0}")]
-    Challenge(&'static str),
-    /// The leeway is negative, or longer than 300 s.
-    #[error("the leeway is {0} s; 0 to 300 s are accepted")]
-    Leeway(i64),
-    /// Bare tokens are accepted, but the header has no scheme.
-    #[error(".accept_bare(true) is for headers with a scheme; remove it or .without_scheme()")]
-    BareWithoutScheme,
 }
 
 impl Guard<User> {
@@ -130,6 +92,8 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             verify_token: None,
             on_unauthorized: None,
             on_verdict: None,
+            version: None,
+            has_users_of_claims: true,
             clock: Clock::system(),
         }
     }
@@ -529,8 +493,35 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             verify_token: self.verify_token,
             on_unauthorized: self.on_unauthorized,
             on_verdict: self.on_verdict,
+            version: self.version,
+            has_users_of_claims: TypeId::of::<S>() == TypeId::of::<FromClaims>(),
             clock: self.clock,
         }
+    }
+
+    /// Makes the guard remember its decisions about tokens that it has accepted, while `version` returns the same
+    /// number.
+    ///
+    /// It then asks neither the keys, nor [`check_claims`](Self::check_claims), nor the users again; the token's times
+    /// are checked at each request all the same. So the number must change after every change of what these return.
+    /// With `None`, nothing is remembered. A guard with [`verify_token`](Self::verify_token) asks each time.
+    ///
+    /// A guard whose users are made [from the claims](FromClaims), and that has no checks of its own, remembers the
+    /// user without this.
+    ///
+    /// # Example: users in memory, with a version
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use hallpass::Guard;
+    ///
+    /// let version = Arc::new(AtomicU64::new(0)); // whoever changes a user, a key or a session adds 1 to it afterwards
+    /// let builder = Guard::builder().remember_while(move || Some(version.load(Ordering::SeqCst)));
+    /// # let _ = builder;
+    /// ```
+    pub fn remember_while(mut self, version: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+        self.version = Some(Box::new(version));
+        self
     }
 
     /// Builds the guard.
@@ -558,6 +549,11 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             None if self.bare => return Err(GuardError::BareWithoutScheme),
             None => Scheme::Whole,
         };
+        let remember = match self.version {
+            Some(version) => Remember::While(version),
+            None if self.has_users_of_claims && self.check_claims.is_none() => Remember::User,
+            None => Remember::Nothing,
+        };
         // Last, since it may start to fetch.
         let key_source = make_keys(&self.clock)?;
         let expected = Expected::new(issuer, audience).with_type(self.typ).with_leeway(self.leeway);
@@ -565,6 +561,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
             authenticator: Arc::new(Authenticator {
                 key_source,
                 verifier: VerifiedTokens::new(expected),
+                remember,
                 header,
                 scheme,
                 challenge,

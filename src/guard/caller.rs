@@ -1,12 +1,13 @@
 //! The caller of a request, as the guard stores it in the request's extensions.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use actix_web::dev::Extensions;
 use actix_web::{HttpMessage, HttpRequest};
 
-use super::guard::Authenticator;
+use super::entered::Entered;
+use super::guard::{AnyUser, Authenticator};
 use crate::token::Claims;
 
 /// The authenticated caller of a request, for middleware and access logs.
@@ -32,34 +33,60 @@ use crate::token::Claims;
 #[derive(Clone)]
 pub struct Caller {
     claims: Arc<Claims>,
-    user: Option<Arc<dyn Any + Send + Sync>>,
+    user: Option<AnyUser>,
     authenticator: Arc<Authenticator>,
+    /// The guard of the middleware that stored this, if one did.
+    entered: Option<Entered>,
 }
 
 impl Caller {
-    pub(super) fn new(authenticator: &Arc<Authenticator>, claims: &Arc<Claims>) -> Self {
-        Self { claims: Arc::clone(claims), user: None, authenticator: Arc::clone(authenticator) }
-    }
-
-    pub(super) fn with_user<U: Send + Sync + 'static>(mut self, user: &Arc<U>) -> Self {
-        self.user = Some(Arc::clone(user) as Arc<dyn Any + Send + Sync>);
-        self
+    pub(super) fn new(
+        authenticator: &Arc<Authenticator>,
+        claims: Arc<Claims>,
+        user: Option<AnyUser>,
+        entered: Option<Entered>,
+    ) -> Self {
+        Self { claims, user, authenticator: Arc::clone(authenticator), entered }
     }
 
     /// Stores the caller in the extensions of `request`.
     pub(super) fn store(self, request: &HttpRequest) {
-        request.extensions_mut().insert(self);
+        let mut extensions = request.extensions_mut();
+        let replaced = extensions.insert(self);
+        // The guard of the middleware around this one is still found, for what it is still the nearest guard of.
+        if let Some(entered) = replaced.and_then(|replaced| replaced.entered) {
+            entered.keep(&mut extensions);
+        }
     }
 
-    /// Returns the stored caller of `request`, if `authenticator` is the one that accepted its token.
-    pub(super) fn stored(request: &HttpRequest, authenticator: &Arc<Authenticator>) -> Option<Self> {
-        let extensions = request.extensions();
-        let caller = extensions.get::<Self>()?;
-        Arc::ptr_eq(&caller.authenticator, authenticator).then(|| caller.clone())
+    /// Forgets which middleware stored the caller of `request`, since another is nearer now; its guard is still found.
+    pub(super) fn step_back(extensions: &mut Extensions) {
+        let entered = extensions.get_mut::<Self>().and_then(|caller| caller.entered.take());
+        if let Some(entered) = entered {
+            entered.keep(extensions);
+        }
     }
 
-    pub(super) fn into_claims(self) -> Arc<Claims> {
-        self.claims
+    /// Tells whether `authenticator` is the one that accepted the token.
+    pub(super) fn is_of(&self, authenticator: &Arc<Authenticator>) -> bool {
+        Arc::ptr_eq(&self.authenticator, authenticator)
+    }
+
+    pub(super) fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
+    }
+
+    /// Notes that the caller has passed a further middleware, of the same guard.
+    pub(super) fn enter(&mut self, entered: Entered) {
+        self.entered = Some(entered);
+    }
+
+    pub(super) fn entered(&self) -> Option<&Entered> {
+        self.entered.as_ref()
+    }
+
+    pub(super) fn shared_claims(&self) -> Arc<Claims> {
+        Arc::clone(&self.claims)
     }
 
     /// Returns the claims of the verified token.

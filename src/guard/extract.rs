@@ -5,11 +5,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 
 use super::admission::Admission;
-use super::authenticate::{Authenticated, UnknownKey};
+use super::authenticate::{Authenticated, Known, UnknownKey};
+use super::caller::Caller;
 use super::guard::{Authenticator, Guard};
 use super::refusal::Refusal;
 use super::refused::Refused;
@@ -44,8 +45,46 @@ impl<U: Send + Sync + 'static> AuthUser<U> {
     /// Authenticates `request` with its guard.
     pub(super) async fn of(request: &HttpRequest) -> Result<Self, Refused> {
         let guard = Guard::<U>::of(request)?;
-        let Authenticated { user, claims } = guard.authenticate(request, UnknownKey::Refuse).await?;
-        Ok(Self { user, claims })
+        Ok(guard.authenticate(request, UnknownKey::Refuse).await?.into())
+    }
+
+    /// Returns the user whom the middleware around the handler has admitted.
+    fn admitted(request: &HttpRequest) -> Option<Self> {
+        let extensions = request.extensions();
+        let caller = extensions.get::<Caller>()?;
+        caller.entered()?.nearest::<U>(request)?;
+        Some(Self { user: caller.user()?, claims: caller.shared_claims() })
+    }
+}
+
+/// Authenticates `request` with its guard, in the first poll if that needs no waiting, and makes the extractor of the
+/// outcome.
+pub(super) fn admission<T: 'static, U: Send + Sync + 'static>(
+    request: &HttpRequest,
+    make: impl FnOnce(Result<AuthUser<U>, Refused>, &HttpRequest) -> Result<T, Refused> + 'static,
+) -> Admission<T> {
+    if let Some(user) = AuthUser::admitted(request) {
+        return Admission::made(make(Ok(user), request));
+    }
+    let guard = match Guard::<U>::of(request) {
+        Ok(guard) => guard,
+        Err(refused) => return Admission::made(make(Err(refused), request)),
+    };
+    match guard.authenticate_now(request, None) {
+        Known::Decided(decision) => Admission::made(make(decision.map(AuthUser::from), request)),
+        known => {
+            let request = request.clone();
+            Admission::new(async move {
+                let decision = guard.authenticate_rest(&request, known, UnknownKey::Refuse).await;
+                make(decision.map(AuthUser::from), &request)
+            })
+        }
+    }
+}
+
+impl<U> From<Authenticated<U>> for AuthUser<U> {
+    fn from(Authenticated { user, claims }: Authenticated<U>) -> Self {
+        Self { user, claims }
     }
 }
 
@@ -101,8 +140,7 @@ impl<U: Send + Sync + 'static> FromRequest for AuthUser<U> {
     type Future = Admission<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Admission::new(async move { Self::of(&request).await })
+        admission(request, |decision, _| decision)
     }
 }
 
@@ -170,6 +208,14 @@ impl<U> MaybeAuthUser<U> {
     pub fn into_user(self) -> Option<AuthUser<U>> {
         self.0
     }
+
+    fn or_anonymous(decision: Result<AuthUser<U>, Refused>) -> Result<Self, Refused> {
+        match decision {
+            Ok(user) => Ok(Self(Some(user))),
+            Err(refused) if refused.reason() == Refusal::TokenMissing => Ok(Self(None)),
+            Err(refused) => Err(refused),
+        }
+    }
 }
 
 impl<U: Send + Sync + 'static> FromRequest for MaybeAuthUser<U> {
@@ -177,14 +223,7 @@ impl<U: Send + Sync + 'static> FromRequest for MaybeAuthUser<U> {
     type Future = Admission<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Admission::new(async move {
-            match AuthUser::of(&request).await {
-                Ok(user) => Ok(Self(Some(user))),
-                Err(refused) if refused.reason() == Refusal::TokenMissing => Ok(Self(None)),
-                Err(refused) => Err(refused),
-            }
-        })
+        admission(request, |decision, _| Self::or_anonymous(decision))
     }
 }
 

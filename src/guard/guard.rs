@@ -1,21 +1,19 @@
 //! The guard, which an app configures once and installs. It holds the data for decisions; `authenticate.rs` decides.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::ServiceConfig;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::LocalBoxFuture;
 
 use super::answer::Challenge;
 use super::credential::Scheme;
 use super::refusal::Refusal;
-use super::refused::Refused;
 use super::source::{DynUsers, KeySource, User};
 use crate::clock::Clock;
-use crate::log_limit::LogLimit;
 use crate::token::{Claims, VerifiedTokens};
 
 /// The app's check of verified claims that does not wait.
@@ -23,11 +21,13 @@ pub(super) type CheckClaims = dyn Fn(&Claims) -> Result<(), Refusal> + Send + Sy
 /// The app's check of verified claims that may wait.
 pub(super) type VerifyToken =
     dyn Fn(Arc<Claims>, HttpRequest) -> LocalBoxFuture<'static, Result<(), Refusal>> + Send + Sync;
+/// The app's version of everything that a decision depends on; `None` where there is none now.
+pub(super) type Version = dyn Fn() -> Option<u64> + Send + Sync;
+/// A user of whatever type.
+pub(super) type AnyUser = Arc<dyn Any + Send + Sync>;
 /// The app's own response to a refusal.
 pub(super) type OnVerdict = dyn Fn(Result<(), Refusal>) + Send + Sync;
 pub(super) type OnUnauthorized = dyn Fn(Refusal, StatusCode, &HttpRequest) -> HttpResponse + Send + Sync;
-
-static NOT_CONFIGURED: LogLimit = LogLimit::new("no guard for AuthUser");
 
 /// Authenticates requests by their access token.
 ///
@@ -65,10 +65,27 @@ pub struct Guard<U = User> {
     pub(super) users: Arc<dyn DynUsers<U>>,
 }
 
+/// What a guard remembers of a token, beside that it was verified.
+pub(super) enum Remember {
+    /// Nothing: its checks and its users may change at any time.
+    Nothing,
+    /// The user, who is made from the token alone.
+    User,
+    /// The whole decision, while the app's version of everything that it depends on stays the same.
+    While(Box<Version>),
+}
+
+/// What was decided about a verified token.
+pub(super) struct Accepted {
+    pub version: u64,
+    pub user: AnyUser,
+}
+
 /// The part of a guard that does not depend on the user type.
 pub(super) struct Authenticator {
     pub key_source: Arc<dyn KeySource>,
-    pub verifier: VerifiedTokens,
+    pub verifier: VerifiedTokens<Accepted>,
+    pub remember: Remember,
     pub header: HeaderName,
     pub scheme: Scheme,
     pub challenge: Challenge,
@@ -127,72 +144,10 @@ impl<U: Send + Sync + 'static> Guard<U> {
         self.authenticator.challenge.of(refusal)
     }
 
-    /// Makes this the guard of `request` for what is inside a middleware, except where another is installed further
-    /// inside.
     /// Returns how many tokens were in the cache of verified tokens, and how many not.
     #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "for the server's metrics"))]
     pub(crate) fn cache_hits_and_misses(&self) -> (u64, u64) {
         self.authenticator.verifier.hits_and_misses()
-    }
-
-    pub(super) fn enter(&self, request: &HttpRequest) {
-        let mut extensions = request.extensions_mut();
-        extensions.insert(Entered { value: self.clone(), installed: installed::<Self>(request) });
-        extensions.insert(Entered {
-            value: Arc::clone(&self.authenticator),
-            installed: (installed::<Arc<Authenticator>>(request), installed::<Guard<User>>(request)),
-        });
-    }
-
-    /// Finds the guard of `request`: the nearest, a middleware's or an installed one.
-    pub(super) fn of(request: &HttpRequest) -> Result<Self, Refused> {
-        if let Some(entered) = request.extensions().get::<Entered<Self, Place>>()
-            && entered.installed == installed::<Self>(request)
-        {
-            return Ok(entered.value.clone());
-        }
-        request.app_data::<Self>().cloned().ok_or_else(|| {
-            let user = type_name::<U>();
-            let advice = format!(
-                "add .app_data(guard.clone()) to the App, where guard is a Guard<{user}>, or .wrap(guard.protect()) to the \
-                 scope"
-            );
-            NOT_CONFIGURED.log(log::Level::Error, &advice);
-            Refused::not_configured()
-        })
-    }
-}
-
-/// What a middleware has put into a request, and what was installed where the middleware stands. If something else is
-/// installed where it is asked for, that is nearer.
-struct Entered<T, P> {
-    value: T,
-    installed: P,
-}
-
-/// The place in memory of what is installed: it tells two installations apart, of the same guard too.
-type Place = Option<usize>;
-
-fn installed<T: 'static>(request: &HttpRequest) -> Place {
-    request.app_data::<T>().map(|installed| std::ptr::from_ref(installed).addr())
-}
-
-impl Authenticator {
-    /// Finds the authenticator of `request` for a handler that takes no particular user type.
-    pub(super) fn of(request: &HttpRequest) -> Result<Arc<Self>, Refused> {
-        let (own, of_user) = (installed::<Arc<Self>>(request), installed::<Guard<User>>(request));
-        if let Some(entered) = request.extensions().get::<Entered<Arc<Self>, (Place, Place)>>() {
-            if entered.installed == (own, of_user) {
-                return Ok(Arc::clone(&entered.value));
-            }
-            if entered.installed.0 == own {
-                return Guard::<User>::of(request).map(|guard| guard.authenticator);
-            }
-        }
-        match request.app_data::<Arc<Self>>() {
-            Some(authenticator) => Ok(Arc::clone(authenticator)),
-            None => Guard::<User>::of(request).map(|guard| guard.authenticator),
-        }
     }
 }
 

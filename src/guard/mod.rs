@@ -12,13 +12,16 @@ mod authenticate;
 mod builder;
 mod caller;
 mod credential;
+mod entered;
 mod extract;
 #[cfg(feature = "jwks-url")]
 mod fetched_keys;
 #[expect(clippy::module_inception, reason = "the file is named after the type in it")]
 mod guard;
+mod guard_error;
 #[cfg(feature = "jwks-url")]
 mod jwks_url;
+mod nearest;
 #[cfg(feature = "openapi")]
 pub(crate) mod openapi;
 mod policy;
@@ -28,12 +31,13 @@ mod refused;
 mod source;
 
 pub use admission::Admission;
-pub use builder::{GuardBuilder, GuardError};
+pub use builder::GuardBuilder;
 pub use caller::Caller;
 pub use extract::{AuthUser, Authed, MaybeAuthUser};
 #[cfg(feature = "jwks-url")]
 pub use fetched_keys::{FetchError, FetchedKeys};
 pub use guard::Guard;
+pub use guard_error::GuardError;
 #[cfg(feature = "jwks-url")]
 pub use jwks_url::{JwksUrl, JwksUrlError};
 #[cfg(feature = "openapi")]

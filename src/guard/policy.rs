@@ -12,7 +12,7 @@ use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
 
 use super::admission::Admission;
-use super::extract::AuthUser;
+use super::extract::{AuthUser, admission};
 use super::guard::Guard;
 use super::refusal::Refusal;
 use super::refused::Refused;
@@ -243,14 +243,16 @@ impl<P: Policy<U>, U: Send + Sync + 'static> FromRequest for Require<P, U> {
     type Future = Admission<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Admission::new(async move {
-            let user = AuthUser::of(&request).await?;
-            let authenticator = Guard::<U>::of(&request)?.authenticator;
-            match P::judge(&user, authenticator.clock.now()) {
-                Ok(()) => Ok(Self { user, policy: PhantomData }),
-                Err(refusal) => Err(authenticator.refuse(refusal, &request)),
-            }
-        })
+        admission(request, |decision, request| Self::judged(decision?, request))
+    }
+}
+
+impl<P: Policy<U>, U: Send + Sync + 'static> Require<P, U> {
+    fn judged(user: AuthUser<U>, request: &HttpRequest) -> Result<Self, Refused> {
+        let authenticator = Guard::<U>::of(request)?.authenticator;
+        match P::judge(&user, authenticator.clock.now()) {
+            Ok(()) => Ok(Self { user, policy: PhantomData }),
+            Err(refusal) => Err(authenticator.refuse(refusal, request)),
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! The middleware: authenticates every request to a scope or an app before any extractor is built.
 
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
@@ -9,8 +12,10 @@ use actix_web::http::Method;
 use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::future::LocalBoxFuture;
+use pin_project_lite::pin_project;
 
-use super::authenticate::UnknownKey;
+use super::authenticate::{Known, UnknownKey};
+use super::entered::AnyGuard;
 use super::guard::Guard;
 use super::source::User;
 
@@ -128,6 +133,7 @@ where
         ready(Ok(ProtectService {
             service: Rc::new(service),
             guard: self.guard.clone(),
+            any_guard: Arc::new(self.guard.clone()),
             public: Rc::clone(&self.public),
             answers_options: self.answers_options,
         }))
@@ -138,6 +144,8 @@ where
 pub struct ProtectService<S, U = User> {
     service: Rc<S>,
     guard: Guard<U>,
+    /// The same guard, to be left in requests.
+    any_guard: Arc<dyn AnyGuard>,
     public: Rc<[String]>,
     answers_options: bool,
 }
@@ -164,28 +172,74 @@ where
 {
     type Response = ServiceResponse<EitherBody<B, BoxBody>>;
     type Error = Error;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
+    type Future = Protected<S::Future, B>;
 
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let guard = self.guard.clone();
-        guard.enter(request.request());
-        let service = Rc::clone(&self.service);
         if self.answers_options && request.method() == Method::OPTIONS && !is_preflight(&request) {
             request.extensions_mut().insert(OptionsAnswered);
-            let response = request.into_response(HttpResponse::NoContent()).map_into_right_body();
-            return Box::pin(ready(Ok(response)));
+            return Protected::Answered { response: Some(request.into_response(HttpResponse::NoContent())) };
         }
         if self.is_public(&request) {
-            return Box::pin(async move { Ok(service.call(request).await?.map_into_left_body()) });
+            Guard::<U>::enter(&self.any_guard, request.request());
+            return Protected::Passed { inner: self.service.call(request) };
         }
-        Box::pin(async move {
-            match guard.authenticate(request.request(), UnknownKey::Await).await {
-                Ok(_) => Ok(service.call(request).await?.map_into_left_body()),
-                Err(refused) => Ok(request.into_response(refused.into_response()).map_into_right_body()),
+        match self.guard.authenticate_now(request.request(), Some(&self.any_guard)) {
+            Known::Decided(Ok(_)) => Protected::Passed { inner: self.service.call(request) },
+            Known::Decided(Err(refused)) => {
+                Protected::Answered { response: Some(request.into_response(refused.into_response())) }
             }
-        })
+            known => {
+                Guard::<U>::enter(&self.any_guard, request.request());
+                let (guard, service) = (self.guard.clone(), Rc::clone(&self.service));
+                let decision = Box::pin(async move {
+                    match guard.authenticate_rest(request.request(), known, UnknownKey::Await).await {
+                        Ok(_) => Ok(service.call(request).await?.map_into_left_body()),
+                        Err(refused) => {
+                            Ok(request.into_response(refused.into_response()).map_into_right_body())
+                        }
+                    }
+                });
+                Protected::Awaited { decision }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`ProtectService`].
+    #[project = ProtectedProjection]
+    pub enum Protected<F, B> {
+        /// The request may pass.
+        Passed {
+            #[pin]
+            inner: F,
+        },
+        /// The middleware answers itself.
+        Answered { response: Option<ServiceResponse<BoxBody>> },
+        /// Whether the request may pass has to be waited for.
+        Awaited { decision: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B, BoxBody>>, Error>> },
+    }
+}
+
+impl<F, B> Future for Protected<F, B>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+{
+    type Output = Result<ServiceResponse<EitherBody<B, BoxBody>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ProtectedProjection::Passed { inner } => {
+                inner.poll(cx).map(|result| result.map(ServiceResponse::map_into_left_body))
+            }
+            ProtectedProjection::Answered { response } => {
+                let response = response.take().expect("a future is not polled after it is ready");
+                Poll::Ready(Ok(response.map_into_right_body()))
+            }
+            ProtectedProjection::Awaited { decision } => decision.as_mut().poll(cx),
+        }
     }
 }
 

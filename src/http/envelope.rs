@@ -3,7 +3,9 @@
 //! refused request to its end, so that the client sees the response and its connection stays usable.
 
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -16,6 +18,8 @@ use actix_web::http::header::{
 };
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::future::LocalBoxFuture;
+use pin_project_lite::pin_project;
+use tokio::task::futures::TaskLocalFuture;
 
 use super::failure::Failure;
 use super::payload::SharedPayload;
@@ -123,43 +127,83 @@ where
 {
     type Response = ServiceResponse<BoxBody>;
     type Error = Error;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
+    type Future = Enveloped<S::Future>;
 
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let id = RequestId::of(request.headers());
         request.extensions_mut().insert(id.clone());
-        let limit = self.envelope.max_body_bytes;
-        let declared =
-            request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = SharedPayload::share(request.parts_mut().1)
-            .filter(|_| declared.is_none_or(|length: usize| length <= limit));
+        let body = self.share_body(&mut request);
         let envelope = Rc::clone(&self.envelope);
         // The id is set before the inner service is called, so that what it logs before its first await has it too.
         let inner = id.enter(|| self.service.call(request));
-        Box::pin(async move {
-            match id.scope(inner).await {
-                Ok(response) => {
-                    let response = response.map_into_boxed_body();
-                    if let Some(body) = body.filter(|_| is_refusal(response.status())) {
-                        body.drain(limit, DRAIN_TIME).await;
-                    }
-                    let (request, response) = response.into_parts();
-                    Ok(ServiceResponse::new(request, envelope.finish(response, &id)))
-                }
-                Err(mut error) => {
-                    error.add_response_mapper(move |response| envelope.finish(response, &id));
-                    Err(error)
-                }
+        Enveloped { inner: id.scope(inner), body, envelope, draining: None }
+    }
+}
+
+impl<S> EnvelopeService<S> {
+    /// Keeps a handle on the body, if it would be read to its end after a refusal.
+    fn share_body(&self, request: &mut ServiceRequest) -> Option<SharedPayload> {
+        let body = SharedPayload::share(request.parts_mut().1)?;
+        let declared = request.headers().get(CONTENT_LENGTH);
+        let length = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        Some(body).filter(|_| length.is_none_or(|length| length <= self.envelope.max_body_bytes))
+    }
+}
+
+pin_project! {
+    /// The future of [`EnvelopeService`].
+    pub struct Enveloped<F> {
+        #[pin]
+        inner: TaskLocalFuture<RequestId, F>,
+        body: Option<SharedPayload>,
+        envelope: Rc<Envelope>,
+        // The rest of a refused request's body is read before the response is sent.
+        draining: Option<LocalBoxFuture<'static, ServiceResponse<BoxBody>>>,
+    }
+}
+
+impl<F, B> Future for Enveloped<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+    B: MessageBody + 'static,
+{
+    type Output = Result<ServiceResponse<BoxBody>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Some(draining) = this.draining {
+            return draining.as_mut().poll(cx).map(Ok);
+        }
+        let result = ready!(this.inner.as_mut().poll(cx));
+        let id = this.inner.take_value().expect("the id is there until the request is answered");
+        let response = match result {
+            Ok(response) => response.map_into_boxed_body(),
+            Err(mut error) => {
+                let envelope = Rc::clone(this.envelope);
+                error.add_response_mapper(move |response| envelope.finish(response, id.clone()));
+                return Poll::Ready(Err(error));
             }
-        })
+        };
+        let body = this.body.take().filter(|_| is_refusal(response.status()));
+        let (request, response) = response.into_parts();
+        let response = ServiceResponse::new(request, this.envelope.finish(response, id));
+        let Some(body) = body else {
+            return Poll::Ready(Ok(response));
+        };
+        let limit = this.envelope.max_body_bytes;
+        let draining = this.draining.insert(Box::pin(async move {
+            body.drain(limit, DRAIN_TIME).await;
+            response
+        }));
+        draining.as_mut().poll(cx).map(Ok)
     }
 }
 
 impl Envelope {
     /// Makes a failure JSON if it is not, and adds the headers of every response.
-    fn finish(&self, mut response: HttpResponse, id: &RequestId) -> HttpResponse {
+    fn finish(&self, mut response: HttpResponse, id: RequestId) -> HttpResponse {
         if is_refusal(response.status()) && !is_json(response.headers()) {
             response = self.reshape(response);
         }
@@ -170,7 +214,7 @@ impl Envelope {
         if is_json(response.headers()) && !response.headers().contains_key(CONTENT_SECURITY_POLICY) {
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(JSON_POLICY));
         }
-        response.headers_mut().insert(X_REQUEST_ID, id.header());
+        response.headers_mut().insert(X_REQUEST_ID, id.into_header());
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
@@ -195,11 +239,12 @@ fn is_refusal(status: StatusCode) -> bool {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let essence = |value: &HeaderValue| {
-        let value = value.to_str().ok()?;
-        Some(value.split(';').next()?.trim().eq_ignore_ascii_case("application/json"))
-    };
-    headers.get(CONTENT_TYPE).and_then(essence).unwrap_or(false)
+    const JSON: &[u8] = b"application/json";
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        value == JSON || essence.trim_ascii().eq_ignore_ascii_case(JSON)
+    })
 }
 
 /// The failure for an error of actix's own extractors; `None` for any other error.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_cors::Cors;
+use actix_web::App;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Condition;
@@ -134,7 +136,7 @@ impl AuthServer {
 
         let issuer = settings.token.issuer.clone().unwrap_or_else(|| format!("urn:uuid:{}", vault.id()));
         let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
-        let checked_by = Arc::clone(&state);
+        let (checked_by, remembered_by) = (Arc::clone(&state), Arc::clone(&state));
         let verdicts = Arc::new(Counters::new(VERDICTS));
         let counted = Arc::clone(&verdicts);
         let guard = Guard::builder()
@@ -148,6 +150,7 @@ impl AuthServer {
             .on_verdict(move |verdict| {
                 counted.count(verdict.map_or_else(Refusal::code, |()| "accepted"));
             })
+            .remember_while(move || remembered_by.version())
             .clock(clock.clone())
             .users(Arc::clone(state.users()))
             .build()?;
@@ -243,6 +246,22 @@ impl AuthServer {
                 http::routes::console::configure(config);
             }
         }
+    }
+
+    /// Returns the whole app, as [`bind`](super::bind) serves it.
+    pub fn app(
+        &self,
+    ) -> App<
+        impl ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse,
+            Error = actix_web::Error,
+            InitError = (),
+        > + use<>,
+    > {
+        let app = App::new().wrap(self.cors()).wrap(self.edge()).wrap(self.envelope()).wrap(self.measure());
+        app.configure(self.configure()).configure(self.console())
     }
 
     /// Returns the middleware that makes every failure of the app JSON.

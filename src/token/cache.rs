@@ -1,31 +1,38 @@
 //! A cache of verified tokens: the signature of a token is verified once, as long as the keys stay the same.
 //!
-//! Only tokens that passed are cached, so invalid ones cannot fill it. Times are checked at every call. A new keyring
-//! clears the cache, so no token of a revoked key remains.
+//! Only tokens that an issuer has signed are cached, so invalid ones cannot fill it. Times are checked at every call. A
+//! new keyring clears the cache, so no token of a revoked key remains.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
 
 use super::claims::Claims;
 use super::error::TokenError;
-use super::expected::Expected;
+use super::expected::{Expected, ValidTimes};
 use super::keyring::Keyring;
-use super::verify::verify;
+use super::verify::verify_whenever;
 
 /// The approximate number of tokens to plan for.
 const TOKENS: usize = 16_384;
 
 /// The maximum weight of the cache, in bytes.
-const BYTES: u64 = 16 << 20;
+const BYTES: u64 = 32 << 20;
 
-/// Verifies tokens, and caches those that passed.
-pub(crate) struct VerifiedTokens {
+/// What a cached token takes for each of its own bytes: the token and its payload in JSON.
+const BYTES_PER_BYTE: u64 = 2;
+
+/// What a cached token takes beside that, for its claims and its place in the cache.
+const BYTES_PER_TOKEN: u64 = 1_024;
+
+/// Verifies tokens, and caches those that passed. Whoever asks may leave a note of type `N` with a cached token.
+pub(crate) struct VerifiedTokens<N> {
     expected: Expected,
-    cache: Cache<Box<str>, Verified, ByLength>,
+    cache: Cache<Token, Arc<Verified<N>>, ByLength>,
     /// The keyring that the cached tokens were verified with.
     current: ArcSwapOption<Current>,
 }
@@ -36,23 +43,62 @@ struct Current {
     generation: u64,
 }
 
-#[derive(Clone)]
-struct Verified {
-    claims: Arc<Claims>,
+/// A cached token.
+#[derive(PartialEq, Eq)]
+struct Token(Box<[u8]>);
+
+/// A token that may be cached.
+struct Wanted<'t>(&'t [u8]);
+
+/// The end of a token that is hashed. It is of the signature, which no two tokens have in common.
+const HASHED: usize = 40;
+
+impl Hash for Wanted<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0[self.0.len().saturating_sub(HASHED)..]);
+    }
+}
+
+impl Hash for Token {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Wanted(&self.0).hash(state);
+    }
+}
+
+impl Equivalent<Token> for Wanted<'_> {
+    fn equivalent(&self, token: &Token) -> bool {
+        self.0 == &*token.0
+    }
+}
+
+/// A token that passed.
+pub(crate) struct Verified<N> {
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) note: ArcSwapOption<N>,
+    valid: ValidTimes,
     generation: u64,
+}
+
+impl<N> Verified<N> {
+    /// Checks the times of a token whose other claims passed.
+    ///
+    /// # Errors
+    /// [`TokenError::NotYetValid`] and [`TokenError::Expired`].
+    pub(crate) fn check_times(&self, now: DateTime<Utc>) -> Result<(), TokenError> {
+        self.valid.check(now)
+    }
 }
 
 #[derive(Clone)]
 struct ByLength;
 
-impl Weighter<Box<str>, Verified> for ByLength {
-    fn weight(&self, token: &Box<str>, _: &Verified) -> u64 {
-        // The claims take about as much memory as the token.
-        2 * token.len() as u64
+impl<N> Weighter<Token, Arc<Verified<N>>> for ByLength {
+    fn weight(&self, token: &Token, _: &Arc<Verified<N>>) -> u64 {
+        token.0.len() as u64 * BYTES_PER_BYTE + BYTES_PER_TOKEN
     }
 }
 
-impl VerifiedTokens {
+impl<N> VerifiedTokens<N> {
     pub(crate) fn new(expected: Expected) -> Self {
         Self {
             expected,
@@ -71,6 +117,11 @@ impl VerifiedTokens {
         &self.expected
     }
 
+    /// Returns the token if it is cached: it passed once, with the keys and at the time of then.
+    pub(crate) fn cached(&self, token: &[u8]) -> Option<Arc<Verified<N>>> {
+        self.cache.get(&Wanted(token))
+    }
+
     /// Returns what [`verify()`] returns, faster for a cached token.
     ///
     /// # Errors
@@ -80,18 +131,22 @@ impl VerifiedTokens {
         token: &str,
         keys: &Arc<Keyring>,
         now: DateTime<Utc>,
-    ) -> Result<Arc<Claims>, TokenError> {
+    ) -> Result<Arc<Verified<N>>, TokenError> {
         let current = self.current.load();
         let generation = match &*current {
             Some(current) if Arc::ptr_eq(&current.keys, keys) => current.generation,
             _ => self.reset(keys),
         };
-        if let Some(cached) = self.cache.get(token).filter(|cached| cached.generation == generation) {
-            return self.expected.check(&cached.claims, now).map(|()| cached.claims);
+        let cached = self.cached(token.as_bytes());
+        if let Some(cached) = cached.filter(|cached| cached.generation == generation) {
+            return cached.check_times(now).map(|()| cached);
         }
-        let claims = Arc::new(verify(token, keys, &self.expected, now)?);
-        self.cache.insert(token.into(), Verified { claims: Arc::clone(&claims), generation });
-        Ok(claims)
+        let claims = Arc::new(verify_whenever(token, keys, &self.expected)?);
+        let valid = self.expected.valid_times(&claims);
+        let verified = Arc::new(Verified { claims, note: ArcSwapOption::empty(), valid, generation });
+        // Also if it has expired: a client that keeps sending it does not cost a signature each time.
+        self.cache.insert(Token(token.as_bytes().into()), Arc::clone(&verified));
+        verified.check_times(now).map(|()| verified)
     }
 
     /// Clears the cache and makes `keys` the current keyring. Returns its generation.
@@ -105,7 +160,7 @@ impl VerifiedTokens {
     }
 }
 
-impl std::fmt::Debug for VerifiedTokens {
+impl<N> std::fmt::Debug for VerifiedTokens<N> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VerifiedTokens").field("expected", &self.expected).finish_non_exhaustive()
     }
@@ -119,6 +174,7 @@ mod tests {
     use super::super::algorithm::Algorithm;
     use super::super::issue::{Grant, Issuer};
     use super::super::signing_key::SigningKey;
+    use super::super::verify::verify;
     use super::*;
 
     fn start() -> DateTime<Utc> {
@@ -131,7 +187,7 @@ mod tests {
         issuer.issue(key, &grant, start()).unwrap().token
     }
 
-    fn verifier() -> VerifiedTokens {
+    fn verifier() -> VerifiedTokens<()> {
         VerifiedTokens::new(Expected::new("issuer", "audience"))
     }
 
@@ -162,7 +218,7 @@ mod tests {
         assert_eq!(verifier.cache.len(), 0);
         let first = verifier.verify(&token, &keys, start()).unwrap();
         let second = verifier.verify(&token, &keys, start()).unwrap();
-        assert!(Arc::ptr_eq(&first, &second), "the cached claims");
+        assert!(Arc::ptr_eq(&first.claims, &second.claims), "the cached claims");
     }
 
     #[test]
@@ -214,7 +270,7 @@ mod tests {
                 // Twice, so that the second call finds the token in the cache.
                 for _ in 0..2 {
                     prop_assert_eq!(
-                        verifier.verify(&token, &keyrings[keyring], now).map(|claims| (*claims).clone()),
+                        verifier.verify(&token, &keyrings[keyring], now).map(|verified| (*verified.claims).clone()),
                         verify(&token, &keyrings[keyring], &verifier.expected, now)
                     );
                 }

@@ -156,20 +156,46 @@ impl Expected {
         self.typ.accepts(typ)
     }
 
-    /// The expiry is checked last, so that `Expired` means that everything else is right.
-    pub(super) fn check(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), TokenError> {
+    pub(super) fn check_names(&self, claims: &Claims) -> Result<(), TokenError> {
         if claims.iss != self.issuer {
             return Err(TokenError::IssuerWrong);
         }
         if !claims.aud.contains(&self.audience) {
             return Err(TokenError::AudienceWrong);
         }
-        // The difference of two dates cannot overflow. The sum of a date and a duration could.
-        let is_ahead = |start: DateTime<Utc>| start - now > self.not_before_tolerance;
-        if claims.not_before().is_some_and(is_ahead) || claims.issued_at().is_some_and(is_ahead) {
+        Ok(())
+    }
+
+    /// The times are checked last, so that `Expired` means that everything else is right.
+    pub(super) fn check_times(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), TokenError> {
+        self.valid_times(claims).check(now)
+    }
+
+    /// Returns the times between which these claims are valid.
+    pub(super) fn valid_times(&self, claims: &Claims) -> ValidTimes {
+        let start = claims.not_before().max(claims.issued_at()).unwrap_or(DateTime::<Utc>::MIN_UTC);
+        ValidTimes {
+            // Beyond the first and the last date that there is, there are no times to tell apart.
+            from: start.checked_sub_signed(self.not_before_tolerance).unwrap_or(DateTime::<Utc>::MIN_UTC),
+            until: claims.expires_at().checked_add_signed(self.leeway),
+        }
+    }
+}
+
+/// The times between which a token is valid.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ValidTimes {
+    from: DateTime<Utc>,
+    /// The first moment at which it is no longer valid; `None` if there is none.
+    until: Option<DateTime<Utc>>,
+}
+
+impl ValidTimes {
+    pub(super) fn check(self, now: DateTime<Utc>) -> Result<(), TokenError> {
+        if now < self.from {
             return Err(TokenError::NotYetValid);
         }
-        if now - claims.expires_at() >= self.leeway {
+        if self.until.is_some_and(|until| now >= until) {
             return Err(TokenError::Expired);
         }
         Ok(())

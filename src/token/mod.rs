@@ -65,7 +65,7 @@ mod verify;
 mod verifying_key;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub(crate) use cache::VerifiedTokens;
+pub(crate) use cache::{Verified, VerifiedTokens};
 pub use claims::{Audience, Claims};
 pub use error::{KeyError, TokenError};
 pub use expected::{Expected, TokenType};

@@ -3,6 +3,7 @@
 mod account;
 mod admin;
 mod admin_events;
+mod answers;
 mod app;
 mod audit;
 mod backup;
@@ -34,6 +35,7 @@ mod network;
 mod openapi;
 mod packages;
 mod pages;
+mod plain_path;
 mod postgres;
 mod postgres_proxy;
 mod previous_schema;

@@ -18,9 +18,23 @@ pub(crate) fn endpoint(path: &str, methods: impl IntoIterator<Item = (Method, Ro
     resource(path, methods, true)
 }
 
+/// Returns the resource of a path in this spelling alone, for a path that is asked for often: actix-web compares its
+/// text. For a resource with several spellings, it runs a regular expression for each.
+pub(crate) fn spelled(path: &str, methods: impl IntoIterator<Item = (Method, Route)>) -> Resource {
+    with_methods(web::resource(path), methods, true)
+}
+
 fn resource(path: &str, methods: impl IntoIterator<Item = (Method, Route)>, has_options: bool) -> Resource {
     let path = path.trim_end_matches('/');
-    let mut resource = web::resource([path.to_owned(), format!("{path}/")]).app_data(RouteTable::default());
+    with_methods(web::resource([path.to_owned(), format!("{path}/")]), methods, has_options)
+}
+
+fn with_methods(
+    mut resource: Resource,
+    methods: impl IntoIterator<Item = (Method, Route)>,
+    has_options: bool,
+) -> Resource {
+    resource = resource.app_data(RouteTable::default());
     let mut allow = Vec::new();
     for (method, route) in methods {
         allow.push(method.to_string());

@@ -38,9 +38,10 @@ pub(in crate::server) use readiness::Readiness;
 
 /// Registers every route except the console's.
 pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context) {
+    // The router tries one after the other.
     config
-        .service(routes::auth::scope(context))
         .service(routes::user::scope(context))
+        .service(routes::auth::scope(context))
         .service(routes::admin::scope(context))
         .service(routes::well_known::scope(context))
         .service(routes::health::scope(context))

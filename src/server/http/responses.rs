@@ -1,8 +1,10 @@
 //! The answers of routes that succeed.
 
 use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, SET_COOKIE};
+use actix_web::web::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -19,13 +21,27 @@ pub(crate) fn user_id(user: &AuthUser) -> Result<Uuid, Error> {
 
 /// Answers `{"data": …}`. No cache may store it, because the data belong to one user.
 pub(crate) fn data(value: impl Serialize) -> HttpResponse {
-    #[derive(Serialize)]
-    struct Data<T> {
-        data: T,
-    }
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
-        .json(Data { data: value })
+    let json = serde_json::to_vec(&Data { data: value }).expect("the keys of an answer are texts");
+    data_in_json(json.into())
+}
+
+/// Answers with what [`as_data`] has made.
+pub(crate) fn data_in_json(json: Bytes) -> HttpResponse {
+    let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(json));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Returns `{"data": …}` with `user`.
+pub(crate) fn as_data(user: &User) -> Bytes {
+    serde_json::to_vec(&Data { data: user }).expect("a user has only texts, times and a boolean").into()
+}
+
+#[derive(Serialize)]
+struct Data<T> {
+    data: T,
 }
 
 /// Answers 201 with `{"data": …}`.

@@ -92,11 +92,7 @@ pub fn bind_on(server: &AuthServer, sockets: Sockets) -> Result<Running, BindErr
     let gate = Gate::new(settings, server.connections());
     let app = {
         let server = server.clone();
-        move || {
-            let app = App::new().wrap(server.cors()).wrap(server.edge());
-            let app = app.wrap(server.envelope()).wrap(server.measure());
-            app.configure(server.configure()).configure(server.console())
-        }
+        move || server.app()
     };
     // The signals are the caller's: see `Running::until`. The gate has the limit of connections.
     let builder = actix_web::dev::Server::build()

@@ -45,6 +45,8 @@ pub(crate) struct State {
     begun: AtomicU64,
     /// The time of the last sync, in the clock's ticks.
     synced_at: AtomicI64,
+    /// The number of syncs that have changed something.
+    changes: AtomicU64,
 }
 
 /// The position in the feed of changes. It is locked while changes are read and applied.
@@ -78,6 +80,7 @@ impl State {
             feed: Mutex::new(Feed { position, succeeded: 0 }),
             begun: AtomicU64::new(0),
             synced_at: AtomicI64::new(clock.ticks()),
+            changes: AtomicU64::new(0),
             store,
             clock,
             keys,
@@ -110,6 +113,7 @@ impl State {
         let asked_at = self.clock.ticks();
         let position = feed.position.clone();
         let new = self.store.read(async |connection| connection.changes_since(&position).await).await?;
+        let changes_something = new.changes.as_ref().is_none_or(|changes| !changes.is_empty());
         match new.changes {
             Some(changes) => {
                 if changes.contains(&Change::Keys) {
@@ -129,6 +133,10 @@ impl State {
                 self.load_revocations().await?;
                 self.users.forget_all();
             }
+        }
+        if changes_something {
+            // Last: a decision that is made meanwhile may rest on what was there before, and is remembered as such.
+            self.changes.fetch_add(1, Ordering::SeqCst);
         }
         feed.position = new.position;
         feed.succeeded = number;
@@ -155,7 +163,7 @@ impl State {
     /// [`Refusal::TokenRevoked`] when the session has ended; [`Refusal::Unavailable`] when the last sync is older than
     /// `stale_after`.
     pub(crate) fn check_claims(&self, claims: &Claims) -> Result<(), Refusal> {
-        if self.clock.ticks() - self.synced_at.load(Ordering::SeqCst) > self.stale_after.num_milliseconds() {
+        if self.is_stale(self.clock.ticks()) {
             return Err(Refusal::Unavailable);
         }
         // Every token of this server names its session. A token without one could not be revoked.
@@ -170,6 +178,23 @@ impl State {
     /// Returns the time since this server last read all changes of the others.
     pub(crate) fn age(&self) -> Duration {
         Duration::milliseconds(self.clock.ticks() - self.synced_at.load(Ordering::SeqCst))
+    }
+
+    fn is_stale(&self, ticks: i64) -> bool {
+        ticks - self.synced_at.load(Ordering::SeqCst) > self.stale_after.num_milliseconds()
+    }
+
+    /// Returns the version of the keys, the users and the ended sessions, for the guard to remember its decisions by;
+    /// `None` when the last sync is older than `stale_after`.
+    ///
+    /// Each second has another, in which the first request of a session notes its use.
+    pub(crate) fn version(&self) -> Option<u64> {
+        let ticks = self.clock.ticks();
+        if self.is_stale(ticks) {
+            return None;
+        }
+        let second = ticks.div_euclid(1_000).cast_unsigned() & u64::from(u32::MAX);
+        Some(self.changes.load(Ordering::SeqCst) << 32 | second)
     }
 
     /// Returns the users in memory.

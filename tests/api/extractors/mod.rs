@@ -8,4 +8,5 @@ mod maybe_auth_user;
 mod middleware;
 mod order;
 mod policies;
+mod remembered;
 mod support;

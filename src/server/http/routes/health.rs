@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::server::http::endpoint::endpoint;
+use crate::server::http::endpoint::{endpoint, spelled};
 use crate::server::http::openapi::Operation;
 use crate::server::http::readiness::Readiness;
 use crate::server::http::responses::data;
@@ -25,7 +25,8 @@ const OK: Health = Health { status: "ok" };
 pub(in crate::server::http) fn scope(context: &Context) -> Scope {
     web::scope("/health")
         .app_data(web::Data::from(Arc::clone(&context.readiness)))
-        .service(endpoint("/live", [(Method::GET, web::to(live))]))
+        .service(spelled("/live", [(Method::GET, web::to(live))]))
+        .service(spelled("/live/", [(Method::GET, web::to(live))]))
         .service(endpoint("/ready", [(Method::GET, web::to(ready))]))
 }
 

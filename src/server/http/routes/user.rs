@@ -1,9 +1,11 @@
 //! `/user`: the user's own account and sessions. The whole scope is under the guard.
 
+use std::sync::Arc;
+
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderValue, LINK};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, Route, web};
 use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::json;
@@ -16,14 +18,15 @@ use crate::server::accounts::Accounts;
 use crate::server::credentials::Password;
 use crate::server::error::Error;
 use crate::server::http::body::{Body, given};
-use crate::server::http::endpoint::endpoint;
+use crate::server::http::endpoint::{endpoint, spelled};
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{Operation, PASSWORD, a_session, a_user, some_tokens};
 use crate::server::http::query::{LONGEST_PAGE, Parameters};
-use crate::server::http::responses::{TokenResponse, data, ended, tokens, user_id};
+use crate::server::http::responses::{TokenResponse, as_data, data, data_in_json, ended, tokens, user_id};
 use crate::server::http::{ApiError, Context};
 use crate::server::model::{Client, SessionPlace};
 use crate::server::sessions::{ListedSession, Sessions};
+use crate::server::state::UserCache;
 use crate::token::Claims;
 
 /// Returns the scope `/user`.
@@ -34,18 +37,17 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         .app_data(web::Data::new(context.accounts.clone()))
         .app_data(web::Data::new(context.sessions.clone()))
         .app_data(web::Data::new(context.settings.clone()))
-        .service(endpoint(
-            "",
-            [
-                (Method::GET, web::to(show)),
-                (Method::PATCH, web::to(rename)),
-                (Method::DELETE, web::to(delete)),
-            ],
-        ))
+        .app_data(web::Data::from(Arc::clone(context.state.users())))
+        .service(spelled("/", account()))
+        .service(spelled("", account()))
         .service(endpoint("/export", [(Method::GET, web::to(export::export))]))
         .service(endpoint("/password", [(Method::POST, web::to(change_password))]))
         .service(endpoint("/sessions", [(Method::GET, web::to(list_sessions))]))
         .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
+}
+
+fn account() -> [(Method, Route); 3] {
+    [(Method::GET, web::to(show)), (Method::PATCH, web::to(rename)), (Method::DELETE, web::to(delete))]
 }
 
 pub(super) const CURSOR: &str = "1769851800000.01a20856-390a-7613-b291-9f86fb9e0787";
@@ -99,8 +101,8 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
-async fn show(user: AuthUser) -> HttpResponse {
-    data(&*user)
+async fn show(user: AuthUser, users: web::Data<UserCache>) -> HttpResponse {
+    data_in_json(users.shown(&user.user(), as_data))
 }
 
 #[derive(Deserialize, ToSchema)]
