@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `openapi`, `config` | the commands |
+//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `mail`, `openapi`, `config` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
@@ -19,6 +19,7 @@ mod harden;
 mod import;
 mod key;
 mod log;
+mod mail;
 mod openapi;
 mod output;
 mod secret;
@@ -76,6 +77,9 @@ enum Command {
     /// Check the database; copy it into another one
     #[command(subcommand)]
     Database(database::DatabaseCommand),
+    /// Try the mail server; list the mails that wait
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Show the number of sign-ins, failures, refreshes and added users
     Stats(stats::StatsArgs),
     /// Print the OpenAPI document of the server
@@ -137,6 +141,7 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Some(Command::Token(command)) => token::run(&common, command),
         Some(Command::Events(args)) => events::run(&common, &args),
         Some(Command::Database(command)) => database::run(&common, &command),
+        Some(Command::Mail(command)) => mail::run(&common, &command),
         Some(Command::Stats(args)) => stats::run(&common, &args),
         Some(Command::Openapi(args)) => openapi::run(&args),
         Some(Command::Config) => config::run(&common),

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::server::accounts::UserAdmin;
 use crate::server::config::Settings;
 use crate::server::keys::vault::Vault;
+use crate::server::mail;
 use crate::server::store::Store;
 use crate::server::{AuthServer, bind};
 
@@ -36,6 +37,7 @@ pub(super) fn run(common: &Common, args: &ServeArgs) -> Result<(), CommandError>
     for warning in settings.warnings() {
         ::log::warn!("{warning}");
     }
+    mail::check(&settings).map_err(CommandError::usage)?;
     block_on(async {
         let store = open_store(&settings).await?;
         let unlocked = unlock(&store, &args.passphrase, &settings).await?;

@@ -36,6 +36,17 @@ pub(super) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Send an invitation to choose a password, by mail; the user is added if missing
+    Invite {
+        /// The e-mail address
+        email: String,
+        /// The display name
+        #[arg(long)]
+        name: Option<String>,
+        /// A role; can be given several times
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+    },
     /// List all users, sorted by address; with a filter, the matching users, newest first
     List {
         /// Only users with a word in the address or name that begins with TEXT
@@ -131,6 +142,27 @@ async fn execute(
             let password = new_password(&email, name.as_deref(), settings, password_stdin)?;
             let user = add(users, settings, email, name, roles, &password).await?;
             print_line(format_args!("added {} ({})", user.email, user.id))?;
+        }
+        UserCommand::Invite { email, name, roles } => {
+            if settings.mail.url.is_none() {
+                return Err(CommandError::usage(
+                    "mail.url is not set, so no invitation can be sent; see docs/mail.md, or use hallpass user add",
+                ));
+            }
+            let email = acceptable("EMAIL", parse_email(&email))?;
+            let name = name.map(|name| acceptable("--name", parse_name(&name))).transpose()?;
+            let roles = acceptable("--role", parse_roles(&roles))?;
+            let user = NewUser { email: email.clone(), name, roles, ..NewUser::default() };
+            let user = users.invite(user).await.map_err(|error| match error {
+                Error::EmailTaken => CommandError::running(format!(
+                    "{email} has a password already, or is disabled; hallpass user show {email} tells"
+                )),
+                other => other.into(),
+            })?;
+            print_line(format_args!(
+                "invited {} ({}); a running server sends the mail, hallpass mail list shows it until then",
+                user.email, user.id
+            ))?;
         }
         UserCommand::List { q, role, disabled, enabled, json } => {
             let role = role.map(|role| acceptable("--role", parse_roles(&[role]))).transpose()?;

@@ -11,12 +11,13 @@ use actix_web::web::ServiceConfig;
 
 use super::abuse::RateLimiter;
 use super::accounts::{Accounts, Directory, UserAdmin};
-use super::config::{Settings, seconds};
+use super::config::{Settings, Verification, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::events::{EventLog, Statistics};
 use super::http::{self, Context, X_HALLPASS};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, SigningKeys, rotation};
+use super::mail::{MailError, MailTokens, Mailer};
 use super::model::{Lifetimes, Retention};
 use super::sessions::{AccessTokens, Parts, RefreshTokens, Sessions};
 use super::state::{ServerKeys, State};
@@ -50,6 +51,7 @@ struct Inner {
     limiter: RateLimiter,
     sessions: Sessions,
     accounts: Accounts,
+    mailer: Option<Mailer>,
     statistics: Statistics,
     lifetimes: Lifetimes,
     issuer: String,
@@ -69,6 +71,9 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// The settings or the texts of mails cannot be used.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// The threads for password hashing cannot be started.
     #[error("the threads for password hashing cannot be started: {0}")]
     Hasher(std::io::Error),
@@ -137,6 +142,9 @@ impl AuthServer {
             .users(Arc::clone(state.users()))
             .build()?;
 
+        let mail_tokens = MailTokens::new(Arc::clone(&vault), &settings);
+        let mailer = Mailer::open(&settings, store.clone(), mail_tokens.clone(), clock.clone())?;
+        let verification = mailer.is_some().then_some(settings.registration.verify);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
             .map_err(OpenError::Hasher)?
@@ -157,6 +165,8 @@ impl AuthServer {
             per_user: settings.session.per_user,
             limiter: limiter.clone(),
             hasher: hasher.clone(),
+            mail_tokens: mail_tokens.clone(),
+            needs_verified: verification == Some(Verification::Required),
         });
         let accounts = Accounts {
             store: store.clone(),
@@ -167,6 +177,8 @@ impl AuthServer {
             sessions: sessions.clone(),
             registration_is_open: settings.registration.open,
             password_rules: PasswordRules::new(&settings),
+            verification,
+            mail_tokens,
         };
         let statistics = Statistics::new(store.clone(), clock.clone(), lifetimes);
         Ok(Self {
@@ -182,6 +194,7 @@ impl AuthServer {
                 limiter,
                 sessions,
                 accounts,
+                mailer,
                 statistics,
                 lifetimes,
                 issuer,
@@ -208,6 +221,7 @@ impl AuthServer {
             clock: self.inner.clock.clone(),
             issuer: self.inner.issuer.clone(),
             settings: self.inner.settings.server.clone(),
+            link: self.inner.settings.link.clone(),
         };
         move |config| http::configure(config, &context)
     }
@@ -285,6 +299,11 @@ impl AuthServer {
     /// Returns the rate limiter.
     pub fn limiter(&self) -> &RateLimiter {
         &self.inner.limiter
+    }
+
+    /// Returns the worker that sends mails; `None` without `mail.url`.
+    pub fn mailer(&self) -> Option<&Mailer> {
+        self.inner.mailer.as_ref()
     }
 
     /// Returns the clock.

@@ -36,6 +36,12 @@ pub enum Error {
     /// `registration.open` is off.
     #[error("registration closed")]
     RegistrationClosed,
+    /// A token or code that was sent by mail is unknown, used, expired or for something else. No answer says which.
+    #[error("link invalid")]
+    LinkInvalid,
+    /// The password was right, and the address must be verified first (`registration.verify`).
+    #[error("e-mail unverified")]
+    EmailUnverified,
     /// The e-mail address is taken.
     #[error("e-mail taken")]
     EmailTaken,

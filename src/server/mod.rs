@@ -13,6 +13,7 @@ pub mod error;
 pub mod events;
 pub mod http;
 pub mod keys;
+pub mod mail;
 pub mod model;
 mod run;
 mod sessions;

@@ -3,6 +3,7 @@
 //!
 //! - [`Mint`] has a random key and a guard that trusts it, and issues tokens: good, expired, forged.
 //! - [`Clock`] is moved by hand, where a test would otherwise sleep.
+//! - [`mails_in`] reads the mails that a server has written to a folder (`mail.url`).
 //! - [`Audit`] sends requests without a token to every route of an app, and reports each that answers anything but 401.
 //!
 //! `docs/testing.md` is the guide.
@@ -32,6 +33,7 @@
 mod app_routes;
 mod audit;
 mod finding;
+mod mail;
 mod mint;
 mod responses;
 mod route;
@@ -41,6 +43,7 @@ pub use audit::Audit;
 #[cfg(feature = "testing-introspection")]
 pub use audit::assert_all_guarded;
 pub use finding::Finding;
+pub use mail::{Mail, mails_in};
 pub use mint::{Mint, Token};
 
 pub use crate::clock::Clock;

@@ -25,6 +25,7 @@ mod keys;
 mod log;
 mod login;
 mod lost_connections;
+mod mail;
 mod manners;
 mod model;
 mod openapi;

@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use actix_web::{App, test};
 
 use crate::app::{EMAIL, PASSWORD, TestApp};
+use crate::mail::every_route;
 
 /// Every path except the console's, with its methods.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -14,9 +15,16 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/logout", "POST, OPTIONS"),
     ("/auth/logout-all", "POST, OPTIONS"),
     ("/auth/verify", "GET, HEAD"),
+    ("/auth/password/forgot", "POST, OPTIONS"),
+    ("/auth/password/reset", "POST, OPTIONS"),
+    ("/auth/email/verify", "POST, OPTIONS"),
+    ("/auth/email/resend", "POST, OPTIONS"),
+    ("/auth/email/change", "POST, OPTIONS"),
+    ("/auth/email/change/undo", "POST, OPTIONS"),
     ("/user", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ("/user/export", "GET, HEAD, OPTIONS"),
     ("/user/password", "POST, OPTIONS"),
+    ("/user/email", "POST, OPTIONS"),
     ("/user/sessions", "GET, HEAD, OPTIONS"),
     ("/user/sessions/{id}", "DELETE, OPTIONS"),
     ("/admin/users", "GET, HEAD, POST, OPTIONS"),
@@ -86,7 +94,7 @@ async fn the_published_keys_verify_what_the_server_signs_and_a_shared_secret_is_
 
 #[actix_rt::test]
 async fn an_unsupported_method_is_a_405_with_allow() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(every_route).await;
     let token = app.token().await;
     for (path, allow) in ROUTES {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW"] {
@@ -106,7 +114,7 @@ async fn an_unsupported_method_is_a_405_with_allow() {
 
 #[actix_rt::test]
 async fn options_needs_no_token() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(every_route).await;
     for (path, allow) in ROUTES {
         let reply = app.ask(Method::OPTIONS, path).send().await;
         // A proxy that asks with its client's method would take a 204 for a yes.

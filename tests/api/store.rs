@@ -280,6 +280,7 @@ async fn a_session_is_refreshed_used_listed_and_ended() {
             address: Some("2001:db8::1".parse().unwrap()),
             user_agent: Some("Browser/1.0 (Ü)".into()),
             request_id: Some("not of the session".into()),
+            ..Client::default()
         };
         write(store, async |tx| {
             tx.insert_user(&user(100, "ada@example.com")).await?;

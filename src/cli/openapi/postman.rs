@@ -100,6 +100,7 @@ fn own(path: &str, method: &str, example: &Value) -> String {
         ("current_password", "{{password}}"),
         ("new_password", "{{new_password}}"),
         ("refresh_token", "{{refresh_token}}"),
+        ("token", "{{mail_token}}"),
     ] {
         if let Some(value) = body.get_mut(field) {
             *value = json!(variable);
@@ -187,6 +188,7 @@ struct Check {
 
 const LOGIN: &str = r#"{"email": "{{check_email}}", "password": "{{check_password}}"}"#;
 const CSRF_HEADER: &[(&str, &str)] = &[("X-Hallpass", "1")];
+const UNKNOWN_LINK: &str = r#"{"token": "none of ours"}"#;
 const REFRESH: &str = r#"{"refresh_token": "{{refresh_token}}"}"#;
 
 #[rustfmt::skip]
@@ -294,6 +296,28 @@ const CHECKS: &[(&str, &[Check])] = &[
             after: "pm.environment.set('check_password', 'seventeen blue lanterns');", ..NONE },
         Check { name: "Show the user with an earlier token", method: "get", path: "/user/", status: 401,
             error: "token_revoked", token: "{{old_token}}", ..NONE },
+    ]),
+    ("Mail", &[
+        Check { name: "Ask for a link to reset the password", method: "post", path: "/auth/password/forgot", status: 202,
+            body: r#"{"email": "{{check_email}}"}"#, ..NONE },
+        Check { name: "Ask for a link to an address without an account", method: "post", path: "/auth/password/forgot",
+            status: 202, body: r#"{"email": "nobody@example.com"}"#, ..NONE },
+        Check { name: "Ask for a link to what is no address", method: "post", path: "/auth/password/forgot", status: 422,
+            error: "validation_failed", body: r#"{"email": "nobody"}"#, ..NONE },
+        Check { name: "Reset the password with an unknown link", method: "post", path: "/auth/password/reset", status: 400,
+            error: "link_invalid", body: r#"{"token": "none of ours", "new_password": "seventeen blue lanterns"}"#, ..NONE },
+        Check { name: "Ask for another link to verify the address", method: "post", path: "/auth/email/resend", status: 202,
+            ..NONE },
+        Check { name: "Verify the address with an unknown link", method: "post", path: "/auth/email/verify", status: 400,
+            error: "link_invalid", body: UNKNOWN_LINK, ..NONE },
+        Check { name: "Ask for another address with a wrong password", method: "post", path: "/user/email", status: 403,
+            error: "password_wrong", body: r#"{"email": "other@example.com", "password": "wrong"}"#, ..NONE },
+        Check { name: "Ask for another address", method: "post", path: "/user/email", status: 202,
+            body: r#"{"email": "other@example.com", "password": "{{check_password}}"}"#, ..NONE },
+        Check { name: "Change the address with an unknown link", method: "post", path: "/auth/email/change", status: 400,
+            error: "link_invalid", body: UNKNOWN_LINK, ..NONE },
+        Check { name: "Take a change back with an unknown link", method: "post", path: "/auth/email/change/undo", status: 400,
+            error: "link_invalid", body: UNKNOWN_LINK, ..NONE },
     ]),
     ("Refresh", &[
         Check { name: "Refresh the tokens", method: "post", path: "/auth/refresh", status: 200, body: REFRESH,

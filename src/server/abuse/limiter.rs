@@ -18,6 +18,9 @@
 //! An account or address is stored as 24 bits of an HMAC, which limits the number of counters; two that share a
 //! counter, which is rare, share its delays.
 
+mod mails;
+mod network;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +30,7 @@ use chrono::{DateTime, Duration, Utc};
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
+use self::network::{network, site};
 use super::limit::{DAY, Limit, forget_times_after};
 use crate::server::config;
 use crate::server::credentials::{Class, Hasher, Origin};
@@ -77,6 +81,8 @@ enum Kind {
     Write = 7,
     Estimate = 8,
     Site = 9,
+    Mail = 10,
+    Recipient = 11,
 }
 
 /// An attempt within the limits. It is in flight until this is dropped, and stays counted unless it
@@ -547,23 +553,6 @@ async fn put(tx: &mut Transaction, counters: &[(CounterKey, AttemptCounter)]) ->
     Ok(())
 }
 
-/// Returns the bytes that identify the client's network: an IPv4 address, or the /64 of an IPv6 one, since one
-/// subscriber has at least that (RFC 6177).
-fn network(address: IpAddr) -> Vec<u8> {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets()[..8].to_vec(),
-    }
-}
-
-/// Returns the bytes that identify the site of an IPv6 address, its /48 (RFC 6177).
-fn site(address: IpAddr) -> Option<[u8; 6]> {
-    match address.to_canonical() {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(address) => address.octets().first_chunk().copied(),
-    }
-}
-
 /// Returns the error for a client that must wait: in whole seconds, rounded up, so that waiting once is enough.
 fn too_many(wait: Duration) -> Error {
     let secs = u64::try_from((wait.num_milliseconds() + 999) / 1000).unwrap_or(1);
@@ -579,19 +568,5 @@ impl std::fmt::Debug for RateLimiter {
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt").field("counted", &self.counted).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ipv6_address_stands_for_its_network_and_a_mapped_one_for_its_ipv4() {
-        let network_of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:2:ffff::9"));
-        assert_ne!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:3::1"));
-        assert_eq!(network_of("::ffff:192.0.2.1"), network_of("192.0.2.1"));
-        assert_ne!(network_of("192.0.2.1"), network_of("192.0.2.2"));
     }
 }

@@ -8,7 +8,7 @@ use super::last_admin::{Admin, check_another_admin};
 use crate::clock::Clock;
 use crate::guard::RoleName;
 use crate::server::error::Error;
-use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
+use crate::server::model::{Change, Client, Event, EventKind, MailKind, NewMail, UserRecord};
 use crate::server::store::{Store, StoreError, Transaction};
 
 /// The users whose sessions are ended in one transaction, which so takes far less than its 5 s.
@@ -209,9 +209,59 @@ impl UserAdmin {
     pub async fn set_password(&self, id: Uuid, hash: &str) -> Result<(), Error> {
         self.change(id, EventKind::PasswordChanged, async |tx, at| {
             tx.set_password_hash(id, hash).await?;
+            tx.revoke_mail_tokens(id).await?;
+            tx.delete_waiting_mails(id).await?;
             tx.end_sessions_of(id, at).await
         })
         .await
+    }
+
+    /// Adds a user without a password and sends an invitation to choose one. For a user who is there already and has
+    /// none either, sends another.
+    ///
+    /// # Errors
+    /// [`Error::EmailTaken`] for a user with a password or who is disabled; [`Error::Unavailable`].
+    pub async fn invite(&self, user: NewUser) -> Result<UserRecord, Error> {
+        let user = NewUser { password_hash: None, email_is_verified: false, ..user };
+        let user = user.into_record(self.clock.now());
+        let event = self.event(EventKind::UserAdded).user(user.id);
+        self.store
+            .write(async |tx| {
+                let user = if tx.insert_user(&user).await? == 1 {
+                    tx.record(event.clone()).await?;
+                    user.clone()
+                } else {
+                    let known = tx.user_by_email(&user.email).await?;
+                    let known = known.filter(|known| known.is_enabled() && known.password_hash.is_none());
+                    known.ok_or(Error::EmailTaken)?
+                };
+                let mail = self.mail(MailKind::Invite, &user);
+                tx.insert_mail(&mail, None).await?;
+                Ok(user)
+            })
+            .await
+    }
+
+    /// Ends every session of the user and sends a link to choose another password. The present one still works.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
+    pub async fn send_reset(&self, id: Uuid) -> Result<(), Error> {
+        self.change(id, EventKind::PasswordResetAsked, async |tx, at| {
+            let Some(user) = tx.user(id).await? else { return Ok(()) };
+            tx.end_sessions_of(id, at).await?;
+            let kind = if user.password_hash.is_some() { MailKind::Reset } else { MailKind::Invite };
+            tx.insert_mail(&self.mail(kind, &user), None).await
+        })
+        .await
+    }
+
+    /// Returns a mail to the user that says that an admin asked for it.
+    fn mail(&self, kind: MailKind, user: &UserRecord) -> NewMail {
+        let nobody = Client::default();
+        let mut mail = NewMail::new(kind, &user.email, Some(user.id), &nobody, self.clock.now());
+        mail.details.by_admin = true;
+        mail
     }
 
     /// Ends every session of every user, some users at a time, and returns the number of users. A sign-in meanwhile may

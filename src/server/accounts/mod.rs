@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `fields` | what an e-mail address, a name and a role may be |
 //! | `own` | registration, change of name and password, deletion, by the account's owner |
+//! | `by_mail` | reset of a password, verification and change of an address, by links in mails |
 //! | `admin` | users added, changed, disabled, enabled, imported and deleted by the operator or an admin |
 //! | `last_admin` | the last admin stays |
 //! | `export` | everything that is stored of a user |
 //! | `directory`, `terms` | the list of all users; the words by which they are found |
 
 mod admin;
+mod by_mail;
 mod directory;
 mod export;
 mod fields;
@@ -23,4 +25,4 @@ pub use directory::{Directory, UserSearch};
 pub(crate) use export::Export;
 pub(crate) use fields::{MAX_EMAIL_BYTES, parse_email, parse_name, parse_roles};
 pub(crate) use last_admin::Admin;
-pub(crate) use own::Accounts;
+pub(crate) use own::{Accounts, Registered};

@@ -7,9 +7,11 @@ use super::last_admin::check_another_admin;
 use crate::clock::Clock;
 use crate::guard::User;
 use crate::server::abuse::RateLimiter;
+use crate::server::config::Verification;
 use crate::server::credentials::{Class, Hasher, Origin, Password, PasswordContext, PasswordRules, Strength};
 use crate::server::error::{Error, FieldErrors};
-use crate::server::model::{Change, Client, Event, EventKind, UserRecord};
+use crate::server::mail::MailTokens;
+use crate::server::model::{Change, Client, Event, EventKind, MailKind, NewMail, UserRecord};
 use crate::server::sessions::{Ended, Proof, Sessions, Tokens};
 use crate::server::state::State;
 use crate::server::store::Store;
@@ -28,9 +30,27 @@ pub(crate) struct Accounts {
     pub(in crate::server) registration_is_open: bool,
     /// The rules for new passwords.
     pub(in crate::server) password_rules: PasswordRules,
+    /// `registration.verify`; `None` without mail.
+    pub(in crate::server) verification: Option<Verification>,
+    /// The tokens in mails.
+    pub(in crate::server) mail_tokens: MailTokens,
+}
+
+/// The outcome of a registration.
+#[derive(Debug)]
+pub(crate) enum Registered {
+    /// The new user.
+    Made(Box<User>),
+    /// A mail says what became of it, to the owner of the address alone.
+    Told,
 }
 
 impl Accounts {
+    /// Tells whether mails are sent.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.verification.is_some()
+    }
+
     /// Checks that `registration.open` is on.
     ///
     /// # Errors
@@ -77,7 +97,9 @@ impl Accounts {
         Ok(self.hasher.hash(password, origin).await?)
     }
 
-    /// Registers an account. `email`, `name` and the shape of `password` have been checked.
+    /// Registers an account. `email`, `name` and the shape of `password` have been checked. Where the address must be
+    /// verified (`registration.verify`), a taken one has the same outcome after the same work, and its owner is told by
+    /// mail.
     ///
     /// # Errors
     /// [`Error::RegistrationClosed`], [`Error::ValidationFailed`] for a common password, [`Error::TooManyAttempts`],
@@ -89,9 +111,14 @@ impl Accounts {
         password: &Password,
         name: Option<String>,
         client: &Client,
-    ) -> Result<User, Error> {
+    ) -> Result<Registered, Error> {
         self.check_registration_is_open()?;
-        let attempt = self.limiter.begin_registration(client.counted_address(), self.clock.now()).await?;
+        let now = self.clock.now();
+        let verification = self.verification.unwrap_or(Verification::Off);
+        if verification != Verification::Off {
+            self.limiter.count_mail(&email, client.counted_address(), now).await?;
+        }
+        let attempt = self.limiter.begin_registration(client.counted_address(), now).await?;
         let context = self.password_context(&email, name.as_deref());
         let strength = self.hasher.estimate(password, context, attempt.origin()).await;
         check_uncommon("password", self.limiter.or_take_back(&attempt, strength).await?)?;
@@ -99,16 +126,31 @@ impl Accounts {
         let hash = self.limiter.or_take_back(&attempt, hash).await?;
         let user = NewUser { email, name, password_hash: Some(hash), ..NewUser::default() };
         let user = user.into_record(self.clock.now());
-        let event = Event::new(EventKind::UserAdded, user.created_at).user(user.id).by(client);
-        self.store
+        let added = Event::new(EventKind::UserAdded, user.created_at).user(user.id).by(client);
+        let taken = Event::new(EventKind::EmailTaken, user.created_at).by(client);
+        let is_made = self
+            .store
             .write(async |tx| {
-                if tx.insert_user(&user).await? == 0 {
+                let is_free = !tx.is_reserved(&user.email, user.id, user.created_at).await?;
+                let is_made = is_free && tx.insert_user(&user).await? == 1;
+                if !is_made && verification != Verification::Required {
                     return Err(Error::EmailTaken);
                 }
-                Ok(tx.record(event.clone()).await?)
+                if verification != Verification::Off {
+                    let (kind, owner) =
+                        if is_made { (MailKind::Verify, Some(user.id)) } else { (MailKind::Taken, None) };
+                    let told = NewMail::new(kind, &user.email, owner, client, user.created_at);
+                    tx.insert_mail(&told, None).await?;
+                }
+                tx.record(if is_made { added.clone() } else { taken.clone() }).await?;
+                Ok(is_made)
             })
             .await?;
-        Ok(user.into())
+        Ok(if is_made && verification != Verification::Required {
+            Registered::Made(Box::new(user.into()))
+        } else {
+            Registered::Told
+        })
     }
 
     /// Gives the user another name and returns the user as changed. The name that the user has already changes nothing.
@@ -175,6 +217,13 @@ impl Accounts {
                     }
                     tx.set_password_hash(id, &hash).await?;
                     tx.end_sessions_of(id, event.at).await?;
+                    tx.revoke_mail_tokens(id).await?;
+                    tx.delete_waiting_mails(id).await?;
+                    if self.verification.is_some() {
+                        let kind = MailKind::PasswordChanged;
+                        let told = NewMail::new(kind, &user.email, Some(id), client, event.at);
+                        tx.insert_mail(&told, None).await?;
+                    }
                     tx.insert_session(session).await?;
                     tx.note_change(Change::User(id), event.at).await?;
                     tx.record(event.clone()).await?;
@@ -227,7 +276,12 @@ impl Accounts {
     }
 
     /// Checks the password of a signed-in user, limited like a sign-in, and returns the user.
-    async fn confirm(&self, id: Uuid, password: &Password, client: &Client) -> Result<UserRecord, Error> {
+    pub(super) async fn confirm(
+        &self,
+        id: Uuid,
+        password: &Password,
+        client: &Client,
+    ) -> Result<UserRecord, Error> {
         let user = self.store.read(async |connection| connection.user(id).await).await?;
         let user = user.filter(UserRecord::is_enabled).ok_or(Error::UserGone)?;
         let now = self.clock.now();
@@ -261,7 +315,7 @@ impl Accounts {
 }
 
 /// Refuses a new password that is among the common ones.
-fn check_uncommon(field: &'static str, strength: Strength) -> Result<(), Error> {
+pub(super) fn check_uncommon(field: &'static str, strength: Strength) -> Result<(), Error> {
     match strength.reason {
         None => Ok(()),
         Some(reason) => Err(Error::ValidationFailed(FieldErrors::from([(field, vec![reason])]))),
@@ -269,7 +323,7 @@ fn check_uncommon(field: &'static str, strength: Strength) -> Result<(), Error> 
 }
 
 /// Tells whether the user is still enabled and has the password that was confirmed.
-fn is_unchanged(now: Option<UserRecord>, confirmed: &UserRecord) -> bool {
+pub(super) fn is_unchanged(now: Option<UserRecord>, confirmed: &UserRecord) -> bool {
     now.is_some_and(|now| now.is_enabled() && now.password_hash == confirmed.password_hash)
 }
 

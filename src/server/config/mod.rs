@@ -7,12 +7,14 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `values` | how a value is written as text, read and checked |
+//! | `mail_url` | the URL of the mail server |
 //! | `advice` | which settings deserve a warning at start |
 //! | `profile` | sets of settings by name |
 //! | `load` | files, environment and flags: which of them sets what |
 
 mod advice;
 mod load;
+mod mail_url;
 mod profile;
 mod values;
 
@@ -26,11 +28,13 @@ use ipnet::IpNet;
 use crate::token::Algorithm;
 
 pub use load::{ConfigError, Loaded, Origin, Sources, variable_name};
+pub use mail_url::{MailServer, MailTls, MailUrl};
 use values::{
-    ADDRESS, ALGORITHM, BOOL, COUNT, Days, FilePath, Format, HEADER_NAME, LOG_FORMAT, Millis, NAME, Networks,
-    Optional, Origins, REALM, SCHEMA, Seconds, Threads, Url, Whole, default_of, is_list,
+    ADDRESS, ALGORITHM, BOOL, COUNT, Days, FilePath, Format, HEADER_NAME, LANGUAGE, LINK_BASE, LOG_FORMAT,
+    MAIL_URL, Millis, NAME, Networks, Optional, Origins, REALM, SCHEMA, SENDER, Seconds, Threads, Url,
+    VERIFICATION, Whole, default_of, is_list,
 };
-pub use values::{DatabaseUrl, LogFormat, seconds};
+pub use values::{DatabaseUrl, LogFormat, Verification, seconds};
 
 /// The name of a setting within its section: that of the field, unless the row gives another.
 macro_rules! key {
@@ -188,6 +192,36 @@ settings! {
     registration: Registration {
         /// whether anybody may register
         open: bool = "true", BOOL;
+        /// off, optional or required: whether a new account's address is verified by mail; without mail.url it is off
+        verify: Verification = "optional", VERIFICATION;
+    }
+    /// Mail: verification, password resets, changes of address, invitations.
+    mail: Mail {
+        /// smtp://user@host:587, smtps://user@host, or file:///a/folder for development; without it there is no mail
+        url: Option<MailUrl>, Optional(MAIL_URL);
+        /// a file whose first line is the password of the mail server
+        password_file: Option<PathBuf>, Optional(FilePath);
+        /// sender of every mail, like Example <no-reply@example.com>; required unless the mail server is on the loopback
+        from: Option<String>, Optional(SENDER);
+        /// address that links begin with, before #/reset?token=…; the console of server.bind if not set
+        link_base: Option<String>, Optional(LINK_BASE);
+        /// a folder with texts that replace the built-in ones
+        templates: Option<PathBuf>, Optional(FilePath);
+        /// language of mails to people whose browsers ask for none that there is
+        language: String = "en", LANGUAGE;
+        /// how long a link to reset a password works, in seconds
+        reset_lifetime as "reset_lifetime_s": Duration = "3600", Seconds(60, 86_400);
+        /// how long a link to verify or change an address works, and an invitation, in seconds
+        verify_lifetime as "verify_lifetime_s": Duration = "86400", Seconds(60, 2_592_000);
+        /// longest time to hand one mail to the mail server, in seconds
+        timeout as "timeout_s": Duration = "60", Seconds(1, 600);
+    }
+    /// Sign-in links by mail.
+    link: Link {
+        /// whether people can sign in with a link or code by mail
+        on: bool = "false", BOOL;
+        /// how long a sign-in link and its code work, in seconds
+        lifetime as "lifetime_s": Duration = "600", Seconds(60, 3_600);
     }
     /// Rate limits for sign-in, registration and refresh; see [`RateLimiter`](super::RateLimiter).
     throttle: Throttle {
@@ -215,6 +249,10 @@ settings! {
         refreshes_per_hour: u32 = "3600", COUNT;
         /// changes per hour of an account by its user: the name, and ending other sessions
         writes_per_hour: u32 = "300", COUNT;
+        /// mails that an address may ask for per hour
+        mails_per_hour: u32 = "30", COUNT;
+        /// mails per hour to one recipient, whoever asks
+        mails_per_recipient: u32 = "5", COUNT;
     }
     /// Sessions and their refresh tokens.
     session: Session {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::mail_url::MailUrl;
+
 const DAY_SECS: u64 = 86_400;
 
 /// A way to write values of type `T` as text.
@@ -48,6 +50,7 @@ pub(super) const ADDRESS: Parsed =
 pub(super) const BOOL: Parsed = Parsed("true or false is accepted");
 pub(super) const ALGORITHM: Parsed = Parsed("EdDSA, ES256 or HS256 is accepted");
 pub(super) const LOG_FORMAT: Parsed = Parsed("text or json is accepted");
+pub(super) const VERIFICATION: Parsed = Parsed("off, optional or required is accepted");
 
 impl<T: FromStr + fmt::Display> Format<T> for Parsed {
     fn parse(&self, text: &str) -> Result<T, String> {
@@ -152,6 +155,13 @@ pub(super) const REALM: Text = Text(
 );
 pub(super) const HEADER_NAME: Text =
     Text(is_header_name, "a header's name like X-Forwarded-For or Forwarded is accepted");
+pub(super) const SENDER: Text = Text(
+    is_sender,
+    "an address like no-reply@example.com or Example <no-reply@example.com>, in printable ASCII, is accepted",
+);
+pub(super) const LINK_BASE: Text =
+    Text(is_link_base, "the address of a page like https://app.example.com/ without a fragment is accepted");
+pub(super) const LANGUAGE: Text = Text(is_language, "a language like en or pt-br is accepted");
 pub(super) const SCHEMA: Text = Text(is_schema, "1 to 63 of a-z 0-9 _ are accepted, not beginning with pg_");
 
 impl Format<String> for Text {
@@ -182,6 +192,29 @@ fn is_schema(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && !text.starts_with("pg_")
+}
+
+fn is_sender(text: &str) -> bool {
+    let (name, address) = match text.strip_suffix('>').and_then(|text| text.split_once('<')) {
+        Some((name, address)) => (name, address),
+        None => ("", text),
+    };
+    let is_word = |byte: u8| byte.is_ascii_graphic() && !b"\"(),:;<>@[\\]".contains(&byte);
+    let is_address = address.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && !domain.is_empty() && local.bytes().all(is_word) && domain.bytes().all(is_word)
+    });
+    is_address && name.bytes().all(|byte| is_word(byte) || byte == b' ') && text.len() <= 254
+}
+
+fn is_link_base(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
+        && text.len() <= 512
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte))
+}
+
+fn is_language(text: &str) -> bool {
+    (2..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
 /// The path of a file.
@@ -317,10 +350,14 @@ fn names_password(rest: &str) -> bool {
     names.any(|name| name.contains("password") || name.contains('%'))
 }
 
-/// Shows a value of a setting that is not accepted. A database's URL may hold a password.
+/// Shows a value of a setting that is not accepted. A URL may hold a password.
 pub(super) fn shown(setting: &str, text: &str) -> String {
     let may_hold_password = text.contains('@') || text.contains("password") || text.contains('%');
-    if setting == "database.url" && may_hold_password { "not shown".to_owned() } else { format!("{text:?}") }
+    if matches!(setting, "database.url" | "mail.url") && may_hold_password {
+        "not shown".to_owned()
+    } else {
+        format!("{text:?}")
+    }
 }
 
 impl fmt::Display for DatabaseUrl {
@@ -334,6 +371,21 @@ impl fmt::Display for DatabaseUrl {
 
 /// A [`DatabaseUrl`], which says itself what is wrong with it.
 pub(super) struct Url;
+
+/// A [`MailUrl`], which says itself what is wrong with it.
+pub(super) struct OfMail;
+
+pub(super) const MAIL_URL: OfMail = OfMail;
+
+impl Format<MailUrl> for OfMail {
+    fn parse(&self, text: &str) -> Result<MailUrl, String> {
+        text.parse()
+    }
+
+    fn show(&self, value: &MailUrl) -> String {
+        value.to_string()
+    }
+}
 
 impl Format<DatabaseUrl> for Url {
     fn parse(&self, text: &str) -> Result<DatabaseUrl, String> {
@@ -372,6 +424,41 @@ impl fmt::Display for LogFormat {
         f.write_str(match self {
             Self::Text => "text",
             Self::Json => "json",
+        })
+    }
+}
+
+/// Whether the address of a new account is verified by mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verification {
+    /// No mail is sent.
+    Off,
+    /// A mail is sent, and nothing waits for it.
+    Optional,
+    /// Nobody signs in before the address is verified.
+    Required,
+}
+
+impl FromStr for Verification {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "off" => Ok(Self::Off),
+            "optional" => Ok(Self::Optional),
+            "required" => Ok(Self::Required),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Optional => "optional",
+            Self::Required => "required",
         })
     }
 }

@@ -6,7 +6,7 @@ use std::future::{Ready, ready};
 use std::net::IpAddr;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{HeaderValue, USER_AGENT};
+use actix_web::http::header::{ACCEPT_LANGUAGE, HeaderValue, USER_AGENT};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use ipnet::IpNet;
 
@@ -16,6 +16,9 @@ use crate::server::model::Client;
 
 /// The longest `User-Agent` that is kept, in characters.
 const USER_AGENT_CHARS: usize = 256;
+
+/// The most languages that are kept.
+const MAX_LANGUAGES: usize = 8;
 
 impl FromRequest for Client {
     type Error = std::convert::Infallible;
@@ -37,9 +40,26 @@ impl FromRequest for Client {
                 text.chars().filter(|character| !character.is_control()).take(USER_AGENT_CHARS).collect()
             })
             .filter(|text: &String| !text.is_empty());
+        let languages = request.headers().get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let languages = languages.map(languages_of).unwrap_or_default();
         let request_id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned());
-        ready(Ok(Self { address, user_agent, request_id }))
+        ready(Ok(Self { address, user_agent, request_id, languages }))
     }
+}
+
+/// Returns the languages of an `Accept-Language`, the best first (RFC 9110 §12.5.4).
+fn languages_of(header: &str) -> Vec<String> {
+    let read = |item: &str| {
+        let (tag, weight) = item.split_once(';').unwrap_or((item, "q=1"));
+        let weight: f32 = weight.trim().strip_prefix("q=")?.parse().ok()?;
+        let tag = tag.trim().to_ascii_lowercase();
+        let is_tag = (2..=16).contains(&tag.len())
+            && tag.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        (is_tag && weight > 0.0).then_some((weight, tag))
+    };
+    let mut languages: Vec<_> = header.split(',').take(MAX_LANGUAGES).filter_map(read).collect();
+    languages.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    languages.into_iter().map(|(_, tag)| tag).collect()
 }
 
 /// Returns the client's address of a request from `peer` with these values of the forwarding `header`.
@@ -99,6 +119,13 @@ mod tests {
     #[test]
     fn a_header_from_an_untrusted_peer_is_ignored() {
         assert_eq!(client_of("192.0.2.9", "X-Forwarded-For", &["198.51.100.1"]), "192.0.2.9");
+    }
+
+    #[test]
+    fn languages_come_in_the_order_of_their_weights() {
+        assert_eq!(languages_of("de-CH, en;q=0.7, de;q=0.9, fr;q=0, *;q=0.5, x'y"), ["de-ch", "de", "en"]);
+        assert_eq!(languages_of("../../etc"), Vec::<String>::new());
+        assert_eq!(languages_of(&"de,".repeat(1_000)).len(), MAX_LANGUAGES);
     }
 
     #[test]

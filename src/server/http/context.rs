@@ -30,4 +30,5 @@ pub(in crate::server) struct Context {
     /// The claim `iss` of every token.
     pub issuer: String,
     pub settings: config::Server,
+    pub link: config::Link,
 }

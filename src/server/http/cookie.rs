@@ -10,6 +10,14 @@ use crate::server::sessions::Refresh;
 /// and `Path=/` and without `Domain`, so no sibling host can set it.
 pub(crate) const NAME: &str = "__Host-hallpass";
 
+/// The name of the cookie that ties a sign-in link to the browser that asked for it.
+pub(crate) const LINK: &str = "__Host-hallpass-link";
+
+/// Returns the `Set-Cookie` that ties a sign-in link to the browser.
+pub(crate) fn for_link(kept: &str, max_age_secs: i64) -> HeaderValue {
+    named(LINK, kept, max_age_secs)
+}
+
 /// The message of the refusal of a request with two refresh tokens.
 pub(super) const COOKIE_AND_BODY: &str =
     "a refresh token came in the cookie and another in the body; send one";
@@ -28,7 +36,11 @@ pub(crate) fn cleared() -> HeaderValue {
 }
 
 fn value(token: &str, max_age_secs: i64) -> HeaderValue {
-    let cookie = Cookie::build(NAME, token)
+    named(NAME, token, max_age_secs)
+}
+
+fn named(name: &str, token: &str, max_age_secs: i64) -> HeaderValue {
+    let cookie = Cookie::build(name, token)
         .http_only(true)
         .secure(true)
         .same_site(SameSite::Strict)

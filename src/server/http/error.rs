@@ -111,6 +111,16 @@ fn rule(error: &Error) -> Failure {
             "registration_closed",
             "registration is closed on this server; ask its operator for an account",
         ),
+        Error::LinkInvalid => Failure::new(
+            StatusCode::BAD_REQUEST,
+            "link_invalid",
+            "the link or code does not work: it was used, has expired, or a newer one was sent; ask for another",
+        ),
+        Error::EmailUnverified => Failure::new(
+            StatusCode::FORBIDDEN,
+            "email_unverified",
+            "the e-mail address must be verified first; a link was sent to it",
+        ),
         Error::EmailTaken => Failure::new(
             StatusCode::CONFLICT,
             "email_taken",

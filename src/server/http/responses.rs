@@ -35,6 +35,22 @@ pub(crate) fn created(value: impl Serialize) -> HttpResponse {
     response
 }
 
+/// What a route answers that sends a mail, if there is one to send.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    message: &'static str,
+}
+
+/// The message of [`accepted`].
+pub(crate) const ACCEPTED: &str = "if there is something to send, a mail is on its way";
+
+/// Answers 202. The same bytes say nothing about whether there is an account.
+pub(crate) fn accepted() -> HttpResponse {
+    let mut response = data(Accepted { message: ACCEPTED });
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
 /// The tokens of a session.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tokens)]

@@ -11,6 +11,8 @@ pub struct Client {
     pub user_agent: Option<String>,
     /// `X-Request-Id`.
     pub request_id: Option<String>,
+    /// The languages of `Accept-Language`, the best first, in lower case: at most 8.
+    pub languages: Vec<String>,
 }
 
 impl Client {

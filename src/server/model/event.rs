@@ -82,6 +82,26 @@ kinds! {
     EmailVerificationSet = "email_verification_set",
     /// A user's password was changed and every earlier session ended.
     PasswordChanged = "password_changed",
+    /// An admin sent a user a link to choose another password. Every session ended.
+    PasswordResetAsked = "password_reset_asked",
+    /// A user chose another password with a link from a mail. Every session ended.
+    PasswordReset = "password_reset",
+    /// A user proved to read the mail of the address.
+    EmailVerified = "email_verified",
+    /// Somebody tried to register with an address that has an account.
+    EmailTaken = "email_taken",
+    /// A user asked for another address.
+    EmailChangeAsked = "email_change_asked",
+    /// A user's address was changed.
+    EmailChanged = "email_changed",
+    /// A change of the address was taken back. Every session ended, and the password no longer works.
+    EmailChangeUndone = "email_change_undone",
+    /// A mail was sent.
+    MailSent = "mail_sent",
+    /// A mail could not be sent, and will be tried again.
+    MailDelayed = "mail_delayed",
+    /// A mail was given up.
+    MailFailed = "mail_failed",
     /// A user was disabled.
     UserDisabled = "user_disabled",
     /// A user was enabled again.

@@ -6,6 +6,7 @@ mod change;
 mod client;
 mod event;
 mod key;
+mod mail;
 mod session;
 mod user;
 
@@ -14,6 +15,7 @@ pub use change::Change;
 pub use client::Client;
 pub use event::{Event, EventFilter, EventKind, EventPage, RecordedEvent};
 pub use key::{KdfParams, SealedInstallation, SealedKey, StoredKey};
+pub use mail::{MailDetails, MailKind, MailPurpose, MailToken, NewMail, SealedToken, WaitingMail};
 pub use session::{Authentication, Digest, NewSession, Retention, Rotation};
 pub use session::{Lifetimes, Session, SessionPlace};
 pub use user::{UserPage, UserRecord};

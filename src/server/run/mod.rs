@@ -24,6 +24,10 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
 const INDEX_EVERY: Duration = Duration::from_secs(1);
 const INDEX_BATCHES: usize = 20;
 
+/// The time between two looks for mails that are due, and the number of looks between two counts of those that wait.
+const SEND_EVERY: Duration = Duration::from_secs(1);
+const COUNT_EVERY: u32 = 10;
+
 /// A server that has its socket and accepts connections once it is polled.
 pub struct Running {
     /// The address it listens on.
@@ -77,7 +81,9 @@ fn bind_metrics(
 ) -> Result<(SocketAddr, actix_web::dev::Server), BindError> {
     let factory = {
         let server = server.clone();
-        move || App::new().wrap(server.envelope()).service(metrics::resource(server.hasher()))
+        move || {
+            App::new().wrap(server.envelope()).service(metrics::resource(server.hasher(), server.mailer()))
+        }
     };
     let http = HttpServer::new(factory)
         .workers(1)
@@ -103,6 +109,8 @@ impl Running {
         let watcher = actix_rt::spawn(watch(server.clone()));
         let cleaner = actix_rt::spawn(clean_up(server.clone()));
         let indexer = actix_rt::spawn(index(server.clone()));
+        let stopped = std::rc::Rc::new(tokio::sync::Notify::new());
+        let sender = actix_rt::spawn(send_mails(server.clone(), std::rc::Rc::clone(&stopped)));
         let metrics = self.metrics.map(|server| (server.handle(), actix_rt::spawn(server)));
         actix_rt::spawn(async move {
             stop.await;
@@ -113,6 +121,9 @@ impl Running {
         watcher.abort();
         cleaner.abort();
         indexer.abort();
+        // A mail that is being sent is not sent a second time after the next start.
+        stopped.notify_one();
+        let _ = tokio::time::timeout(server.settings().mail.timeout, sender).await;
         if let Some((handle, serving)) = metrics {
             handle.stop(false).await;
             serving.abort();
@@ -172,6 +183,25 @@ async fn index(server: AuthServer) {
         actix_rt::time::sleep(INDEX_EVERY).await;
         if let Err(error) = server.directory().index(INDEX_BATCHES).await {
             log::debug!("the words of users are not written: {error}");
+        }
+    }
+}
+
+/// Sends the mails that are due, until it is `stopped`.
+async fn send_mails(server: AuthServer, stopped: std::rc::Rc<tokio::sync::Notify>) {
+    let Some(mailer) = server.mailer() else { return };
+    let mut looks = 0;
+    loop {
+        if tokio::time::timeout(SEND_EVERY, stopped.notified()).await.is_ok() {
+            return;
+        }
+        let mut outcome = mailer.send_due().await.map(|_| ());
+        if looks % COUNT_EVERY == 0 && outcome.is_ok() {
+            outcome = mailer.count_waiting().await.map_err(Into::into);
+        }
+        looks = looks.wrapping_add(1);
+        if let Err(error) = outcome {
+            log::debug!("mails are not sent: {error}");
         }
     }
 }

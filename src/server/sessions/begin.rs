@@ -18,6 +18,11 @@ pub(crate) enum Proof {
         /// The stored hash that was compared.
         hash: String,
     },
+    /// A link or a code that was sent to this address.
+    Mail {
+        /// The address.
+        email: String,
+    },
 }
 
 impl Proof {
@@ -25,6 +30,7 @@ impl Proof {
     fn methods(&self) -> Vec<String> {
         let methods: &[&str] = match self {
             Self::Password { .. } => &["pwd"],
+            Self::Mail { .. } => &["email"],
         };
         methods.iter().map(|&method| method.to_owned()).collect()
     }
@@ -33,6 +39,7 @@ impl Proof {
     fn holds_for(&self, user: &UserRecord) -> bool {
         match self {
             Self::Password { hash } => user.password_hash.as_ref() == Some(hash),
+            Self::Mail { email } => user.email == *email,
         }
     }
 }

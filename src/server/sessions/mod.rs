@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `sign_in` | from a password to a session |
 //! | `begin` | a session begins with a proof of identity |
+//! | `link` | sign-in by mail, with a link or a code |
 //! | `refresh` | rotation and reuse of refresh tokens |
 //! | `end` | sign-out, of one session or of all |
 //! | `refresh_token` | the format of a refresh token |
@@ -12,6 +13,7 @@
 mod access_token;
 mod begin;
 mod end;
+mod link;
 mod refresh;
 mod refresh_token;
 mod sign_in;
@@ -31,6 +33,7 @@ pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
 use super::abuse::RateLimiter;
 use super::credentials::Hasher;
 use super::error::Error;
+use super::mail::MailTokens;
 use super::model::{Lifetimes, Session, SessionPlace};
 use super::state::{State, session_of};
 use super::store::Store;
@@ -65,6 +68,10 @@ pub(crate) struct Parts {
     pub limiter: RateLimiter,
     /// The threads that hash passwords.
     pub hasher: Hasher,
+    /// The tokens and codes in mails.
+    pub mail_tokens: MailTokens,
+    /// Nobody signs in by password before their address is verified.
+    pub needs_verified: bool,
 }
 
 /// The tokens of a session that has just begun or was refreshed.

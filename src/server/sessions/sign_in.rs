@@ -6,7 +6,7 @@ use super::begin::store_session;
 use super::{Parts, Proof, Sessions, Tokens};
 use crate::server::credentials::{Origin, Password, is_proof_of_all};
 use crate::server::error::Error;
-use crate::server::model::{Client, Event, EventKind};
+use crate::server::model::{Client, Event, EventKind, MailKind, NewMail, UserRecord};
 
 impl Sessions {
     /// Signs in the user with this `email` (trimmed, in lower case).
@@ -14,7 +14,8 @@ impl Sessions {
     /// # Errors
     /// [`Error::CredentialsInvalid`] for an unknown address, a wrong password, a disabled user and a user without a
     /// password, each after one bcrypt; [`Error::TooManyAttempts`] before it, by the typed address and the client's
-    /// address; [`Error::Overloaded`], [`Error::Unavailable`].
+    /// address; [`Error::EmailUnverified`] after the right password, where `registration.verify` is `required`;
+    /// [`Error::Overloaded`], [`Error::Unavailable`].
     pub(crate) async fn sign_in(
         &self,
         email: &str,
@@ -37,9 +38,13 @@ impl Sessions {
             if !is_right || !user.is_enabled() {
                 break;
             }
-            let proof = Proof::Password { hash };
+            if self.inner.needs_verified && user.email_verified_at.is_none() {
+                let sent = self.send_verification(&user, client).await;
+                limiter.or_take_back(&attempt, sent.and(Err::<(), _>(Error::EmailUnverified))).await?;
+            }
+            let proof = Proof::Password { hash: hash.clone() };
+            let hash = &hash;
             let prepared = self.prepare(user.id, &proof, client, by_cookie)?;
-            let Proof::Password { hash } = &proof;
             let (session, remembered) = (&prepared.session, attempt.remembered(prepared.session.at));
             let mut begun =
                 store.try_begin_session(session, hash, attempt.counted(), remembered, *per_user).await?;
@@ -65,6 +70,19 @@ impl Sessions {
             store.write(async |tx| tx.record(failed.clone()).await).await?;
         }
         Err(Error::CredentialsInvalid)
+    }
+
+    /// Sends a link to verify the address to a user who cannot sign in before. If enough mails were sent, the last one
+    /// still works.
+    async fn send_verification(&self, user: &UserRecord, client: &Client) -> Result<(), Error> {
+        let Parts { store, clock, limiter, .. } = &*self.inner;
+        let now = clock.now();
+        match limiter.try_count_mail(&user.email, client.counted_address(), now).await {
+            Err(Error::TooManyAttempts { .. }) => return Ok(()),
+            counted => counted?,
+        }
+        let mail = NewMail::new(MailKind::Verify, &user.email, Some(user.id), client, now);
+        Ok(store.write(async |tx| tx.insert_mail(&mail, None).await).await?)
     }
 
     /// Replaces a hash of a lower cost, or of another program, by one at the configured cost. A failure is logged: the

@@ -49,6 +49,8 @@ fn classify_postgres(code: &str, text: String) -> (StoreError, Fault) {
     match code {
         // serialization_failure, deadlock_detected
         "40001" | "40P01" => (StoreError::Unavailable(text), Fault::Conflict),
+        // unique_violation: another transaction took the value meanwhile, which the work sees when it is run again
+        "23505" => (StoreError::Failed(text), Fault::Conflict),
         // read_only_sql_transaction: a primary that has become a replica
         "25006" => (StoreError::Unavailable(text), Fault::ConnectionLost),
         // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections

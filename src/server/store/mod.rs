@@ -12,6 +12,7 @@
 //! | `statistics` | `event_counts`, `count_all`; `Store::merge_event_counts` |
 //! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |
 //! | `changes` | `position`, `changes_since`; `note_change` |
+//! | `mail` | `due_mails`, `waiting_mails`, `count_mails`, `mail_token`, `is_reserved`; `insert_mail`, `claim_mail`, `set_mail_token`, `delay_mail`, `delete_mail`, `insert_mail_token`, `delete_mail_token`, `delete_mail_tokens`, `revoke_mail_tokens`, `delete_undo_tokens`, `delete_waiting_mails`, `count_code_try`, `set_email`, `remove_password` |
 //! | `retention` | `Store::delete_expired` |
 //! | `transfer` | `Store::copy_to`, `Store::digests`, `Store::problems`: from one database into another |
 //! | `fast_path` | `Store::try_first_use`, `Store::try_count`, `Store::try_begin_session`, `Store::try_record`: transactions as one statement each, in PostgreSQL |
@@ -30,6 +31,7 @@ mod error;
 mod events;
 mod fast_path;
 mod keys;
+mod mail;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod retention;

@@ -85,6 +85,14 @@ impl Store {
             expired!("attempts", "slot", "last_at < $1", [before(chrono::Duration::hours(25))]),
             expired!("known_addresses", "pair", "until < $1", [now.timestamp_millis()]),
             expired!("rotations", "digest", "at < $1", [before(keep.sessions.grace + CLOCK_STEP)]),
+            // A mail that waits gets another token in place of one that has expired.
+            expired!(
+                "mail_tokens",
+                "digest",
+                "expires_at < $1 and not exists \
+                 (select 1 from mail_outbox where mail_outbox.digest = mail_tokens.digest)",
+                [before(CLOCK_STEP)]
+            ),
             expired!("events", "id", "at < $1", [before(keep.events)]),
             expired!(
                 "sessions",

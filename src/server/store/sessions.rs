@@ -266,7 +266,11 @@ fn session(columns: SessionColumns) -> Result<Session, StoreError> {
         last_seen_at: time(last_seen_at)?,
         by_cookie,
         refresh_digest: exactly(refresh_digest, "a session's digest")?,
-        client: Client { user_agent, address: address.and_then(|text| text.parse().ok()), request_id: None },
+        client: Client {
+            user_agent,
+            address: address.and_then(|text| text.parse().ok()),
+            ..Client::default()
+        },
         authentication: authentication(auth_time, amr.as_deref(), created_at)?,
         ended_at: ended_at.map(time).transpose()?,
     })

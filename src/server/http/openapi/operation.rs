@@ -32,6 +32,7 @@ pub(super) const COOKIE_SCHEME: &str = "cookie";
 pub(super) const TAGS: &[(&str, &str)] = &[
     ("Sign-in", "Create an account, sign in, refresh tokens, sign out."),
     ("Account", "Show, change and delete the user's own account."),
+    ("Mail", "Reset a password, verify and change an address. Without `mail.url` these paths answer 404."),
     ("Sessions", "List and end the user's sessions."),
     ("Admin", "See and help other users. Every route needs the role `admin`."),
     ("Service", "Public keys, health checks, and this document."),

@@ -19,13 +19,13 @@ use crate::server::accounts::{
     Accounts, Actor, Admin, Directory, NewUser, UserAdmin, UserChanges, UserSearch, parse_roles,
 };
 use crate::server::credentials::Password;
-use crate::server::error::Error;
+use crate::server::error::{Error, FieldErrors};
 use crate::server::http::body::{Body, given};
 use crate::server::http::endpoint::endpoint;
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{Operation, PASSWORD, a_session, a_user};
 use crate::server::http::query::Parameters;
-use crate::server::http::responses::{created, data, user_id};
+use crate::server::http::responses::{ACCEPTED, Accepted, accepted, created, data, user_id};
 use crate::server::http::{ApiError, Context};
 use crate::server::model::{Client, UserRecord};
 use crate::server::sessions::{ListedSession, Sessions};
@@ -77,7 +77,10 @@ pub(crate) fn operations() -> Vec<Operation> {
             .parameter("cursor", "The `next_cursor` of the previous page", json!({"type": "string", "format": "uuid"}))
             .gives::<UserList>(200, "A page of users", json!({"users": [an_admins_user()], "next_cursor": null})),
         admin(Method::POST, "/admin/users", "addUser", "Add a user")
-            .text("The address counts as verified, because the admin vouches for it.")
+            .text(
+                "The address counts as verified, because the admin vouches for it. Without a password, an invitation to \
+                 choose one is sent, which needs mail.",
+            )
             .takes::<AddRequest>(json!({"email": "grace@example.com", "password": PASSWORD, "name": "Grace Hopper", "roles": ["editor"]}))
             .gives::<AdminUser>(201, "The user", an_admins_user())
             .checks("email", "is required")
@@ -97,6 +100,8 @@ pub(crate) fn operations() -> Vec<Operation> {
             .gives_nothing("The user and every session are deleted")
             .fails([Error::NotFound.into(), Error::LastAdmin.into()]),
         admin(Method::POST, "/admin/users/{id}/password", "setPassword", "Set a user's password")
+            .text("With `\"mail\": true` in place of a password, the user is sent a link to choose one; that needs mail.")
+            .gives::<Accepted>(202, "A link was sent, and every session of the user has ended", json!({"message": ACCEPTED}))
             .takes::<PasswordRequest>(json!({"new_password": "seventeen blue lanterns"}))
             .gives_nothing("The password is set, and every session of the user has ended")
             .checks("new_password", "is required")
@@ -204,7 +209,7 @@ struct AddRequest {
     email: Option<String>,
     /// `password.min_length` to 256 characters, none of the common ones.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = String, required = true, format = Password, max_length = 256)]
+    #[schema(value_type = String, required = false, format = Password, max_length = 256)]
     password: Option<Password>,
     /// No control characters.
     #[serde(default, deserialize_with = "given")]
@@ -226,6 +231,12 @@ async fn add_user(
     let email = checked.email(request.email);
     let name = request.name.map(|name| checked.name(Some(name)));
     let roles = checked.roles(&request.roles.unwrap_or_default());
+    if request.password.is_none() && accounts.has_mail() {
+        checked.verdict()?;
+        let user = NewUser { email, name, roles, ..NewUser::default() };
+        let user = acting(&users, &admin, client)?.invite(user).await?;
+        return Ok(created(AdminUser::from(user)));
+    }
     let context = accounts.password_context(&email, name.as_deref());
     let password = checked.new_password("password", request.password, &context);
     checked.verdict()?;
@@ -302,8 +313,12 @@ async fn delete_user(
 struct PasswordRequest {
     /// `password.min_length` to 256 characters, none of the common ones.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = String, required = true, format = Password, max_length = 256)]
+    #[schema(value_type = String, required = false, format = Password, max_length = 256)]
     new_password: Option<Password>,
+    /// If true, the user is sent a link to choose a password.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool, required = false)]
+    mail: Option<bool>,
 }
 
 async fn set_password(
@@ -317,6 +332,17 @@ async fn set_password(
 ) -> Result<HttpResponse, ApiError> {
     let user = users.get(id(&path)?).await?;
     let mut checked = Checked::default();
+    if request.mail == Some(true) {
+        if !accounts.has_mail() {
+            return Err(field_error("mail", "needs a mail server; set mail.url").into());
+        }
+        if request.new_password.is_some() {
+            return Err(field_error("mail", "is for a request without a password").into());
+        }
+        acting(&users, &admin, client)?.send_reset(user.id).await?;
+        state.sync_changes().await?;
+        return Ok(accepted());
+    }
     let context = accounts.password_context(&user.email, user.name.as_deref());
     let password = checked.new_password("new_password", request.new_password, &context);
     checked.verdict()?;
@@ -364,6 +390,10 @@ async fn end_all_sessions(
 /// Returns the acts on users, with this admin in their events.
 fn acting(users: &UserAdmin, admin: &Require<Role<Admin>>, client: Client) -> Result<UserAdmin, Error> {
     Ok(users.acting(Actor { id: user_id(admin)?, client }))
+}
+
+fn field_error(field: &'static str, reason: &str) -> Error {
+    Error::ValidationFailed(FieldErrors::from([(field, vec![reason.to_owned()])]))
 }
 
 /// Reads an id. A text that is none names no user.

@@ -11,15 +11,18 @@ use serde_json::json;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use super::by_mail;
 use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
-use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES};
+use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES, Registered};
 use crate::server::credentials::{Password, Strength};
 use crate::server::error::Error;
 use crate::server::http::body::{Body, OptionalBody, given};
 use crate::server::http::endpoint::{endpoint, endpoint_for_proxies};
 use crate::server::http::fields::Checked;
 use crate::server::http::openapi::{EMAIL, Operation, PASSWORD, a_user, some_tokens};
-use crate::server::http::responses::{TokenResponse, created, data, ended, tokens, user_id};
+use crate::server::http::responses::{
+    ACCEPTED, Accepted, TokenResponse, accepted, created, data, ended, tokens, user_id,
+};
 use crate::server::http::{ApiError, Context, X_HALLPASS, cookie};
 use crate::server::model::Client;
 use crate::server::sessions::{RefreshCredential, Sessions};
@@ -31,6 +34,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
     let guard = &context.guard;
     web::scope("/auth")
         .app_data(guard.clone())
+        .app_data(web::Data::new(guard.clone()))
         .app_data(web::Data::new(context.accounts.clone()))
         .app_data(web::Data::new(context.sessions.clone()))
         .app_data(web::Data::from(Arc::clone(&context.server_keys)))
@@ -40,6 +44,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
         .service(endpoint("/password-strength", [(Method::POST, web::to(password_strength))]))
         .service(endpoint("/refresh", [(Method::POST, web::to(refresh))]))
         .service(endpoint("/logout", [(Method::POST, web::to(logout))]))
+        .configure(|config| by_mail::configure(config, context))
         .service(endpoint_for_proxies("/verify", web::to(verify)).wrap(guard.protect().pass_options()))
         .service(
             endpoint("/logout-all", [(Method::POST, web::to(logout_all))])
@@ -60,7 +65,11 @@ pub(crate) fn operations() -> Vec<Operation> {
             )
             .takes::<LoginRequest>(json!({"email": EMAIL, "password": PASSWORD}))
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
-            .fails([Error::CredentialsInvalid.into(), ApiError::RequestInvalid(TWO_COOKIES.into())])
+            .fails([
+                Error::CredentialsInvalid.into(),
+                Error::EmailUnverified.into(),
+                ApiError::RequestInvalid(TWO_COOKIES.into()),
+            ])
             .checks("password", "is required")
             .hashes(),
         post("/auth/register", "register", "Create an account")
@@ -73,6 +82,11 @@ pub(crate) fn operations() -> Vec<Operation> {
                 user
             })
             .header("Location", "The address of the user", "/user/")
+            .text(
+                "If `registration.verify` is `required`, the answer is 202 for every address, and a mail says what became of \
+                 it. If it is `optional` and there is mail, a link to verify the address is sent.",
+            )
+            .gives::<Accepted>(202, "A mail is on its way", json!({"message": ACCEPTED}))
             .fails([Error::RegistrationClosed.into(), Error::EmailTaken.into()])
             .checks("email", "is not an e-mail address like ada@example.com, in plain ASCII")
             .hashes(),
@@ -184,7 +198,10 @@ async fn register(
     let context = accounts.password_context(&email, name.as_deref());
     let password = checked.new_password("password", request.password, &context);
     checked.verdict()?;
-    let user = accounts.register(email, &password, name, &client).await?;
+    let user = match accounts.register(email, &password, name, &client).await? {
+        Registered::Made(user) => user,
+        Registered::Told => return Ok(accepted()),
+    };
     let mut response = created(user);
     response.headers_mut().insert(LOCATION, HeaderValue::from_static("/user/"));
     Ok(response)

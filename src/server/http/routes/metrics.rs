@@ -8,12 +8,16 @@ use actix_web::{HttpResponse, Resource, web};
 
 use crate::server::credentials::Hasher;
 use crate::server::http::endpoint::endpoint;
+use crate::server::mail::Mailer;
 
 /// Returns the resource, for a server that only monitoring can reach.
-pub(crate) fn resource(hasher: &Hasher) -> Resource {
-    let hasher = hasher.clone();
+pub(crate) fn resource(hasher: &Hasher, mailer: Option<&Mailer>) -> Resource {
+    let (hasher, mailer) = (hasher.clone(), mailer.cloned());
     let show = move || {
-        let text = text(&hasher);
+        let mut text = text(&hasher);
+        if let Some(mailer) = &mailer {
+            text.push_str(&mails(mailer));
+        }
         async {
             HttpResponse::Ok()
                 .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
@@ -44,4 +48,23 @@ fn text(hasher: &Hasher) -> String {
             .expect("a String takes all that is written");
     }
     text
+}
+
+/// Returns the metrics of mails.
+fn mails(mailer: &Mailer) -> String {
+    let outcomes = mailer.outcomes();
+    format!(
+        "# HELP hallpass_mails_total Tries to send a mail, by their outcome.\n\
+         # TYPE hallpass_mails_total counter\n\
+         hallpass_mails_total{{outcome=\"sent\"}} {}\n\
+         hallpass_mails_total{{outcome=\"delayed\"}} {}\n\
+         hallpass_mails_total{{outcome=\"failed\"}} {}\n\
+         # HELP hallpass_mails_waiting Mails that wait to be sent.\n\
+         # TYPE hallpass_mails_waiting gauge\n\
+         hallpass_mails_waiting {}\n\
+         # HELP hallpass_mails_oldest_seconds How long the oldest of them has waited.\n\
+         # TYPE hallpass_mails_oldest_seconds gauge\n\
+         hallpass_mails_oldest_seconds {}\n",
+        outcomes.sent, outcomes.delayed, outcomes.failed, outcomes.waiting, outcomes.oldest_secs
+    )
 }

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 mod admin_events;
 pub(crate) mod auth;
+mod by_mail;
 pub(crate) mod console;
 pub(crate) mod docs;
 mod export;
@@ -17,6 +18,7 @@ use super::openapi::Operation;
 pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         auth::operations(),
+        by_mail::operations(),
         user::operations(),
         admin::operations(),
         well_known::operations(),

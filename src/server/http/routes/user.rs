@@ -10,7 +10,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::export;
+use super::{by_mail, export};
 use crate::guard::{AuthUser, Guard, User};
 use crate::server::accounts::Accounts;
 use crate::server::credentials::Password;
@@ -44,6 +44,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         ))
         .service(endpoint("/export", [(Method::GET, web::to(export::export))]))
         .service(endpoint("/password", [(Method::POST, web::to(change_password))]))
+        .configure(|config| by_mail::configure_user(config, context))
         .service(endpoint("/sessions", [(Method::GET, web::to(list_sessions))]))
         .service(endpoint("/sessions/{id}", [(Method::DELETE, web::to(end_session))]))
 }

@@ -1,0 +1,349 @@
+//! The worker and a mail server: nothing is lost, whatever the server, the database or the clock does.
+
+use chrono::Duration;
+use futures_util::future::join_all;
+use hallpass::server::config::{MailUrl, Settings};
+use hallpass::server::model::WaitingMail;
+use hallpass::testing::{Mail, mails_in};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::sink::{Behaviour, Sink};
+use crate::app::{EMAIL, PASSWORD, TestApp};
+use crate::process::Workplace;
+use crate::test_database::TestDatabase;
+
+async fn app_with(sink: &Sink) -> TestApp {
+    app_on(TestDatabase::new(), &sink.url()).await
+}
+
+async fn app_on(database: TestDatabase, url: &str) -> TestApp {
+    let url: MailUrl = url.parse().unwrap();
+    TestApp::on(database, |settings: &mut Settings| {
+        settings.mail.url = Some(url);
+        settings.mail.link_base = Some("https://app.example/".into());
+        settings.throttle.on = false;
+    })
+    .await
+}
+
+impl TestApp {
+    pub(super) async fn waiting_mails(&self) -> Vec<WaitingMail> {
+        let read =
+            self.server.store().read(async |connection| connection.waiting_mails(Uuid::nil(), 1_000).await);
+        read.await.unwrap()
+    }
+
+    async fn ask_for_reset(&self, email: &str) {
+        let reply = self.post("/auth/password/forgot").json(json!({"email": email})).send().await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+    }
+
+    /// Sends what is due and returns how many mails were tried.
+    async fn send_mails(&self) -> usize {
+        self.server.mailer().unwrap().send_due().await.unwrap()
+    }
+
+    /// The kinds of the events about mails.
+    async fn mail_events(&self) -> Vec<String> {
+        let events = self.recorded_events().await;
+        let kinds = events.into_iter().map(|event| event.event.kind);
+        kinds.filter(|kind| kind.starts_with("mail_")).collect()
+    }
+}
+
+#[actix_rt::test]
+async fn a_mail_reaches_the_mail_server_once_and_is_an_event() {
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    app.ask_for_reset(EMAIL).await;
+    assert_eq!(sink.mails().len(), 0, "the request does not wait for the mail server");
+    assert_eq!((app.send_mails().await, app.send_mails().await), (1, 0));
+    let mails = sink.mails();
+    let mail = Mail::parse(&mails[0]);
+    assert_eq!((mails.len(), mail.to()), (1, EMAIL));
+    assert!(mail.token().is_some_and(|token| token.len() == 43));
+    assert_eq!(app.waiting_mails().await, []);
+    assert_eq!(app.mail_events().await, ["mail_sent"]);
+    assert!(app.recorded_events().await.iter().all(|event| !format!("{:?}", event.event).contains(EMAIL)));
+}
+
+#[actix_rt::test]
+async fn a_mail_that_is_put_off_is_tried_again_after_growing_pauses() {
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    sink.next(&[Behaviour::Answer("450 4.2.0 greylisted, come back"), Behaviour::Answer("421 busy")]);
+    app.ask_for_reset(EMAIL).await;
+    assert_eq!(app.send_mails().await, 1);
+    let waiting = app.waiting_mails().await;
+    assert_eq!(waiting[0].tries, 1);
+    assert!(waiting[0].last_error.as_ref().unwrap().contains("greylisted, come back"), "{waiting:?}");
+    app.pass(Duration::seconds(59)).await;
+    assert_eq!(app.send_mails().await, 0, "too early");
+    app.pass(Duration::seconds(1)).await;
+    assert_eq!(app.send_mails().await, 1);
+    app.pass(Duration::seconds(119)).await;
+    assert_eq!(app.send_mails().await, 0, "the second pause is longer");
+    app.pass(Duration::seconds(1)).await;
+    assert_eq!((app.send_mails().await, sink.mails().len()), (1, 1));
+    assert_eq!(app.mail_events().await, ["mail_delayed", "mail_sent"]);
+    let outcomes = app.server.mailer().unwrap().outcomes();
+    assert_eq!((outcomes.sent, outcomes.delayed, outcomes.failed), (1, 2, 0));
+}
+
+#[actix_rt::test]
+async fn a_mail_that_the_server_refuses_for_good_is_given_up_and_an_event() {
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    sink.next(&[Behaviour::Answer("550 5.1.1 no such mailbox")]);
+    app.ask_for_reset(EMAIL).await;
+    assert_eq!(app.send_mails().await, 1);
+    assert_eq!(
+        (app.waiting_mails().await, app.mail_events().await),
+        (vec![], vec!["mail_failed".to_owned()])
+    );
+}
+
+#[actix_rt::test]
+async fn while_the_mail_server_is_down_for_a_day_everything_else_works() {
+    // Nobody listens on the port of a server that has gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let app = app_on(TestDatabase::new(), &format!("smtp://127.0.0.1:{port}")).await;
+    app.ask_for_reset(EMAIL).await;
+    let mut tries = 0;
+    for _ in 0..(24 * 60) {
+        tries += app.send_mails().await;
+        app.pass(Duration::minutes(1)).await;
+    }
+    assert!((25..35).contains(&tries), "{tries}");
+    assert_eq!(app.waiting_mails().await.len(), 1, "nothing is given up before a day");
+    app.server.mailer().unwrap().count_waiting().await.unwrap();
+    let outcomes = app.server.mailer().unwrap().outcomes();
+    assert_eq!((outcomes.waiting, outcomes.oldest_secs), (1, 86_400));
+    app.get("/health/ready").send().await.expect_data("ready");
+    app.login(EMAIL, PASSWORD).await.expect_data("a sign-in");
+    app.pass(Duration::hours(1)).await;
+    app.send_mails().await;
+    assert_eq!(app.waiting_mails().await, [], "given up");
+    assert_eq!(app.mail_events().await, ["mail_delayed", "mail_failed"]);
+}
+
+#[actix_rt::test]
+async fn a_link_that_expired_while_its_mail_waited_is_replaced_by_one_that_works() {
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    sink.next(&[Behaviour::Answer("451 later")]);
+    app.ask_for_reset(EMAIL).await;
+    app.send_mails().await;
+    app.pass(Duration::hours(5)).await;
+    // Expired tokens are deleted meanwhile, unless their mail still waits.
+    app.server.delete_expired().await.unwrap();
+    assert_eq!(app.send_mails().await, 1);
+    let mail = Mail::parse(&sink.mails()[0]);
+    let body = json!({"token": mail.token(), "new_password": "seventeen blue lanterns"});
+    let reply = app.post("/auth/password/reset").json(body).send().await;
+    assert_eq!(reply.status, 204, "{}", reply.text());
+}
+
+#[actix_rt::test]
+async fn a_mail_whose_answer_was_lost_is_sent_again_with_the_same_id_and_link() {
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    sink.next(&[Behaviour::Drop]);
+    app.ask_for_reset(EMAIL).await;
+    app.send_mails().await;
+    assert_eq!(app.waiting_mails().await.len(), 1);
+    app.pass(Duration::minutes(1)).await;
+    app.send_mails().await;
+    let mails: Vec<_> = sink.mails().iter().map(|mail| Mail::parse(mail)).collect();
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0].header("message-id"), mails[1].header("message-id"));
+    assert_eq!(mails[0].token(), mails[1].token());
+}
+
+#[actix_rt::test]
+async fn a_mail_server_that_hangs_keeps_nothing_but_its_own_mail_waiting() {
+    let sink = Sink::start();
+    let url: MailUrl = sink.url().parse().unwrap();
+    let app = TestApp::with(|settings| {
+        settings.mail.url = Some(url);
+        settings.mail.timeout = std::time::Duration::from_secs(1);
+    })
+    .await;
+    sink.next(&[Behaviour::Hang]);
+    app.add_user("grace@example.com", PASSWORD).await;
+    app.ask_for_reset(EMAIL).await;
+    app.ask_for_reset("grace@example.com").await;
+    assert_eq!(app.send_mails().await, 2);
+    assert_eq!((sink.mails().len(), app.waiting_mails().await.len()), (1, 1));
+}
+
+#[actix_rt::test]
+async fn of_several_servers_one_sends_a_mail() {
+    let sink = Sink::start();
+    for database in TestDatabase::each() {
+        let before = sink.mails().len();
+        let app = app_on(database, &sink.url()).await;
+        let others = [app.another().await, app.another().await];
+        for number in 0..10 {
+            app.add_user(&format!("{number}@example.com"), PASSWORD).await;
+            app.ask_for_reset(&format!("{number}@example.com")).await;
+        }
+        let all = [&app, &others[0], &others[1]];
+        let tried: usize = join_all(all.map(TestApp::send_mails)).await.into_iter().sum();
+        assert_eq!((tried, sink.mails().len() - before), (10, 10));
+        assert_eq!(app.waiting_mails().await, []);
+    }
+}
+
+#[actix_rt::test]
+async fn a_mail_that_another_server_claimed_before_it_died_is_sent_after_a_while() {
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    app.ask_for_reset(EMAIL).await;
+    let mail = app.waiting_mails().await.remove(0);
+    let until = app.clock.now() + Duration::seconds(62);
+    let claim = app.server.store().write(async |tx| tx.claim_mail(mail.id, mail.next_try_at, until).await);
+    assert!(claim.await.unwrap());
+    assert_eq!(app.send_mails().await, 0, "the other one may be sending it");
+    app.pass(Duration::seconds(62)).await;
+    assert_eq!((app.send_mails().await, sink.mails().len()), (1, 1));
+}
+
+#[actix_rt::test]
+async fn a_mail_waits_at_most_as_long_as_its_pause_when_the_clock_steps_back() {
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    sink.next(&[Behaviour::Answer("451 later")]);
+    app.ask_for_reset(EMAIL).await;
+    app.send_mails().await;
+    app.clock.advance(-Duration::days(30));
+    assert_eq!((app.send_mails().await, sink.mails().len()), (1, 1));
+}
+
+#[actix_rt::test]
+async fn a_restart_between_the_outbox_and_the_mail_server_loses_nothing() {
+    let sink = Sink::start();
+    let mut app = app_with(&sink).await;
+    app.ask_for_reset(EMAIL).await;
+    app.restart().await;
+    assert_eq!((app.send_mails().await, sink.mails().len()), (1, 1));
+}
+
+#[actix_rt::test]
+async fn an_altered_row_and_one_of_a_newer_server_keep_no_other_mail_waiting() {
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    app.add_user("grace@example.com", PASSWORD).await;
+    app.add_user("joan@example.com", PASSWORD).await;
+    sink.next(&[Behaviour::Answer("451 later")]);
+    app.ask_for_reset(EMAIL).await;
+    app.send_mails().await;
+    let sealed = app.database.literal(&[7; 80]);
+    app.database.execute(&format!("update mail_outbox set sealed = {sealed}")).await;
+    app.ask_for_reset("grace@example.com").await;
+    app.database
+        .execute("update mail_outbox set kind = 'of_a_newer_server' where recipient = 'grace@example.com'")
+        .await;
+    app.ask_for_reset("joan@example.com").await;
+    app.pass(Duration::minutes(1)).await;
+    app.send_mails().await;
+    let mails: Vec<_> = sink.mails().iter().map(|mail| Mail::parse(mail).to().to_owned()).collect();
+    assert_eq!(mails, ["joan@example.com"]);
+    let waiting: Vec<_> = app.waiting_mails().await.into_iter().map(|mail| mail.kind).collect();
+    assert_eq!(waiting, ["of_a_newer_server"]);
+    assert_eq!(app.mail_events().await.iter().filter(|kind| *kind == "mail_failed").count(), 1);
+}
+
+#[actix_rt::test]
+async fn a_token_is_stored_sealed_and_as_a_digest_only() {
+    let sink = Sink::start();
+    let app = app_on(TestDatabase::sqlite(), &sink.url()).await;
+    sink.next(&[Behaviour::Drop]);
+    app.ask_for_reset(EMAIL).await;
+    app.send_mails().await;
+    let token = Mail::parse(&sink.mails()[0]).token().unwrap().to_owned();
+    assert_eq!(app.waiting_mails().await.len(), 1, "the mail still waits with its token");
+    for file in app.database.files() {
+        assert!(memchr::memmem::find(&file, token.as_bytes()).is_none());
+    }
+}
+
+#[test]
+fn hallpass_mail_test_says_what_the_mail_server_answered() {
+    let sink = Sink::start();
+    let place = Workplace::new().variable("HALLPASS_MAIL__URL", &sink.url());
+    let sent = place.run(&["mail", "test", "ada@example.com"], "");
+    assert_eq!(sent.expect(0, "mail test").out, "sent to ada@example.com: 250 taken as 4711\n");
+    assert_eq!(Mail::parse(&sink.mails()[0]).subject(), "A test mail");
+    sink.next(&[Behaviour::Answer("550 5.7.1 you may not relay")]);
+    place.run(&["mail", "test", "ada@example.com"], "").expect_error(1, "5.7.1 you may not relay");
+    place.run(&["mail", "test", "nobody"], "").expect_error(2, "is not an e-mail address");
+    Workplace::new().run(&["mail", "test", "ada@example.com"], "").expect_error(1, "mail.url is not set");
+}
+
+#[test]
+fn hallpass_mail_list_shows_what_waits_and_why_and_an_invitation_is_sent_by_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let place =
+        Workplace::new().variable("HALLPASS_MAIL__URL", &format!("file://{}", folder.path().display()));
+    place.run(&["mail", "list"], "").expect(0, "an empty list");
+    let invited =
+        place.run(&["user", "invite", "grace@example.com", "--name", "Grace", "--role", "editor"], "");
+    assert!(invited.expect(0, "invite").out.starts_with("invited grace@example.com ("), "{invited:?}");
+    place.run(&["user", "invite", "grace@example.com"], "").expect(0, "once more");
+    let listed = place.run(&["mail", "list"], "").expect(0, "list").out.clone();
+    assert_eq!(listed.matches("invite").count(), 2, "{listed}");
+    assert!(listed.contains("not tried yet") && listed.contains("grace@example.com"), "{listed}");
+    let json = place.run(&["mail", "list", "--json"], "").expect(0, "list").out.clone();
+    let line: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["kind"], &line["tries"]), (&json!("invite"), &json!(0)));
+
+    let server = place.serve();
+    let since = std::time::Instant::now();
+    while mails_in(folder.path()).unwrap().is_empty() {
+        assert!(since.elapsed().as_secs() < 60, "no mail");
+        std::thread::yield_now();
+    }
+    server.stop("TERM").expect(0, "stopped");
+    let mail = mails_in(folder.path()).unwrap().remove(0);
+    assert!(mail.link().unwrap().contains("#/invite?token="), "{mail:?}");
+    place.run(&["user", "add", EMAIL, "--password-stdin"], format!("{PASSWORD}\n")).expect(0, "add");
+    place.run(&["user", "invite", EMAIL], "").expect_error(1, "has a password already");
+    Workplace::new().run(&["user", "invite", EMAIL], "").expect_error(2, "mail.url is not set");
+}
+
+#[test]
+fn a_server_does_not_start_with_texts_or_settings_that_cannot_send() {
+    let table: &[(&[(&str, &str)], &str)] = &[
+        (&[("HALLPASS_MAIL__URL", "smtp://mail.example.com")], "mail.from is not set"),
+        (&[("HALLPASS_MAIL__URL", "smtp://ada@127.0.0.1")], "mail.password_file is not set"),
+        (
+            &[("HALLPASS_MAIL__URL", "smtp://ada@127.0.0.1"), ("HALLPASS_MAIL__PASSWORD_FILE", "none")],
+            "mail.password_file none cannot be read",
+        ),
+        (
+            &[("HALLPASS_MAIL__URL", "smtp://127.0.0.1"), ("HALLPASS_SERVER__BIND", "0.0.0.0:0")],
+            "mail.link_base is not set",
+        ),
+        (
+            &[("HALLPASS_MAIL__URL", "smtp://127.0.0.1"), ("HALLPASS_MAIL__TEMPLATES", "texts")],
+            "texts/en/reset.jinja:2: ",
+        ),
+    ];
+    for (variables, reason) in table {
+        let mut place = Workplace::new();
+        for (name, value) in *variables {
+            place = place.variable(name, value);
+        }
+        std::fs::create_dir_all(place.path("texts/en")).unwrap();
+        std::fs::write(place.path("texts/en/reset.jinja"), "{% extends \"en/base.jinja\" %}\n{% block")
+            .unwrap();
+        let served = place.run(&["serve", "--key-stdin"], "a river of seventeen blue lanterns\n");
+        served.expect_error(2, reason);
+    }
+    let place = Workplace::new().variable("HALLPASS_MAIL__URL", "smtp://ada:hunter2@mail.example.com");
+    let refused = place.run(&["config"], "");
+    refused.expect_error(2, "mail.url is not shown");
+    assert!(!refused.err.contains("hunter2"));
+}
