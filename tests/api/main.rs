@@ -51,6 +51,7 @@ mod session_end;
 mod session_list;
 mod settings;
 mod store;
+mod store_accounts;
 mod store_admin;
 mod test_database;
 mod throttle;

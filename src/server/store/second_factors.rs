@@ -180,7 +180,8 @@ impl Transaction {
         self.set_second_factors(user).await
     }
 
-    /// Stores a sign-in that waits for a second factor. The user's oldest beyond ten are deleted.
+    /// Stores a sign-in that waits for a second factor. The user's oldest beyond ten are deleted; of several of one
+    /// millisecond this one stays.
     pub async fn insert_sign_in_challenge(&mut self, challenge: &SignInChallenge) -> Result<(), StoreError> {
         self.query(
             "insert into sign_in_challenges (digest, user_id, amr, by_cookie, tries, created_at, expires_at) \
@@ -195,11 +196,13 @@ impl Transaction {
         .execute()
         .await?;
         self.query(
-            "delete from sign_in_challenges where user_id = $1 and digest not in ( \
-               select digest from sign_in_challenges where user_id = $1 order by created_at desc, digest limit $2)",
+            "delete from sign_in_challenges where user_id = $1 and digest <> $2 and digest not in ( \
+               select digest from sign_in_challenges where user_id = $1 and digest <> $2 \
+               order by created_at desc, digest limit $3)",
         )
         .bind(challenge.user_id)
-        .bind(MOST_CHALLENGES)
+        .bind(&challenge.digest[..])
+        .bind(MOST_CHALLENGES - 1)
         .execute()
         .await?;
         Ok(())
