@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::sync::Arc;
 
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -18,7 +19,8 @@ use crate::clock::Clock;
 use crate::server::accounts::{NewUser, UserAdmin};
 use crate::server::config::{DatabaseUrl, Settings, seconds};
 use crate::server::credentials::{Hasher, Origin, Password};
-use crate::server::keys::installation;
+use crate::server::keys::vault::Vault;
+use crate::server::keys::{PasswordHashes, installation};
 use crate::server::store::Store;
 
 const EMAIL: &str = "demo@example.com";
@@ -39,9 +41,11 @@ pub(super) fn run() -> Result<(), CommandError> {
         let store = Store::open(&settings.database).await?;
         let key: SecretString = random().as_str().into();
         let (algorithm, lifetime) = (settings.token.algorithm, seconds(settings.token.lifetime));
-        let vault = installation::create(&store, &key, algorithm, lifetime, Clock::system().now())
-            .await?
-            .ok_or_else(|| CommandError::running("another process uses the demo's database"))?;
+        let vault: Arc<Vault> =
+            installation::create(&store, &key, algorithm, lifetime, Clock::system().now())
+                .await?
+                .ok_or_else(|| CommandError::running("another process uses the demo's database"))?
+                .into();
         let password = random();
         let hasher = Hasher::start(1, 1, settings.password.bcrypt_cost).map_err(CommandError::running)?;
         let hash = hasher
@@ -55,7 +59,8 @@ pub(super) fn run() -> Result<(), CommandError> {
             roles: vec![],
             password_hash: Some(hash),
         };
-        UserAdmin::new(store.clone(), Clock::system()).add(user).await?;
+        let hashes = PasswordHashes::new(Arc::clone(&vault));
+        UserAdmin::new(store.clone(), Clock::system()).sealing(hashes).add(user).await?;
         // Chosen last, so that another process is unlikely to take the port first.
         settings.server.bind = loopback();
         listen(settings, store, vault, Start::default(), |url| introduce(url, &password)).await

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::error::CommandError;
 use super::output::{eprint_line, output_error, print_line};
 use crate::server::accounts::{ImportCounts, NewUser, UserAdmin, parse_email, parse_name, parse_roles};
 use crate::server::credentials::{Cost, Costs, check_stored};
+use crate::server::keys::PasswordHashes;
 
 /// Users written in one transaction.
 const BATCH: usize = 1000;
@@ -319,11 +322,32 @@ impl<W: Write> Lines<W> {
     }
 }
 
+/// What an export writes of password hashes.
+pub(super) enum Hashes {
+    /// Nothing.
+    LeftOut,
+    /// What is stored: no server has sealed any.
+    AsStored,
+    /// The hashes, unsealed.
+    Unsealed(PasswordHashes),
+}
+
+impl Hashes {
+    fn exported(&self, user: Uuid, stored: Option<&str>) -> Result<Option<Zeroizing<String>>, CommandError> {
+        let Some(stored) = stored else { return Ok(None) };
+        match self {
+            Self::LeftOut => Ok(None),
+            Self::AsStored => Ok(Some(Zeroizing::new(stored.to_owned()))),
+            Self::Unsealed(hashes) => hashes.open(user, stored).map(Some).map_err(CommandError::running),
+        }
+    }
+}
+
 /// Writes every user to standard output, sorted by address, in a format that import reads.
 ///
 /// # Errors
 /// [`CommandError`] if the database cannot be read or standard output cannot be written.
-pub(super) async fn export(users: &UserAdmin, as_json: bool) -> Result<(), CommandError> {
+pub(super) async fn export(users: &UserAdmin, as_json: bool, hashes: &Hashes) -> Result<(), CommandError> {
     let mut lines =
         Lines::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(output_error)?;
     let (mut after, mut disabled) = (String::new(), 0);
@@ -333,18 +357,20 @@ pub(super) async fn export(users: &UserAdmin, as_json: bool) -> Result<(), Comma
         after.clone_from(&last.email);
         for user in &page {
             disabled += usize::from(user.disabled_at.is_some());
+            // The format has no field for disabled users. Without a hash they cannot sign in.
+            let stored = user.password_hash.as_deref().filter(|_| user.disabled_at.is_none());
+            let hash = hashes.exported(user.id, stored)?;
             let line = Exported {
                 email: &user.email,
                 name: user.name.as_deref(),
                 roles: user.roles.join(";"),
-                // The format has no field for disabled users. Without a hash they cannot sign in.
-                password_hash: user.password_hash.as_deref().filter(|_| user.disabled_at.is_none()),
+                password_hash: hash.as_ref().map(|hash| hash.as_str()),
             };
             lines.write(&line).map_err(output_error)?;
         }
     }
     lines.flush().map_err(output_error)?;
-    if disabled > 0 {
+    if disabled > 0 && !matches!(hashes, Hashes::LeftOut) {
         eprint_line(format_args!("{disabled} disabled users are written without their password hash"));
     }
     Ok(())

@@ -1,6 +1,10 @@
 //! `hallpass key`: manages signing keys and the passphrase. A running server applies each change within two seconds.
 
+use std::io::IsTerminal;
+use std::sync::Arc;
+
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -12,9 +16,9 @@ use super::terminal::Terminal;
 use super::unlock::{Existing, no_keys, unlock_existing};
 use crate::clock::{Clock, rfc3339};
 use crate::server::config::{Settings, seconds};
-use crate::server::keys::installation;
+use crate::server::keys::rekey::{self, Begun, FOLLOW, Rekeyed};
 use crate::server::keys::rotation::{self, Plan, Reason, Revoked, Rotated, State, states};
-use crate::server::keys::vault::judge_new_passphrase;
+use crate::server::keys::{installation, judge_new_passphrase};
 use crate::server::model::{SealedKey, StoredKey};
 use crate::server::store::{Store, StoreError};
 
@@ -47,6 +51,14 @@ pub(super) enum KeyCommand {
         /// The key ID, from hallpass key list; it may begin with a hyphen
         #[arg(allow_hyphen_values = true)]
         kid: String,
+    },
+    /// Replace the installation key, and encrypt everything anew under the new one; no token is invalidated
+    ///
+    /// For the day on which somebody may have seen it, in the memory of a server for example. Running servers follow within
+    /// two seconds. It can be interrupted, and run again to go on.
+    Rekey {
+        #[command(flatten)]
+        passphrase: PassphraseSource,
     },
     /// Change the passphrase; no token is invalidated
     ///
@@ -90,8 +102,9 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
             }
         }
         KeyCommand::Revoke { kid } => revoke(store, &kid).await?,
+        KeyCommand::Rekey { passphrase } => rekey(store, &passphrase).await?,
         KeyCommand::Passphrase { passphrase } => {
-            let Existing { vault, installation, terminal } = unlock_existing(store, &passphrase).await?;
+            let Existing { vault, installation, terminal, .. } = unlock_existing(store, &passphrase).await?;
             let new = new_passphrase(&passphrase, terminal)?;
             let now = Clock::system().now();
             installation::change_passphrase(store, &vault, &installation, &new, now).await?;
@@ -101,6 +114,36 @@ async fn execute(store: &Store, settings: &Settings, command: KeyCommand) -> Res
         }
     }
     Ok(())
+}
+
+async fn rekey(store: &Store, source: &PassphraseSource) -> Result<(), CommandError> {
+    let Existing { vault, passphrase, .. } = unlock_existing(store, source).await?;
+    let (vault, clock) = (Arc::new(vault), Clock::system());
+    match rekey::begin(store, &vault, &passphrase, &clock).await? {
+        Begun::Replaced(generation) => print_line(format_args!(
+            "the installation key is replaced (generation {generation}); running servers follow within 2 s"
+        ))?,
+        Begun::Continued(generation) => print_line(format_args!(
+            "an earlier run was interrupted after it had replaced the installation key (generation {generation}); this one \
+             goes on"
+        ))?,
+    }
+    drop(passphrase);
+    let bar = progress();
+    let done = rekey::complete(store, &vault, &clock, FOLLOW, |rows| bar.inc(rows)).await;
+    bar.finish_and_clear();
+    let Rekeyed { signing_keys, hashes, others } = done?;
+    print_line(format_args!(
+        "encrypted anew: {signing_keys} signing keys, {hashes} password hashes, {others} other secrets; no token is invalidated"
+    ))
+}
+
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {human_pos} encrypted anew, {per_sec}");
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn new_passphrase(

@@ -74,7 +74,7 @@ enum Command {
     /// End all sessions of all users
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
-    /// Check, list, rotate and revoke signing keys; change the passphrase
+    /// Check, list, rotate and revoke signing keys; change the passphrase and the installation key
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Show the contents of tokens; verify tokens

@@ -1,5 +1,7 @@
 //! `hallpass serve`: asks for the passphrase, decrypts the keys and starts the server.
 
+use std::sync::Arc;
+
 use clap::Args;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -12,6 +14,7 @@ use super::{log, service, signals, user};
 use crate::clock::Clock;
 use crate::server::accounts::UserAdmin;
 use crate::server::config::Settings;
+use crate::server::keys::PasswordHashes;
 use crate::server::keys::vault::Vault;
 use crate::server::mail;
 use crate::server::store::Store;
@@ -60,11 +63,14 @@ pub(super) fn run(common: &Common, args: &ServeArgs, sockets: Sockets) -> Result
         let store = open_store(&settings).await?;
         if args.takeover {
             let vault = take_over(&settings, &store, &mut start).await?;
-            return listen(settings, store, vault, start, |_| Ok(())).await;
+            return listen(settings, store, vault.into(), start, |_| Ok(())).await;
         }
         let Unlocked { vault, terminal, has_no_users } = unlock(&store, &args.passphrase, &settings).await?;
+        let vault = Arc::new(vault);
         if let Some(terminal) = terminal.filter(|_| has_no_users) {
-            user::offer_first(&terminal, &UserAdmin::new(store.clone(), Clock::system()), &settings).await?;
+            let users = UserAdmin::new(store.clone(), Clock::system());
+            let users = users.sealing(PasswordHashes::new(Arc::clone(&vault)));
+            user::offer_first(&terminal, &users, &settings).await?;
         } else if has_no_users {
             ::log::warn!("there are no users yet; hallpass user add EMAIL --role admin adds one");
         }
@@ -94,7 +100,7 @@ async fn take_over(settings: &Settings, store: &Store, start: &mut Start) -> Res
 pub(super) async fn listen(
     settings: Settings,
     store: Store,
-    vault: Vault,
+    vault: Arc<Vault>,
     start: Start,
     introduce: impl FnOnce(&str) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {

@@ -9,7 +9,8 @@ use crate::clock::Clock;
 use crate::server::accounts::UserAdmin;
 use crate::server::config::{Settings, seconds};
 use crate::server::keys::installation;
-use crate::server::keys::vault::{Vault, VaultError, judge_new_passphrase};
+use crate::server::keys::judge_new_passphrase;
+use crate::server::keys::vault::{Vault, VaultError};
 use crate::server::model::SealedInstallation;
 use crate::server::store::Store;
 
@@ -28,6 +29,7 @@ pub(super) struct Unlocked {
 pub(super) struct Existing {
     pub(super) vault: Vault,
     pub(super) installation: SealedInstallation,
+    pub(super) passphrase: SecretString,
     /// The terminal on which the passphrase was typed, if it was.
     pub(super) terminal: Option<Terminal>,
 }
@@ -69,8 +71,8 @@ impl PassphrasePrompt {
             }
             Self::Typed(terminal) => {
                 terminal.print_line(
-                    "This database is new. Choose a passphrase: it encrypts the signing keys, and you type it at each start. \
-                     Nobody can recover it.",
+                    "This database is new. Choose a passphrase: it encrypts the signing keys and the password hashes, and you \
+                     type it at each start. Nobody can recover it: without it every user has to choose a new password.",
                 );
                 terminal
                     .ask_hidden_twice("New passphrase", "Repeat the passphrase", check)
@@ -79,12 +81,12 @@ impl PassphrasePrompt {
         }
     }
 
-    /// Unseals the vault, with `passphrase` in the first attempt if it is known.
+    /// Unseals the vault, with `passphrase` in the first attempt if it is known. Returns the passphrase too.
     fn unseal_vault(
         &self,
         installation: &SealedInstallation,
         passphrase: Option<SecretString>,
-    ) -> Result<Vault, CommandError> {
+    ) -> Result<(Vault, SecretString), CommandError> {
         let unseal = |passphrase: &SecretString| match Vault::unseal(installation, passphrase) {
             Ok(vault) => Ok(Some(vault)),
             Err(VaultError::WrongPassphrase) => Ok(None),
@@ -92,7 +94,9 @@ impl PassphrasePrompt {
         };
         let wrong = || CommandError::passphrase(VaultError::WrongPassphrase);
         let terminal = match self {
-            Self::Given(given) => return unseal(given)?.ok_or_else(wrong),
+            Self::Given(given) => {
+                return unseal(given)?.map(|vault| (vault, given.clone())).ok_or_else(wrong);
+            }
             Self::Typed(terminal) => terminal,
         };
         let mut known = passphrase;
@@ -102,7 +106,7 @@ impl PassphrasePrompt {
                 None => terminal.ask_hidden("Passphrase").map_err(CommandError::usage)?,
             };
             if let Some(vault) = unseal(&passphrase)? {
-                return Ok(vault);
+                return Ok((vault, passphrase));
             }
             if left > 0 {
                 let attempts = if left == 1 { "attempt" } else { "attempts" };
@@ -126,7 +130,7 @@ pub(super) async fn unlock(
 ) -> Result<Unlocked, CommandError> {
     let prompt = PassphrasePrompt::new(source)?;
     let vault = match read_installation(store).await? {
-        Some(installation) => prompt.unseal_vault(&installation, None)?,
+        Some(installation) => prompt.unseal_vault(&installation, None)?.0,
         None => create(store, &prompt, settings).await?,
     };
     let has_no_users = UserAdmin::new(store.clone(), Clock::system()).has_no_users().await?;
@@ -143,8 +147,22 @@ pub(super) async fn unlock_existing(
 ) -> Result<Existing, CommandError> {
     let installation = read_installation(store).await?.ok_or_else(no_keys)?;
     let prompt = PassphrasePrompt::new(source)?;
-    let vault = prompt.unseal_vault(&installation, None)?;
-    Ok(Existing { vault, installation, terminal: prompt.into_terminal() })
+    let (vault, passphrase) = prompt.unseal_vault(&installation, None)?;
+    let earlier = store.read(async |connection| connection.earlier_keys().await).await?;
+    vault.add_earlier(&earlier).map_err(CommandError::running)?;
+    Ok(Existing { vault, installation, passphrase, terminal: prompt.into_terminal() })
+}
+
+/// Unseals the vault of a database, as [`unlock_existing`]. Returns `None`, and asks for nothing, if no server has used the
+/// database yet.
+pub(super) async fn unlock_if_sealed(
+    store: &Store,
+    source: &PassphraseSource,
+) -> Result<Option<Vault>, CommandError> {
+    match read_installation(store).await? {
+        Some(_) => Ok(Some(unlock_existing(store, source).await?.vault)),
+        None => Ok(None),
+    }
 }
 
 /// Returns the error of a command that needs keys, on a database without any.
@@ -166,7 +184,7 @@ async fn create(
     }
     // Another process was first. It may have been given the same passphrase.
     let installation = read_installation(store).await?.ok_or_else(no_keys)?;
-    prompt.unseal_vault(&installation, Some(passphrase))
+    Ok(prompt.unseal_vault(&installation, Some(passphrase))?.0)
 }
 
 pub(super) async fn read_installation(store: &Store) -> Result<Option<SealedInstallation>, CommandError> {

@@ -1,13 +1,17 @@
-//! `hallpass user`: manages users. It needs no passphrase. A running server applies each change within two seconds.
+//! `hallpass user`: manages users. Only an export of password hashes needs the passphrase. A running server applies each change within two seconds.
+
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::common::{Common, with_store};
 use super::error::CommandError;
+use super::import::Hashes;
 use super::output::{plain, plain_json, print, print_line};
-use super::secret::read_standard_input;
+use super::secret::{PassphraseSource, read_standard_input};
 use super::terminal::Terminal;
+use super::unlock::unlock_if_sealed;
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::{
     Directory, NewUser, UserAdmin, UserSearch, parse_email, parse_name, parse_roles,
@@ -15,7 +19,9 @@ use crate::server::accounts::{
 use crate::server::config::Settings;
 use crate::server::credentials::{Hasher, Origin, Password, PasswordRules, check_new};
 use crate::server::error::Error;
+use crate::server::keys::PasswordHashes;
 use crate::server::model::UserRecord;
+use crate::server::store::Store;
 
 /// Users read at a time, so that a list of any length takes little memory.
 const PAGE: u32 = 500;
@@ -96,11 +102,16 @@ pub(super) enum UserCommand {
         /// The file
         file: std::path::PathBuf,
     },
-    /// Write all users to standard output, in a format that import reads
+    /// Write all users to standard output, in a format that import reads; it asks for the passphrase, which unseals the hashes
     Export {
         /// Write JSON lines instead of CSV
         #[arg(long)]
         json: bool,
+        /// Leave the password hashes out, and ask for no passphrase
+        #[arg(long, conflicts_with = "key_source")]
+        without_hashes: bool,
+        #[command(flatten)]
+        passphrase: PassphraseSource,
     },
     /// Remove every second factor of a user, who has lost them; the password alone signs in again
     SecondFactor {
@@ -129,11 +140,12 @@ pub(super) enum UserCommand {
 pub(super) fn run(common: &Common, command: UserCommand) -> Result<(), CommandError> {
     with_store(common, async |store, settings| {
         let users = UserAdmin::new(store.clone(), Clock::system());
-        execute(&users, &Directory::new(store.clone()), settings, command).await
+        execute(store, &users, &Directory::new(store.clone()), settings, command).await
     })
 }
 
 async fn execute(
+    store: &Store,
     users: &UserAdmin,
     directory: &Directory,
     settings: &Settings,
@@ -212,7 +224,17 @@ async fn execute(
         UserCommand::Import { file } => {
             super::import::import(users, &file, settings.password.import_max).await?;
         }
-        UserCommand::Export { json } => super::import::export(users, json).await?,
+        UserCommand::Export { json, without_hashes, passphrase } => {
+            let hashes = if without_hashes {
+                Hashes::LeftOut
+            } else {
+                match unlock_if_sealed(store, &passphrase).await? {
+                    Some(vault) => Hashes::Unsealed(PasswordHashes::new(Arc::new(vault))),
+                    None => Hashes::AsStored,
+                }
+            };
+            super::import::export(users, json, &hashes).await?;
+        }
         UserCommand::Delete { email, yes, force, forget } => {
             let user = find(users, &email).await?;
             if !yes {

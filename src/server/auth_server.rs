@@ -10,6 +10,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Condition;
 use actix_web::web::ServiceConfig;
+use uuid::Uuid;
 
 use super::abuse::RateLimiter;
 use super::accounts::{Accounts, Directory, SecondFactorRules, UserAdmin};
@@ -19,11 +20,11 @@ use super::events::{EventLog, Statistics};
 use super::http::routes::metrics::{self, VERDICTS};
 use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS, require_second_factor};
 use super::keys::vault::Vault;
-use super::keys::{KeysError, SigningKeys, rotation};
+use super::keys::{KeysError, PasswordHashes, SigningKeys, rotation};
 use super::mail::{MailError, MailTokens, Mailer};
 use super::metrics::{Connections, Counter, Counters, Requests};
 use super::model::{Lifetimes, Retention};
-use super::sessions::{AccessTokens, Challenges, Parts, RefreshTokens, SessionCounts, Sessions};
+use super::sessions::{AccessTokens, Challenges, Parts, Passwords, RefreshTokens, SessionCounts, Sessions};
 use super::state::{ServerKeys, State};
 use super::store::{Store, StoreError};
 use crate::clock::Clock;
@@ -52,6 +53,7 @@ struct Inner {
     keys: Arc<SigningKeys>,
     server_keys: Arc<ServerKeys>,
     hasher: Hasher,
+    hashes: PasswordHashes,
     limiter: RateLimiter,
     sessions: Sessions,
     accounts: Accounts,
@@ -97,12 +99,20 @@ impl AuthServer {
     pub async fn open(
         settings: Settings,
         store: Store,
-        vault: Vault,
+        vault: impl Into<Arc<Vault>>,
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let leeway = seconds(settings.token.leeway);
         let token_lifetime = seconds(settings.token.lifetime);
-        let vault = Arc::new(vault);
+        let vault: Arc<Vault> = vault.into();
+        let (earlier, installation) = store
+            .read(async |connection| Ok((connection.earlier_keys().await?, connection.installation().await?)))
+            .await?;
+        // A vault from a process that was taken over may be one key behind; it then asks for it.
+        if let Some(installation) = installation.filter(|now| now.generation == vault.generation()) {
+            vault.add_earlier(&earlier).map_err(KeysError::from)?;
+            vault.set_rekeyed_at(installation.rekeyed_at);
+        }
         // The position is read first: a change made meanwhile is then applied twice instead of being missed.
         let position = store.read(async |connection| connection.position().await).await?;
         let stored_keys = store.read(async |connection| connection.signing_keys().await).await?;
@@ -110,6 +120,12 @@ impl AuthServer {
             store.write(async |tx| tx.raise_token_lifetime(token_lifetime).await).await?;
         }
         let keys = Arc::new(SigningKeys::unseal(Arc::clone(&vault), &stored_keys)?);
+        if !store.read(async |connection| connection.reseals().await).await?.is_empty() {
+            log::warn!(
+                "an earlier hallpass key rekey was interrupted, so some secrets are still encrypted under the earlier \
+                 installation key; run it again to finish"
+            );
+        }
         let reason = rotation::Reason::Requested { trust_clock: false };
         if let Err(error) = rotation::plan(&stored_keys, &settings, clock.now(), reason) {
             log::warn!("{error}");
@@ -171,19 +187,22 @@ impl AuthServer {
             absolute: seconds(settings.session.refresh_lifetime),
             grace: seconds(settings.session.reuse_grace),
         };
+        let hashes = PasswordHashes::new(Arc::clone(&vault));
+        let passwords =
+            Passwords { hasher: hasher.clone(), hashes: hashes.clone(), state: Arc::clone(&state) };
         let sessions = Sessions::new(Parts {
             store: store.clone(),
             clock: clock.clone(),
             state: Arc::clone(&state),
             access_tokens: AccessTokens::new(issuer.clone(), audience, token_lifetime, Arc::clone(&keys)),
-            refresh_tokens: RefreshTokens::new(&vault),
+            refresh_tokens: RefreshTokens::new(Arc::clone(&vault)),
             challenges: Challenges::new(&vault),
             vault: Arc::clone(&vault),
             totp_skew: settings.second_factor.totp_skew,
             lifetimes,
             per_user: settings.session.per_user,
             limiter: limiter.clone(),
-            hasher: hasher.clone(),
+            passwords: passwords.clone(),
             counts: SessionCounts::default(),
             needs_verified: verification == Some(Verification::Required),
         });
@@ -192,7 +211,7 @@ impl AuthServer {
             clock: clock.clone(),
             state: Arc::clone(&state),
             limiter: limiter.clone(),
-            hasher: hasher.clone(),
+            passwords,
             sessions: sessions.clone(),
             registration_is_open: settings.registration.open,
             password_rules: PasswordRules::new(&settings),
@@ -217,6 +236,7 @@ impl AuthServer {
                 keys,
                 server_keys,
                 hasher,
+                hashes,
                 limiter,
                 sessions,
                 accounts,
@@ -370,7 +390,8 @@ impl AuthServer {
 
     /// Returns the operator's view of the accounts.
     pub fn users(&self) -> UserAdmin {
-        UserAdmin::new(self.inner.store.clone(), self.inner.clock.clone())
+        let users = UserAdmin::new(self.inner.store.clone(), self.inner.clock.clone());
+        users.sealing(self.inner.hashes.clone())
     }
 
     /// Returns the list of users, to be searched.
@@ -386,6 +407,20 @@ impl AuthServer {
     /// Returns the password-hashing service.
     pub fn hasher(&self) -> &Hasher {
         &self.inner.hasher
+    }
+
+    /// Returns the seals of the stored password hashes.
+    pub fn hashes(&self) -> &PasswordHashes {
+        &self.inner.hashes
+    }
+
+    /// Seals some of the password hashes that commands have written, in one transaction: those of the users after `after`.
+    /// Returns the last of these users, to go on from; `None` where there was none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn seal_hashes(&self, after: Uuid) -> Result<Option<Uuid>, StoreError> {
+        self.inner.hashes.seal_stored(&self.inner.store, after).await
     }
 
     /// Returns the rate limiter.

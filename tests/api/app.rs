@@ -157,6 +157,12 @@ impl TestApp {
         read.await.unwrap().unwrap()
     }
 
+    /// The stored hash of the user's password, unsealed.
+    pub async fn password_hash(&self, id: Uuid) -> String {
+        let stored = self.stored_user(id).await.password_hash.unwrap();
+        self.server.hashes().open(id, &stored).unwrap().to_string()
+    }
+
     /// Moves the clock, with a sync, so that the state does not become stale.
     pub async fn pass(&self, time: Duration) {
         self.clock.advance(time);

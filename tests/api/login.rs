@@ -122,7 +122,7 @@ async fn a_login_replaces_a_hash_of_a_lower_cost_and_the_password_still_works() 
     app.users().set_password(id, &hash).await.unwrap();
 
     let token = app.token().await;
-    let stored = app.stored_user(id).await.password_hash.unwrap();
+    let stored = app.password_hash(id).await;
     assert!(stored.contains("$2b$05$"), "{stored}");
     app.get_user(&token).await.expect_data("the session that renewed the hash");
     app.login(EMAIL, PASSWORD).await.expect_data("a login with the renewed hash");

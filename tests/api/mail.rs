@@ -146,6 +146,8 @@ async fn a_forgotten_password_is_replaced_by_the_link_in_the_mail_once() {
     );
     app.get_user(&token).await.expect_refused("token_revoked", "every session has ended");
     app.login(EMAIL, PASSWORD).await.expect_refused("credentials_invalid", "the old password");
+    let stored = app.stored_user(app.user_id().await).await.password_hash.unwrap();
+    assert!(stored.starts_with("$sealed$"), "{stored}");
     app.login(EMAIL, NEW_PASSWORD).await.expect_data("the new password");
     app.reset(secret, NEW_PASSWORD).await.expect_failure(400, "link_invalid", "used");
     let told = app.one_mail(EMAIL).await;

@@ -244,8 +244,8 @@ impl Bench {
                 }
             }
             Step::NewPassword => {
-                let user = users.find(EMAIL).await.unwrap().unwrap();
-                users.set_password(user.id, &user.password_hash.unwrap()).await.unwrap();
+                let id = self.app.user_id().await;
+                users.set_password(id, &self.app.password_hash(id).await).await.unwrap();
                 self.model.end_all();
             }
             Step::Pass { seconds } => self.app.clock.advance(Duration::seconds(seconds)),

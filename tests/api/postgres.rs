@@ -24,11 +24,16 @@ const OTHERS: &[&str] = &[
     "postgres::",
     "previous_schema::",
     "prompt::",
+    "rekey::the_command",
     "round_trips::",
+    "sealed_hashes::an_export",
+    "sealed_hashes::a_sealed_hash_of",
+    "sealed_hashes::neither",
     "secrets::",
     "settings::",
     "store::",
     "store_admin::",
+    "store_sealed::",
     "token_commands::",
 ];
 

@@ -17,7 +17,11 @@ fn statements(database: &TestDatabase) -> Vec<String> {
         if database.is_sqlite() { ("1", "max", "") } else { ("true", "greatest", " for update") };
     let users = "id, email, name, roles, password_hash, disabled_at, created_at, last_login_at";
     let mut statements = vec![
-        format!("insert into installation values (1, {user}, 65536, 3, 4, {salt}, {sealed}, 1000) on conflict do nothing"),
+        format!(
+            "insert into installation \
+             (singleton, id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at) \
+             values (1, {user}, 65536, 3, 4, {salt}, {sealed}, 1000) on conflict do nothing"
+        ),
         "select id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at from installation".into(),
         format!(
             "update installation set kdf_memory_kib = 65536, kdf_iterations = 3, kdf_lanes = 4, salt = {salt}, \

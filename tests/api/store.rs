@@ -107,6 +107,8 @@ async fn an_installation_is_created_once_and_resealed_once() {
             salt: vec![0, 1, 255],
             sealed_key: vec![9; 60],
             created_at: at(0),
+            generation: 1,
+            rekeyed_at: None,
         };
         let second = SealedInstallation { id: id(2), ..made.clone() };
         assert_eq!(write(store, async |tx| tx.insert_installation(&made).await).await, 1);

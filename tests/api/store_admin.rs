@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration};
 use hallpass::server::model::{Event, EventKind, EventPage, Lifetimes, UserPage, UserRecord};
-use hallpass::server::store::{EVENT_STATEMENTS, PAGE_STATEMENTS, Store, StoreError};
+use hallpass::server::store::{EVENT_STATEMENTS, HASH_STATEMENTS, PAGE_STATEMENTS, Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use uuid::Uuid;
 
@@ -33,8 +33,12 @@ async fn page(store: &Store, page: UserPage) -> Vec<u128> {
 #[test]
 fn the_stories_run_every_operation_that_the_store_lists() {
     let listed = include_str!("../../src/server/store/mod.rs");
-    let stories =
-        [include_str!("store.rs"), include_str!("store_accounts.rs"), include_str!("store_admin.rs")];
+    let stories = [
+        include_str!("store.rs"),
+        include_str!("store_accounts.rs"),
+        include_str!("store_admin.rs"),
+        include_str!("store_sealed.rs"),
+    ];
     let rows = listed.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once("` |"));
     let mut count = 0;
     // Those have tests of their own.
@@ -148,6 +152,17 @@ async fn no_page_of_users_reads_the_whole_table_or_sorts_it() {
             // At most 50,000 terms are sorted; every other page is read in the order of an index.
             let sorts = plan.contains("USE TEMP B-TREE FOR ORDER BY") || plan.contains("Sort Key");
             assert!(!sorts || sql.contains(" in (select user_id"), "{sql}\n{plan}");
+        }
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn a_look_for_hashes_to_seal_reads_the_index_of_those_alone() {
+    on_each(async |_, database| {
+        for sql in HASH_STATEMENTS {
+            let plan = plan(database, sql, &["uuid"]).await;
+            assert!(plan.contains("users_to_seal") && !plan.contains("Sort"), "{sql}\n{plan}");
         }
     })
     .await;

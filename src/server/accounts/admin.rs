@@ -8,6 +8,7 @@ use super::last_admin::{Admin, check_another_admin};
 use crate::clock::Clock;
 use crate::guard::RoleName;
 use crate::server::error::Error;
+use crate::server::keys::PasswordHashes;
 use crate::server::model::{Change, Client, Event, EventKind, MailKind, NewMail, UserRecord};
 use crate::server::store::{Store, StoreError, Transaction};
 
@@ -21,6 +22,8 @@ pub struct UserAdmin {
     clock: Clock,
     actor: Option<Actor>,
     keeps_an_admin: bool,
+    /// Seals password hashes; none in a command, whose hashes the next server seals.
+    hashes: Option<PasswordHashes>,
 }
 
 /// The admin who acts, for the events.
@@ -92,7 +95,7 @@ pub(crate) struct ImportCounts {
 impl UserAdmin {
     /// The accounts in `store`.
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, actor: None, keeps_an_admin: true }
+        Self { store, clock, actor: None, keeps_an_admin: true, hashes: None }
     }
 
     /// Records `actor` with every act.
@@ -101,10 +104,33 @@ impl UserAdmin {
         Self { actor: Some(actor), ..self.clone() }
     }
 
+    /// Seals the password hashes that acts write.
+    #[must_use]
+    pub fn sealing(&self, hashes: PasswordHashes) -> Self {
+        Self { hashes: Some(hashes), ..self.clone() }
+    }
+
     /// Lets acts leave no enabled admin.
     #[must_use]
     pub fn forced(&self) -> Self {
         Self { keeps_an_admin: false, ..self.clone() }
+    }
+
+    /// Returns the record of a user to be added at `now`.
+    fn record(&self, user: NewUser, now: DateTime<Utc>) -> Result<UserRecord, StoreError> {
+        let mut user = user.into_record(now);
+        if let Some(hash) = user.password_hash.take() {
+            user.password_hash = Some(self.stored_hash(user.id, hash)?);
+        }
+        Ok(user)
+    }
+
+    /// Returns what is stored for a hash of the user's password.
+    fn stored_hash(&self, user: Uuid, hash: String) -> Result<String, StoreError> {
+        match &self.hashes {
+            Some(hashes) => hashes.seal(user, &hash).map_err(|error| StoreError::Failed(error.to_string())),
+            None => Ok(hash),
+        }
     }
 
     /// Starts the event of an act.
@@ -159,7 +185,7 @@ impl UserAdmin {
     /// # Errors
     /// [`Error::EmailTaken`], [`Error::Unavailable`].
     pub async fn add(&self, user: NewUser) -> Result<UserRecord, Error> {
-        let user = user.into_record(self.clock.now());
+        let user = self.record(user, self.clock.now())?;
         let event = self.event(EventKind::UserAdded).user(user.id);
         self.store
             .write(async |tx| {
@@ -178,7 +204,7 @@ impl UserAdmin {
     /// [`StoreError`] when the database cannot be written; then none was added.
     pub async fn import(&self, users: Vec<NewUser>) -> Result<usize, StoreError> {
         let now = self.clock.now();
-        let users: Vec<_> = users.into_iter().map(|user| user.into_record(now)).collect();
+        let users: Vec<_> = users.into_iter().map(|user| self.record(user, now)).collect::<Result<_, _>>()?;
         self.store
             .write(async |tx| {
                 let mut added = 0;
@@ -208,8 +234,9 @@ impl UserAdmin {
     /// # Errors
     /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
     pub async fn set_password(&self, id: Uuid, hash: &str) -> Result<(), Error> {
+        let stored = self.stored_hash(id, hash.to_owned())?;
         self.change(id, EventKind::PasswordChanged, async |tx, at| {
-            tx.set_password_hash(id, hash).await?;
+            tx.set_password_hash(id, &stored).await?;
             tx.revoke_mail_tokens(id).await?;
             tx.delete_waiting_mails(id).await?;
             tx.end_sessions_of(id, at).await

@@ -55,8 +55,8 @@ impl Accounts {
         let digest = digest(token).ok_or(Error::LinkInvalid)?;
         let (new, context) = new;
         let origin = Origin::new(Class::Known, client.counted_address());
-        check_uncommon("new_password", self.hasher.estimate(new, context, origin).await?)?;
-        let hash = self.hasher.hash(new, origin).await?;
+        check_uncommon("new_password", self.passwords.hasher.estimate(new, context, origin).await?)?;
+        let hash = self.passwords.hash(user.id, new, origin).await?;
         let now = self.clock.now();
         let event = Event::new(EventKind::PasswordReset, now).user(user.id).by(client);
         let told = NewMail::new(MailKind::PasswordChanged, &user.email, Some(user.id), client, now);
@@ -138,7 +138,7 @@ impl Accounts {
         let notice = NewMail::new(MailKind::ChangeAsked, &user.email, Some(id), client, now);
         self.store
             .write(async |tx| {
-                if !is_unchanged(tx.lock_user(id).await?, &user) {
+                if !is_unchanged(tx.lock_user(id).await?, &user, &self.passwords.hashes) {
                     return Err(Error::UserGone);
                 }
                 // An earlier link dies now, not when the worker makes the next one.
@@ -178,7 +178,7 @@ impl Accounts {
                     &told.details,
                     now,
                 );
-                let undo = undo.map_err(|error| Error::Internal(error.to_string()))?;
+                let undo = undo?;
                 if let Some(undo) = &undo {
                     tx.insert_mail_token(&undo.row).await?;
                 }

@@ -9,12 +9,13 @@ use crate::clock::Clock;
 use crate::guard::{AuthUser, User};
 use crate::server::abuse::RateLimiter;
 use crate::server::config::Verification;
-use crate::server::credentials::{Class, Hasher, Origin, Password, PasswordContext, PasswordRules, Strength};
+use crate::server::credentials::{Class, Origin, Password, PasswordContext, PasswordRules, Strength};
 use crate::server::error::{Error, FieldErrors};
+use crate::server::keys::PasswordHashes;
 use crate::server::keys::vault::Vault;
 use crate::server::mail::MailTokens;
 use crate::server::model::{Authentication, Change, Client, Event, EventKind, MailKind, NewMail, UserRecord};
-use crate::server::sessions::{Ended, Sessions, Tokens, by_password};
+use crate::server::sessions::{Ended, Passwords, Sessions, Tokens, by_password};
 use crate::server::state::State;
 use crate::server::store::Store;
 
@@ -25,7 +26,7 @@ pub(crate) struct Accounts {
     pub(in crate::server) clock: Clock,
     pub(in crate::server) state: std::sync::Arc<State>,
     pub(in crate::server) limiter: RateLimiter,
-    pub(in crate::server) hasher: Hasher,
+    pub(in crate::server) passwords: Passwords,
     pub(in crate::server) sessions: Sessions,
     /// `registration.open`
     pub(in crate::server) registration_is_open: bool,
@@ -92,12 +93,15 @@ impl Accounts {
     ) -> Result<Strength, Error> {
         let now = self.clock.now();
         let attempt = self.limiter.begin_estimate(Class::Estimate, client.counted_address(), now).await?;
-        let strength =
-            self.hasher.estimate(password, self.password_context(email, None), attempt.origin()).await;
+        let strength = self
+            .passwords
+            .hasher
+            .estimate(password, self.password_context(email, None), attempt.origin())
+            .await;
         self.limiter.or_take_back(&attempt, strength).await
     }
 
-    /// Hashes a new password that is not among the common ones, for an admin.
+    /// Hashes a new password that is not among the common ones, for an admin. The hash is not sealed yet.
     ///
     /// # Errors
     /// [`Error::ValidationFailed`] for a common password; [`Error::Overloaded`].
@@ -109,8 +113,8 @@ impl Accounts {
         client: &Client,
     ) -> Result<String, Error> {
         let origin = Origin::new(Class::Known, client.counted_address());
-        check_uncommon(field, self.hasher.estimate(password, context, origin).await?)?;
-        Ok(self.hasher.hash(password, origin).await?)
+        check_uncommon(field, self.passwords.hasher.estimate(password, context, origin).await?)?;
+        Ok(self.passwords.hasher.hash(password, origin).await?)
     }
 
     /// Registers an account. `email`, `name` and the shape of `password` have been checked. Where the address must be
@@ -136,12 +140,13 @@ impl Accounts {
         }
         let attempt = self.limiter.begin_registration(client.counted_address(), now).await?;
         let context = self.password_context(&email, name.as_deref());
-        let strength = self.hasher.estimate(password, context, attempt.origin()).await;
+        let strength = self.passwords.hasher.estimate(password, context, attempt.origin()).await;
         check_uncommon("password", self.limiter.or_take_back(&attempt, strength).await?)?;
-        let hash = self.hasher.hash(password, attempt.origin()).await;
-        let hash = self.limiter.or_take_back(&attempt, hash).await?;
-        let user = NewUser { email, name, password_hash: Some(hash), ..NewUser::default() };
-        let user = user.into_record(self.clock.now());
+        let user = NewUser { email, name, ..NewUser::default() };
+        let mut user = user.into_record(self.clock.now());
+        let hash = self.passwords.hash(user.id, password, attempt.origin()).await;
+        user.password_hash = Some(self.limiter.or_take_back(&attempt, hash).await?);
+        user.created_at = self.clock.now();
         let added = Event::new(EventKind::UserAdded, user.created_at).user(user.id).by(client);
         let taken = Event::new(EventKind::EmailTaken, user.created_at).by(client);
         let is_made = self
@@ -214,13 +219,13 @@ impl Accounts {
         let attempt =
             self.limiter.begin_estimate(Class::Known, client.counted_address(), self.clock.now()).await?;
         let origin = attempt.origin();
-        let strength = self.hasher.estimate(new, context, origin).await;
+        let strength = self.passwords.hasher.estimate(new, context, origin).await;
         check_uncommon("new_password", self.limiter.or_take_back(&attempt, strength).await?)?;
         drop(attempt);
         let mut user = self.confirm(id, current, client).await?;
         self.check_fresh_if_enrolled(&user.second_factors, caller.claims())?;
         let by_cookie = self.sessions.is_by_cookie(caller.claims()).await?;
-        let hash = self.hasher.hash(new, origin).await?;
+        let hash = self.passwords.hash(id, new, origin).await?;
         loop {
             // The user has just confirmed the old password.
             let mut prepared = self.sessions.prepare(id, by_password(), client, by_cookie)?;
@@ -233,7 +238,7 @@ impl Accounts {
             let is_changed = self
                 .store
                 .write(async |tx| {
-                    if !is_unchanged(tx.lock_user(id).await?, &user) {
+                    if !is_unchanged(tx.lock_user(id).await?, &user, &self.passwords.hashes) {
                         return Ok(false);
                     }
                     tx.set_password_hash(id, &hash).await?;
@@ -280,7 +285,7 @@ impl Accounts {
                 .store
                 .write(async |tx| {
                     check_another_admin(tx, id).await?;
-                    if !is_unchanged(tx.lock_user(id).await?, &user) {
+                    if !is_unchanged(tx.lock_user(id).await?, &user, &self.passwords.hashes) {
                         return Ok(false);
                     }
                     tx.end_sessions_of(id, event.at).await?;
@@ -309,7 +314,7 @@ impl Accounts {
         let user = user.filter(UserRecord::is_enabled).ok_or(Error::UserGone)?;
         let now = self.clock.now();
         let attempt = self.limiter.begin_attempt(&user.email, client.counted_address(), now).await?;
-        let is_right = self.hasher.verify(password, user.password_hash.as_deref(), attempt.origin()).await;
+        let is_right = self.passwords.verify(password, Some(&user), attempt.origin()).await;
         if !self.limiter.or_take_back(&attempt, is_right).await? {
             let event = Event::new(EventKind::SignInFailed, now).user(id).by(client);
             self.store.write(async |tx| tx.record(event.clone()).await).await?;
@@ -328,9 +333,10 @@ impl Accounts {
         origin: Origin,
     ) -> Result<UserRecord, Error> {
         let now = self.store.read(async |connection| connection.user(user.id).await).await?;
-        let now = now.filter(|now| now.is_enabled() && now.password_hash != user.password_hash);
+        let now =
+            now.filter(|now| now.is_enabled() && !has_same_password(now, &user, &self.passwords.hashes));
         let now = now.ok_or(Error::UserGone)?;
-        if !self.hasher.verify(password, now.password_hash.as_deref(), origin).await? {
+        if !self.passwords.verify(password, Some(&now), origin).await? {
             return Err(Error::UserGone);
         }
         Ok(now)
@@ -352,26 +358,39 @@ fn with_second_factor(user: &UserRecord, caller: &AuthUser) -> Option<Authentica
     Some(Authentication { at, methods: caller.claims().amr.clone() })
 }
 
-/// Tells whether the user is still enabled and has the password that was confirmed.
-pub(super) fn is_unchanged(now: Option<UserRecord>, confirmed: &UserRecord) -> bool {
-    now.is_some_and(|now| now.is_enabled() && now.password_hash == confirmed.password_hash)
+/// Tells whether the user is still enabled and has the password that was confirmed, whose hash may have been sealed anew.
+pub(super) fn is_unchanged(now: Option<UserRecord>, confirmed: &UserRecord, hashes: &PasswordHashes) -> bool {
+    now.is_some_and(|now| now.is_enabled() && has_same_password(&now, confirmed, hashes))
+}
+
+fn has_same_password(one: &UserRecord, other: &UserRecord, hashes: &PasswordHashes) -> bool {
+    hashes.is_same(one.id, one.password_hash.as_deref(), other.password_hash.as_deref())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use chrono::DateTime;
 
     use super::*;
+    use crate::server::keys::vault::Vault;
+    use crate::server::model::KdfParams;
 
     #[test]
-    fn a_confirmation_holds_only_for_an_enabled_user_with_the_same_password_hash() {
+    fn a_confirmation_holds_only_for_an_enabled_user_with_the_same_password() {
+        let made = Vault::create_with(&"a river".into(), KdfParams::for_tests(), DateTime::UNIX_EPOCH);
+        let hashes = PasswordHashes::new(Arc::new(made.unwrap().0));
         let user = NewUser { password_hash: Some("the hash".into()), ..NewUser::default() };
         let user = user.into_record(DateTime::UNIX_EPOCH);
-        assert!(is_unchanged(Some(user.clone()), &user));
-        assert!(!is_unchanged(None, &user), "deleted");
+        let is_unchanged = |now| is_unchanged(now, &user, &hashes);
+        assert!(is_unchanged(Some(user.clone())));
+        assert!(!is_unchanged(None), "deleted");
+        let sealed = Some(hashes.seal(user.id, "the hash").unwrap());
+        assert!(is_unchanged(Some(UserRecord { password_hash: sealed, ..user.clone() })), "sealed meanwhile");
         let other = UserRecord { password_hash: Some("another".into()), ..user.clone() };
-        assert!(!is_unchanged(Some(other), &user), "another password");
+        assert!(!is_unchanged(Some(other)), "another password");
         let disabled = UserRecord { disabled_at: Some(DateTime::UNIX_EPOCH), ..user.clone() };
-        assert!(!is_unchanged(Some(disabled), &user), "disabled");
+        assert!(!is_unchanged(Some(disabled)), "disabled");
     }
 }

@@ -1,15 +1,17 @@
 //! The batch of one hashing thread: up to four bcrypt hashes in lockstep, or one task of another kind.
 
+use zeroize::Zeroizing;
+
 use super::error::HashError;
 use super::lanes::Lanes;
-use super::password::{Bcrypt, verify_foreign};
+use super::password::{Bcrypt, StoredHash, verify_foreign};
 use super::rules::strength;
 use super::{Password, PasswordContext, Strength};
 
 /// A task of the hashing service.
 pub(super) enum Task {
     Hash(Password),
-    Verify(Password, String),
+    Verify(Password, StoredHash),
     Estimate(Password, PasswordContext),
 }
 
@@ -26,7 +28,17 @@ pub(super) struct Batch<A> {
     cost: u32,
     lanes: Lanes<(Kind, Bcrypt, A)>,
     /// A task that is not bcrypt's. It is computed when the lanes are empty, and none is added before.
-    alone: Option<(Task, A)>,
+    alone: Option<(Alone, A)>,
+}
+
+enum Alone {
+    Verify(Password, Zeroizing<String>),
+    Estimate(Password, PasswordContext),
+}
+
+enum Begun {
+    Bcrypt(Kind, Bcrypt),
+    Alone(Alone),
 }
 
 enum Kind {
@@ -53,21 +65,28 @@ impl<A> Batch<A> {
 
     /// Adds a task, for which there must be room. Calls `done` if it fails at once.
     pub(super) fn add(&mut self, task: Task, answer: A, done: impl FnOnce(A, Result<Outcome, HashError>)) {
-        let begun = match &task {
-            Task::Hash(password) => Bcrypt::hash(password, self.cost).map(|hash| Some((Kind::Hash, hash))),
-            Task::Verify(password, stored) => {
-                Bcrypt::verify(password, stored).map(|bcrypt| bcrypt.map(|bcrypt| (Kind::Verify, bcrypt)))
-            }
-            Task::Estimate(..) => Ok(None),
-        };
-        match begun {
-            Ok(Some((kind, bcrypt))) => {
+        match self.begin(task) {
+            Ok(Begun::Bcrypt(kind, bcrypt)) => {
                 let text = bcrypt.text.clone();
                 self.lanes.add(text.as_bytes(), bcrypt.salt, bcrypt.cost, (kind, bcrypt, answer));
             }
-            Ok(None) => self.alone = Some((task, answer)),
+            Ok(Begun::Alone(alone)) => self.alone = Some((alone, answer)),
             Err(error) => done(answer, Err(error)),
         }
+    }
+
+    fn begin(&self, task: Task) -> Result<Begun, HashError> {
+        Ok(match task {
+            Task::Hash(password) => Begun::Bcrypt(Kind::Hash, Bcrypt::hash(&password, self.cost)?),
+            Task::Verify(password, stored) => {
+                let stored = stored.reveal()?;
+                match Bcrypt::verify(&password, &stored)? {
+                    Some(bcrypt) => Begun::Bcrypt(Kind::Verify, bcrypt),
+                    None => Begun::Alone(Alone::Verify(password, stored)),
+                }
+            }
+            Task::Estimate(password, context) => Begun::Alone(Alone::Estimate(password, context)),
+        })
     }
 
     /// Computes for some milliseconds, or a whole task of another kind than bcrypt's. Calls `done` with each outcome.
@@ -94,11 +113,10 @@ impl<A> Batch<A> {
             }
             return;
         }
-        let Some((task, answer)) = self.alone.take() else { return };
-        let outcome = match &task {
-            Task::Verify(password, stored) => verify_foreign(password, stored).map(Outcome::Verify),
-            Task::Estimate(password, context) => Ok(Outcome::Estimate(strength(password, context))),
-            Task::Hash(_) => unreachable!("a new hash is bcrypt's"),
+        let Some((alone, answer)) = self.alone.take() else { return };
+        let outcome = match &alone {
+            Alone::Verify(password, stored) => verify_foreign(password, stored).map(Outcome::Verify),
+            Alone::Estimate(password, context) => Ok(Outcome::Estimate(strength(password, context))),
         };
         done(answer, outcome);
     }
@@ -135,14 +153,14 @@ mod tests {
         let plain = bcrypt::hash("open sesame", 5).unwrap();
         let scrypt = "scrypt:16:8:1$salt$00000000000000000000000000000000";
         let ended = order(vec![
-            ("dear", Task::Verify(right(), at(9))),
-            ("wrong", Task::Verify("open says me".into(), at(4))),
-            ("damaged", Task::Verify(right(), "$hallpass$1$2b$".into())),
-            ("imported", Task::Verify(right(), plain.clone())),
-            ("imported, wrong", Task::Verify("open sesame\0".into(), plain)),
+            ("dear", Task::Verify(right(), at(9).into())),
+            ("wrong", Task::Verify("open says me".into(), at(4).into())),
+            ("damaged", Task::Verify(right(), "$hallpass$1$2b$".to_owned().into())),
+            ("imported", Task::Verify(right(), plain.clone().into())),
+            ("imported, wrong", Task::Verify("open sesame\0".into(), plain.into())),
             ("new", Task::Hash(right())),
-            ("of another function", Task::Verify(right(), scrypt.into())),
-            ("last", Task::Verify(right(), at(4))),
+            ("of another function", Task::Verify(right(), scrypt.to_owned().into())),
+            ("last", Task::Verify(right(), at(4).into())),
         ]);
         let verdict = |name| ended.iter().find(|(ended, _)| *ended == name).map(|(_, is_right)| *is_right);
         for name in ["dear", "imported", "new", "last"] {
@@ -169,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_hash_of_a_lower_cost_is_answered_after_the_work_of_the_configured_one() {
-        let verify = |cost| Task::Verify("open sesame".into(), hash(&"open sesame".into(), cost).unwrap());
+        let verify =
+            |cost| Task::Verify("open sesame".into(), hash(&"open sesame".into(), cost).unwrap().into());
         let current = calls(10, verify(10));
         // Each cost below the configured one begins and ends with a call of its own.
         for old in 4..10 {

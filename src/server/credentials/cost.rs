@@ -89,13 +89,15 @@ impl Function {
         match self {
             Self::Bcrypt => {
                 let hash = "$2b$08$ECHSTyW86PwweIgxmnh2Lex0vxKuMNEEPr5XQx.T1FKwR2SvYtGEq".to_owned();
-                (Foreign::Bcrypt { hash, prehashed: false }, 1 << 8)
+                (Foreign::Bcrypt { hash: hash.into(), prehashed: false }, 1 << 8)
             }
             Self::Argon2id => {
-                (Foreign::Argon2id { memory_kib: 4_096, passes: 1, lanes: 1, salt, hash }, 4_096)
+                (Foreign::Argon2id { memory_kib: 4_096, passes: 1, lanes: 1, salt, hash: hash.into() }, 4_096)
             }
-            Self::Scrypt => (Foreign::Scrypt { log_n: 10, r: 8, p: 1, salt, hash }, 8 << 10),
-            Self::Pbkdf2(digest) => (Foreign::Pbkdf2 { digest, rounds: 10_000, salt, hash }, 10_000),
+            Self::Scrypt => (Foreign::Scrypt { log_n: 10, r: 8, p: 1, salt, hash: hash.into() }, 8 << 10),
+            Self::Pbkdf2(digest) => {
+                (Foreign::Pbkdf2 { digest, rounds: 10_000, salt, hash: hash.into() }, 10_000)
+            }
         }
     }
 }

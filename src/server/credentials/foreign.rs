@@ -32,10 +32,10 @@ const BCRYPT_BYTES: usize = 72;
 /// A hash of another program, of an accepted cost.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Foreign {
-    Bcrypt { hash: String, prehashed: bool },
-    Argon2id { memory_kib: u32, passes: u32, lanes: u32, salt: Vec<u8>, hash: Vec<u8> },
-    Scrypt { log_n: u8, r: u32, p: u32, salt: Vec<u8>, hash: Vec<u8> },
-    Pbkdf2 { digest: Digest2, rounds: u32, salt: Vec<u8>, hash: Vec<u8> },
+    Bcrypt { hash: Zeroizing<String>, prehashed: bool },
+    Argon2id { memory_kib: u32, passes: u32, lanes: u32, salt: Vec<u8>, hash: Zeroizing<Vec<u8>> },
+    Scrypt { log_n: u8, r: u32, p: u32, salt: Vec<u8>, hash: Zeroizing<Vec<u8>> },
+    Pbkdf2 { digest: Digest2, rounds: u32, salt: Vec<u8>, hash: Zeroizing<Vec<u8>> },
 }
 
 /// The digest under PBKDF2.
@@ -114,10 +114,15 @@ impl Foreign {
         match self {
             Self::Bcrypt { hash, prehashed: true } => {
                 let digest = sha2::Sha256::digest(password.as_bytes());
-                Some((Zeroizing::new(digest.iter().map(|byte| format!("{byte:02x}")).collect()), hash))
+                Some((
+                    Zeroizing::new(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+                    hash.as_str(),
+                ))
             }
             // bcrypt ignores all beyond 72 bytes, here as in the program that made the hash: see `reads_all`.
-            Self::Bcrypt { hash, prehashed: false } => Some((Zeroizing::new(password.to_owned()), hash)),
+            Self::Bcrypt { hash, prehashed: false } => {
+                Some((Zeroizing::new(password.to_owned()), hash.as_str()))
+            }
             Self::Argon2id { .. } | Self::Scrypt { .. } | Self::Pbkdf2 { .. } => None,
         }
     }
@@ -177,7 +182,7 @@ fn bcrypt(text: &str, prehashed: bool) -> Result<Foreign, &'static str> {
     }
     let parts: bcrypt::HashParts = text.parse().map_err(|_| UNKNOWN)?;
     match parts.get_cost() {
-        4..=MAX_BCRYPT_COST => Ok(Foreign::Bcrypt { hash: text.to_owned(), prehashed }),
+        4..=MAX_BCRYPT_COST => Ok(Foreign::Bcrypt { hash: Zeroizing::new(text.to_owned()), prehashed }),
         _ => Err(TOO_COSTLY),
     }
 }
@@ -209,7 +214,7 @@ fn argon2id(text: &str) -> Result<Foreign, &'static str> {
         return Err(TOO_COSTLY);
     }
     argon2::Params::new(memory_kib, passes, lanes, Some(hash.len())).map_err(|_| UNKNOWN)?;
-    Ok(Foreign::Argon2id { memory_kib, passes, lanes, salt, hash })
+    Ok(Foreign::Argon2id { memory_kib, passes, lanes, salt, hash: Zeroizing::new(hash) })
 }
 
 /// `N$salt$r$p$hash`, the hash in base64.
@@ -240,7 +245,7 @@ fn scrypt_of(n: u32, r: u32, p: u32, salt: &str, hash: Vec<u8>) -> Result<Foreig
     }
     let log_n = n.ilog2() as u8;
     scrypt::Params::new(log_n, r, p).map_err(|_| UNKNOWN)?;
-    Ok(Foreign::Scrypt { log_n, r, p, salt: salt.into(), hash })
+    Ok(Foreign::Scrypt { log_n, r, p, salt: salt.into(), hash: Zeroizing::new(hash) })
 }
 
 /// `rounds$salt$hash`, the hash in base64.
@@ -268,7 +273,9 @@ fn pbkdf2_of(digest: Digest2, rounds: &str, salt: &str, hash: Vec<u8>) -> Result
         return Err(UNKNOWN);
     }
     match rounds {
-        ..=MAX_ROUNDS => Ok(Foreign::Pbkdf2 { digest, rounds, salt: salt.into(), hash }),
+        ..=MAX_ROUNDS => {
+            Ok(Foreign::Pbkdf2 { digest, rounds, salt: salt.into(), hash: Zeroizing::new(hash) })
+        }
         _ => Err(TOO_COSTLY),
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::batch::{Batch, Outcome, Task};
 use super::error::HashError;
 use super::origin::{Class, Origin};
-use super::password::{cost_of, hash, is_nfc};
+use super::password::{StoredHash, cost_of, hash, is_nfc};
 use super::queue::FairQueue;
 use super::{Password, PasswordContext, Strength};
 use crate::server::metrics::{Counters, Histogram};
@@ -164,12 +164,13 @@ impl Hasher {
     pub(crate) async fn verify(
         &self,
         password: &Password,
-        stored: Option<&str>,
+        stored: Option<StoredHash>,
         origin: Origin,
     ) -> Result<bool, HashError> {
-        let against = stored.unwrap_or(&self.decoy).to_owned();
+        let is_there = stored.is_some();
+        let against = stored.unwrap_or_else(|| self.decoy.to_string().into());
         match self.queue.run(Task::Verify(password.clone(), against), origin).await? {
-            Outcome::Verify(is_right) => Ok(is_right && stored.is_some()),
+            Outcome::Verify(is_right) => Ok(is_right && is_there),
             _ => unreachable!("a task to verify is answered with a verdict"),
         }
     }
@@ -397,8 +398,14 @@ mod tests {
     async fn a_hash_made_by_the_service_is_recognised_by_it() {
         let hasher = Hasher::start(2, 8, 4).unwrap();
         let stored = hasher.hash(&"open sesame".into(), Origin::LOCAL).await.unwrap();
-        assert_eq!(hasher.verify(&"open sesame".into(), Some(&stored), Origin::LOCAL).await, Ok(true));
-        assert_eq!(hasher.verify(&"open says me".into(), Some(&stored), Origin::LOCAL).await, Ok(false));
+        assert_eq!(
+            hasher.verify(&"open sesame".into(), Some(stored.clone().into()), Origin::LOCAL).await,
+            Ok(true)
+        );
+        assert_eq!(
+            hasher.verify(&"open says me".into(), Some(stored.clone().into()), Origin::LOCAL).await,
+            Ok(false)
+        );
         assert_eq!(hasher.verify(&"open sesame".into(), None, Origin::LOCAL).await, Ok(false));
     }
 

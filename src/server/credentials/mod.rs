@@ -39,7 +39,7 @@ pub use hasher::Hasher;
 pub(crate) use origin::Class;
 pub use origin::Origin;
 pub use password::Password;
-pub(crate) use password::{check_stored, is_proof_of_all};
+pub(crate) use password::{StoredHash, check_stored, is_proof_of_all};
 pub(crate) use queue_memory::RETRY_AFTER_SECS;
 pub(crate) use recovery_code::{RECOVERY_CODES, RecoveryCode};
 pub(crate) use rules::{Strength, check_new, check_presented, check_shape};

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::error::HashError;
 use super::foreign::Foreign;
+use crate::server::model::SEALED_HASH;
 
 /// The longest password, in characters.
 pub(crate) const MAX_CHARS: usize = 256;
@@ -114,6 +115,29 @@ impl<'de> Deserialize<'de> for Password {
     }
 }
 
+/// A stored hash. It is revealed when it is compared, and wiped after.
+pub(crate) struct StoredHash(Box<dyn FnOnce() -> Result<Zeroizing<String>, HashError> + Send>);
+
+impl StoredHash {
+    /// A hash that `reveal` returns.
+    pub(crate) fn revealed_by(
+        reveal: impl FnOnce() -> Result<Zeroizing<String>, HashError> + Send + 'static,
+    ) -> Self {
+        Self(Box::new(reveal))
+    }
+
+    pub(super) fn reveal(self) -> Result<Zeroizing<String>, HashError> {
+        (self.0)()
+    }
+}
+
+impl From<String> for StoredHash {
+    fn from(hash: String) -> Self {
+        let hash = Zeroizing::new(hash);
+        Self::revealed_by(move || Ok(hash))
+    }
+}
+
 /// Returns the text that bcrypt hashes in place of the password.
 fn digest(password: &Password) -> Zeroizing<String> {
     let key = hmac::Key::new(hmac::HMAC_SHA384, DOMAIN);
@@ -130,7 +154,7 @@ pub(super) struct Bcrypt {
     /// The beginning of the string to store.
     prefix: &'static str,
     /// The digest to compare with, as stored; `None` where no digest would match.
-    expected: Option<String>,
+    expected: Option<Zeroizing<String>>,
 }
 
 impl Bcrypt {
@@ -167,7 +191,7 @@ impl Bcrypt {
         if !(MIN_COST..=MAX_COST).contains(&parts.get_cost()) {
             return Err(HashError::UnknownHash);
         }
-        let expected = can_match.then(|| hash[hash.len() - DIGEST_CHARS..].to_owned());
+        let expected = can_match.then(|| Zeroizing::new(hash[hash.len() - DIGEST_CHARS..].to_owned()));
         Ok(Some(Self { text, salt: parts.get_salt_raw(), cost: parts.get_cost(), prefix: PREFIX, expected }))
     }
 
@@ -208,6 +232,11 @@ pub(super) fn verify_foreign(password: &Password, stored: &str) -> Result<bool, 
 /// # Errors
 /// The reason.
 pub(crate) fn check_stored(stored: &str) -> Result<(), &'static str> {
+    if stored.starts_with(SEALED_HASH) {
+        return Err(
+            "is sealed by the installation that it comes from; hallpass user export there, with its passphrase, writes it unsealed",
+        );
+    }
     match cost_of(stored) {
         Some(MIN_COST..=MAX_COST) => Ok(()),
         Some(_) => Err("asks for more work than is accepted"),

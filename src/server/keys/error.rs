@@ -1,11 +1,53 @@
-//! Errors of keys.
+//! Errors of keys and of what is sealed.
 
 use chrono::{DateTime, Utc};
 
-use super::vault::VaultError;
 use crate::clock::rfc3339;
+use crate::server::error::Error;
 use crate::server::store::StoreError;
 use crate::token::MAX_SET_KEYS;
+
+/// An error of sealing or unsealing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// The installation does not unseal. A wrong passphrase and an altered row look the same.
+    #[error(
+        "wrong passphrase for this database; type the one that was chosen at its first start, or restore the database if it was altered"
+    )]
+    WrongPassphrase,
+    /// The row has a cost of stretching that is not accepted.
+    #[error(
+        "the database's installation row was altered: its key derivation is outside what is accepted; restore it from a backup"
+    )]
+    Parameters,
+    /// A signing key does not unseal.
+    #[error(
+        "the signing key {0} cannot be decrypted, so its row was altered; restore the database from a backup"
+    )]
+    KeyAltered(String),
+    /// What is sealed does not unseal.
+    #[error("{0} cannot be decrypted, so its row was altered or moved; restore it from a backup")]
+    Altered(&'static str),
+    /// What is sealed needs an installation key that this process does not have.
+    #[error(
+        "the installation key was replaced, and this process has not received the new one (generation {0}); restart it"
+    )]
+    UnknownGeneration(u32),
+    /// The cryptographic library failed, or there is not enough memory for stretching.
+    #[error("the key derivation or the encryption of a key failed: {0}")]
+    Failed(&'static str),
+}
+
+impl From<VaultError> for Error {
+    fn from(error: VaultError) -> Self {
+        match error {
+            // This server receives the key within a second or two.
+            VaultError::UnknownGeneration(_) => Self::Unavailable(error.to_string()),
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}
 
 /// An error that keeps the signing keys from being used or changed.
 #[derive(Debug, thiserror::Error)]

@@ -23,7 +23,7 @@ const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 
 /// The bytes before the nonce.
-const HEADER_BYTES: usize = 6;
+pub(super) const HEADER_BYTES: usize = 6;
 const VERSION: u8 = 1;
 const HKDF_SHA256_AES_256_GCM: u8 = 1;
 

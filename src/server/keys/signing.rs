@@ -39,6 +39,11 @@ impl SigningKeys {
         Ok(Self { vault, unsealed: ArcSwap::from_pointee(unsealed) })
     }
 
+    /// Returns the vault that unseals the keys.
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
     /// Replaces the keys by those that the database has now.
     pub(crate) fn replace(&self, keys: &[StoredKey]) {
         let unsealed = Unsealed::all(keys, &self.vault).unwrap_or_else(|error| {

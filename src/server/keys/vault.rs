@@ -10,89 +10,24 @@
 //! sealed anew yet.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand;
-use chrono::{DateTime, SubsecRound, Utc};
-use secrecy::{ExposeSecret, SecretString};
+use chrono::{DateTime, Duration, SubsecRound, Utc};
+use secrecy::SecretString;
 use uuid::Uuid;
 use zeroize::Zeroizing;
-use zxcvbn::feedback::Feedback;
 
+pub use super::error::VaultError;
+use super::passphrase::{FLOOR, SALT_BYTES, stretch};
 pub use super::seal::Purpose;
-use super::seal::{self, Header, KEY_BYTES, Place, length_prefixed};
-use crate::server::model::{KdfParams, SealedInstallation, SealedKey};
-
-/// The lowest cost of stretching: 64 MiB, three passes, four lanes.
-const FLOOR: KdfParams = KdfParams { memory_kib: 65_536, iterations: 3, lanes: 4 };
-
-/// The highest cost that a row may ask for. Without a limit, an attacker who can write to the database could make a
-/// start take forever.
-const CEILING: KdfParams = KdfParams { memory_kib: 1_048_576, iterations: 16, lanes: 16 };
-
-const SALT_BYTES: usize = 16;
+use super::seal::{self, HEADER_BYTES, Header, KEY_BYTES, Place, length_prefixed};
+use crate::server::model::{EarlierKey, KdfParams, SealedInstallation, SealedKey};
 
 /// Part of the associated data of the installation and of signing keys before there was a [`seal`] format, and of what is
 /// derived.
 const FORMAT: &[u8] = b"hallpass vault 1";
-
-/// The number of characters of a passphrase that are estimated. The cost grows with its square.
-const JUDGED_CHARS: usize = 100;
-
-impl KdfParams {
-    /// The cost in tests: next to nothing. Other builds do not unseal a vault made with it.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn for_tests() -> Self {
-        Self { memory_kib: 64, iterations: 1, lanes: 1 }
-    }
-
-    fn is_accepted(self) -> bool {
-        #[cfg(any(test, feature = "testing"))]
-        if self == Self::for_tests() {
-            return true;
-        }
-        (FLOOR.memory_kib..=CEILING.memory_kib).contains(&self.memory_kib)
-            && (FLOOR.iterations..=CEILING.iterations).contains(&self.iterations)
-            && (FLOOR.lanes..=CEILING.lanes).contains(&self.lanes)
-    }
-}
-
-/// An error of sealing or unsealing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum VaultError {
-    /// The installation does not unseal. A wrong passphrase and an altered row look the same.
-    #[error(
-        "wrong passphrase for this database; type the one that was chosen at its first start, or restore the database if it was altered"
-    )]
-    WrongPassphrase,
-    /// The row has a cost of stretching that is not accepted.
-    #[error(
-        "the database's installation row was altered: its key derivation is outside what is accepted; restore it from a backup"
-    )]
-    Parameters,
-    /// A signing key does not unseal.
-    #[error(
-        "the signing key {0} cannot be decrypted, so its row was altered; restore the database from a backup"
-    )]
-    KeyAltered(String),
-    /// What is sealed does not unseal.
-    #[error("{0} cannot be decrypted, so its row was altered or moved; restore it from a backup")]
-    Altered(&'static str),
-    /// What is sealed needs an installation key that this process does not have.
-    #[error(
-        "the installation key was replaced, and this process has not received the new one (generation {0}); restart it"
-    )]
-    UnknownGeneration(u32),
-    /// The cryptographic library failed, or there is not enough memory for stretching.
-    #[error("the key derivation or the encryption of a key failed: {0}")]
-    Failed(&'static str),
-}
-
-/// The reason why a new passphrase is too weak, with advice. It never holds the passphrase.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this passphrase is too weak: {0}; five or six unrelated words make a good one")]
-pub(crate) struct WeakPassphrase(String);
 
 /// An installation key with its generation, on its way to another process.
 pub(crate) type Part = (u32, Zeroizing<[u8; KEY_BYTES]>);
@@ -102,14 +37,19 @@ pub struct Vault {
     id: Uuid,
     /// In the order of their generations, at least one. The last one seals.
     keys: ArcSwap<Vec<Arc<InstallationKey>>>,
+    /// The time at which the newest one replaced the one before, in milliseconds since the epoch; 0 for the first.
+    rekeyed_at: AtomicI64,
 }
 
 /// An installation key.
-struct InstallationKey {
+pub(super) struct InstallationKey {
     /// 1 for the first; each later one has the next number.
-    generation: u32,
-    key: Zeroizing<[u8; KEY_BYTES]>,
+    pub(super) generation: u32,
+    pub(super) key: Zeroizing<[u8; KEY_BYTES]>,
 }
+
+/// How long after the installation key was replaced some server may not have the new one.
+const SETTLE: Duration = Duration::minutes(1);
 
 /// The generation of the first installation key.
 const FIRST: u32 = 1;
@@ -135,11 +75,9 @@ impl Vault {
         kdf: KdfParams,
         now: DateTime<Utc>,
     ) -> Result<(Self, SealedInstallation), VaultError> {
-        let mut key = Zeroizing::new([0; KEY_BYTES]);
-        random(&mut *key)?;
-        let vault = Self::with(Uuid::new_v4(), InstallationKey { generation: FIRST, key });
-        let sealed = vault.seal_under(passphrase, kdf, now.trunc_subsecs(3))?;
-        Ok((vault, sealed))
+        let (id, key) = (Uuid::new_v4(), InstallationKey::random(FIRST)?);
+        let sealed = key.seal_under(passphrase, id, kdf, now.trunc_subsecs(3))?;
+        Ok((Self::with(id, key), sealed))
     }
 
     /// Unseals the installation with its passphrase.
@@ -148,18 +86,78 @@ impl Vault {
     /// [`VaultError::WrongPassphrase`], [`VaultError::Parameters`], [`VaultError::Failed`].
     pub fn unseal(installation: &SealedInstallation, passphrase: &SecretString) -> Result<Self, VaultError> {
         let stretched = stretch(passphrase, installation.kdf, &installation.salt)?;
-        let unsealed = seal::decrypt(&*stretched, &installation.sealed_key, &installation.associated_data())
+        let (associated_data, ciphertext) = match Header::of(&installation.sealed_key) {
+            Some(header) if header.generation == installation.generation => {
+                (installation.associated_data(header), &installation.sealed_key[HEADER_BYTES..])
+            }
+            // The first installations were sealed before there was a header.
+            _ if installation.generation == FIRST => {
+                (installation.headerless_associated_data(), &installation.sealed_key[..])
+            }
+            _ => return Err(VaultError::WrongPassphrase),
+        };
+        let unsealed =
+            seal::decrypt(&*stretched, ciphertext, &associated_data).ok_or(VaultError::WrongPassphrase)?;
+        let key = InstallationKey::from_bytes(installation.generation, &unsealed)
             .ok_or(VaultError::WrongPassphrase)?;
-        let mut key = Zeroizing::new([0; KEY_BYTES]);
-        if unsealed.len() != KEY_BYTES {
-            return Err(VaultError::WrongPassphrase);
+        let vault = Self::with(installation.id, key);
+        vault.set_rekeyed_at(installation.rekeyed_at);
+        Ok(vault)
+    }
+
+    /// Adds the earlier installation keys, which are sealed under the newest.
+    ///
+    /// # Errors
+    /// [`VaultError::Altered`].
+    pub fn add_earlier(&self, earlier: &[EarlierKey]) -> Result<(), VaultError> {
+        for EarlierKey { generation, sealed } in earlier {
+            let key = self.open(Purpose::InstallationKey, &[&generation.to_be_bytes()], sealed)?;
+            let key = InstallationKey::from_bytes(*generation, &key)
+                .ok_or(VaultError::Altered(Purpose::InstallationKey.name()))?;
+            self.adopt(key);
         }
-        key.copy_from_slice(&unsealed);
-        Ok(Self::with(installation.id, InstallationKey { generation: FIRST, key }))
+        Ok(())
+    }
+
+    /// Adds an installation key, unless it is there.
+    pub(super) fn adopt(&self, key: InstallationKey) {
+        let key = Arc::new(key);
+        self.keys.rcu(|keys| {
+            let mut keys = Vec::clone(keys);
+            if let Err(place) = keys.binary_search_by_key(&key.generation, |known| known.generation) {
+                keys.insert(place, Arc::clone(&key));
+            }
+            keys
+        });
+    }
+
+    /// Makes the next installation key, and seals it under `passphrase` and every earlier one under it. It is not used
+    /// before [`adopt`](Self::adopt).
+    ///
+    /// # Errors
+    /// [`VaultError::Failed`].
+    pub(super) fn next(
+        &self,
+        installation: &SealedInstallation,
+        passphrase: &SecretString,
+        now: DateTime<Utc>,
+    ) -> Result<(InstallationKey, SealedInstallation, Vec<EarlierKey>), VaultError> {
+        let generation = installation.generation + 1;
+        let next = InstallationKey::random(generation)?;
+        let mut sealed = next.seal_under(passphrase, self.id, installation.kdf, installation.created_at)?;
+        sealed.rekeyed_at = Some(now.trunc_subsecs(3));
+        let seal_earlier = |key: &Arc<InstallationKey>| {
+            let about: &[&[u8]] = &[&key.generation.to_be_bytes()];
+            let place = Place { installation: self.id, purpose: Purpose::InstallationKey, about };
+            let sealed = place.seal(&*next.key, generation, &*key.key).map_err(VaultError::Failed)?;
+            Ok(EarlierKey { generation: key.generation, sealed })
+        };
+        let earlier = self.keys.load().iter().map(seal_earlier).collect::<Result<_, _>>()?;
+        Ok((next, sealed, earlier))
     }
 
     fn with(id: Uuid, key: InstallationKey) -> Self {
-        Self { id, keys: ArcSwap::from_pointee(vec![Arc::new(key)]) }
+        Self { id, keys: ArcSwap::from_pointee(vec![Arc::new(key)]), rekeyed_at: AtomicI64::new(0) }
     }
 
     /// Seals the same installation under another passphrase, with a new salt.
@@ -171,22 +169,8 @@ impl Vault {
         installation: &SealedInstallation,
         passphrase: &SecretString,
     ) -> Result<SealedInstallation, VaultError> {
-        self.seal_under(passphrase, FLOOR, installation.created_at)
-    }
-
-    fn seal_under(
-        &self,
-        passphrase: &SecretString,
-        kdf: KdfParams,
-        created_at: DateTime<Utc>,
-    ) -> Result<SealedInstallation, VaultError> {
-        let mut salt = vec![0; SALT_BYTES];
-        random(&mut salt)?;
-        let mut sealed = SealedInstallation { id: self.id, kdf, salt, sealed_key: Vec::new(), created_at };
-        let stretched = stretch(passphrase, kdf, &sealed.salt)?;
-        sealed.sealed_key = seal::encrypt(&*stretched, &*self.newest().key, &sealed.associated_data())
-            .map_err(VaultError::Failed)?;
-        Ok(sealed)
+        let sealed = self.newest().seal_under(passphrase, self.id, FLOOR, installation.created_at)?;
+        Ok(SealedInstallation { rekeyed_at: installation.rekeyed_at, ..sealed })
     }
 
     /// Seals a signing key together with the columns that are stored beside it.
@@ -265,26 +249,74 @@ impl Vault {
         sealed.starts_with(&Header::new(self.newest().generation).bytes())
     }
 
-    fn newest(&self) -> Arc<InstallationKey> {
+    /// Replaces the installation key as a rekey does.
+    #[cfg(test)]
+    pub(crate) fn rekeyed(
+        &self,
+        installation: &SealedInstallation,
+        passphrase: &SecretString,
+        now: DateTime<Utc>,
+    ) {
+        let (next, sealed, _) = self.next(installation, passphrase, now).unwrap();
+        self.adopt(next);
+        self.set_rekeyed_at(sealed.rekeyed_at);
+    }
+
+    /// Returns the generation of the newest installation key.
+    pub(crate) fn generation(&self) -> u32 {
+        self.newest().generation
+    }
+
+    /// Sets the time at which the newest installation key replaced the one before.
+    pub(in crate::server) fn set_rekeyed_at(&self, at: Option<DateTime<Utc>>) {
+        self.rekeyed_at.store(at.map_or(0, |at| at.timestamp_millis()), Ordering::Relaxed);
+    }
+
+    /// Returns the newest generation that every running server has at `now`: for a minute after the installation key was
+    /// replaced, that is the one before.
+    pub(crate) fn settled_generation(&self, now: DateTime<Utc>) -> u32 {
+        let keys = self.keys.load();
+        let is_settled =
+            now.timestamp_millis() - self.rekeyed_at.load(Ordering::Relaxed) > SETTLE.num_milliseconds();
+        let place = keys.len().saturating_sub(if is_settled { 1 } else { 2 });
+        keys.get(place).map_or(FIRST, |key| key.generation)
+    }
+
+    /// Derives the key for one purpose from each installation key, in the order of their generations.
+    pub(crate) fn derive_each(&self, label: &str) -> Vec<(u32, Zeroizing<[u8; KEY_BYTES]>)> {
+        self.keys.load().iter().map(|key| (key.generation, key.derive(self.id, label))).collect()
+    }
+
+    /// Tells whether the vault has the installation key under which `sealed` was sealed.
+    pub(super) fn has_key_of(&self, sealed: &[u8]) -> bool {
+        Header::of(sealed).is_none_or(|header| self.of(header.generation).is_some())
+    }
+
+    pub(super) fn newest(&self) -> Arc<InstallationKey> {
         let keys = self.keys.load();
         Arc::clone(keys.last().expect("a vault has at least one key"))
     }
 
-    fn of(&self, generation: u32) -> Option<Arc<InstallationKey>> {
+    pub(super) fn of(&self, generation: u32) -> Option<Arc<InstallationKey>> {
         self.keys.load().iter().find(|key| key.generation == generation).map(Arc::clone)
     }
 
     /// Derives the key for one purpose, which `label` names (RFC 5869 §3.2). It reveals neither the installation key
-    /// nor the key of another purpose.
+    /// nor the key of another purpose. It stays the same when the installation key is replaced.
     pub(crate) fn derive(&self, label: &'static str) -> Zeroizing<[u8; KEY_BYTES]> {
-        self.newest().derive(self.id, label)
+        let keys = self.keys.load();
+        keys.first().expect("a vault has at least one key").derive(self.id, label)
     }
 
     /// Returns the vault of what [`parts`](Self::parts) has returned in another process; `None` without a key.
     pub(crate) fn from_parts(id: Uuid, keys: Vec<Part>) -> Option<Self> {
         let keys: Vec<_> =
             keys.into_iter().map(|(generation, key)| Arc::new(InstallationKey { generation, key })).collect();
-        (!keys.is_empty()).then(|| Self { id, keys: ArcSwap::from_pointee(keys) })
+        (!keys.is_empty()).then(|| Self {
+            id,
+            keys: ArcSwap::from_pointee(keys),
+            rekeyed_at: AtomicI64::new(0),
+        })
     }
 
     /// Returns the installation's id and its keys, each with its generation, for the process that takes over.
@@ -295,7 +327,8 @@ impl Vault {
 
     /// Returns the same vault again.
     pub(crate) fn share(&self) -> Self {
-        Self { id: self.id, keys: ArcSwap::new(self.keys.load_full()) }
+        let rekeyed_at = AtomicI64::new(self.rekeyed_at.load(Ordering::Relaxed));
+        Self { id: self.id, keys: ArcSwap::new(self.keys.load_full()), rekeyed_at }
     }
 
     /// Returns the id of the installation.
@@ -305,7 +338,47 @@ impl Vault {
 }
 
 impl InstallationKey {
-    fn derive(&self, installation: Uuid, label: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+    fn random(generation: u32) -> Result<Self, VaultError> {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        random(&mut *key)?;
+        Ok(Self { generation, key })
+    }
+
+    pub(super) fn from_bytes(generation: u32, bytes: &[u8]) -> Option<Self> {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        if bytes.len() != KEY_BYTES {
+            return None;
+        }
+        key.copy_from_slice(bytes);
+        Some(Self { generation, key })
+    }
+
+    fn seal_under(
+        &self,
+        passphrase: &SecretString,
+        id: Uuid,
+        kdf: KdfParams,
+        created_at: DateTime<Utc>,
+    ) -> Result<SealedInstallation, VaultError> {
+        let mut salt = vec![0; SALT_BYTES];
+        random(&mut salt)?;
+        let mut sealed = SealedInstallation {
+            id,
+            kdf,
+            salt,
+            sealed_key: Vec::new(),
+            created_at,
+            generation: self.generation,
+            rekeyed_at: None,
+        };
+        let (header, stretched) = (Header::new(self.generation), stretch(passphrase, kdf, &sealed.salt)?);
+        let ciphertext = seal::encrypt(&*stretched, &*self.key, &sealed.associated_data(header))
+            .map_err(VaultError::Failed)?;
+        sealed.sealed_key = [&header.bytes()[..], &ciphertext].concat();
+        Ok(sealed)
+    }
+
+    pub(super) fn derive(&self, installation: Uuid, label: &str) -> Zeroizing<[u8; KEY_BYTES]> {
         seal::derive(&*self.key, FORMAT, &[FORMAT, installation.as_bytes(), label.as_bytes()])
     }
 }
@@ -317,7 +390,12 @@ impl std::fmt::Debug for Vault {
 }
 
 impl SealedInstallation {
-    fn associated_data(&self) -> Vec<u8> {
+    fn associated_data(&self, header: Header) -> Vec<u8> {
+        let headerless = self.headerless_associated_data();
+        length_prefixed(&[b"hallpass installation", &header.bytes(), &headerless])
+    }
+
+    fn headerless_associated_data(&self) -> Vec<u8> {
         let kdf = [self.kdf.memory_kib, self.kdf.iterations, self.kdf.lanes].map(u32::to_be_bytes).concat();
         let created_at = self.created_at.timestamp_millis().to_be_bytes();
         length_prefixed(&[FORMAT, b"installation", self.id.as_bytes(), &kdf, &self.salt, &created_at])
@@ -349,232 +427,9 @@ fn refs<const COUNT: usize>(fields: &[Vec<u8>; COUNT]) -> [&[u8]; COUNT] {
     fields.each_ref().map(Vec::as_slice)
 }
 
-/// Checks that `passphrase` is strong enough to be a new one: zxcvbn's best score.
-///
-/// # Errors
-/// [`WeakPassphrase`] with the reason.
-pub(crate) fn judge_new_passphrase(passphrase: &SecretString) -> Result<(), WeakPassphrase> {
-    let judged: Zeroizing<String> =
-        Zeroizing::new(passphrase.expose_secret().chars().take(JUDGED_CHARS).collect());
-    let entropy = zxcvbn::zxcvbn(&judged, &["hallpass"]);
-    if entropy.score() == zxcvbn::Score::Four {
-        return Ok(());
-    }
-    let feedback = entropy.feedback();
-    let reason = feedback.and_then(Feedback::warning).map(|warning| warning.to_string());
-    let advice = feedback.and_then(|feedback| feedback.suggestions().first()).map(ToString::to_string);
-    let words = [reason, advice].into_iter().flatten().map(|text| text.trim_end_matches('.').to_lowercase());
-    let words: Vec<String> = words.collect();
-    Err(WeakPassphrase(if words.is_empty() { "it can be guessed".into() } else { words.join("; ") }))
-}
-
-fn stretch(
-    passphrase: &SecretString,
-    kdf: KdfParams,
-    salt: &[u8],
-) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
-    if !kdf.is_accepted() || salt.len() != SALT_BYTES {
-        return Err(VaultError::Parameters);
-    }
-    let params = argon2::Params::new(kdf.memory_kib, kdf.iterations, kdf.lanes, Some(KEY_BYTES))
-        .map_err(|_| VaultError::Parameters)?;
-    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
-    let mut stretched = Zeroizing::new([0; KEY_BYTES]);
-    argon2
-        .hash_password_into(passphrase.expose_secret().as_bytes(), salt, &mut *stretched)
-        .map_err(|_| VaultError::Failed("Argon2id did not run; is there enough memory?"))?;
-    Ok(stretched)
-}
-
 fn random(bytes: &mut [u8]) -> Result<(), VaultError> {
     rand::fill(bytes).map_err(|_| VaultError::Failed("the system provides no random numbers"))
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::Duration;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const PASSPHRASE: &str = "a river of seventeen blue lanterns";
-    const SECRET: &[u8] = b"the private key, forty-eight bytes of PKCS#8 DER";
-
-    fn now() -> DateTime<Utc> {
-        DateTime::from_timestamp(1_900_000_000, 123_456_789).unwrap()
-    }
-
-    fn new_installation() -> (Vault, SealedInstallation, SealedKey) {
-        let (vault, installation) =
-            Vault::create_with(&PASSPHRASE.into(), KdfParams::for_tests(), now()).unwrap();
-        let key = vault.seal_key("kid-1", "EdDSA", "access-token", now(), now(), SECRET).unwrap();
-        (vault, installation, key)
-    }
-
-    #[test]
-    fn the_passphrase_unseals_the_vault_and_the_vault_its_keys() {
-        let (vault, installation, key) = new_installation();
-        let unsealed = Vault::unseal(&installation, &PASSPHRASE.into()).unwrap();
-        assert_eq!(unsealed.id(), vault.id());
-        assert_eq!(&**unsealed.unseal_key(&key).unwrap(), SECRET);
-    }
-
-    #[test]
-    fn the_default_cost_of_stretching_is_that_of_the_contract() {
-        let (_, installation) = Vault::create(&PASSPHRASE.into(), now()).unwrap();
-        assert_eq!(installation.kdf, KdfParams { memory_kib: 65_536, iterations: 3, lanes: 4 });
-        assert!(Vault::unseal(&installation, &PASSPHRASE.into()).is_ok());
-    }
-
-    #[test]
-    fn any_other_passphrase_is_wrong() {
-        let (_, installation, _) = new_installation();
-        for wrong in ["", "A river of seventeen blue lanterns", "a river of seventeen blue lanterns "] {
-            assert_eq!(
-                Vault::unseal(&installation, &wrong.into()).err(),
-                Some(VaultError::WrongPassphrase),
-                "{wrong:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_altered_row_does_not_unseal() {
-        let (vault, installation, key) = new_installation();
-        let (_, other, other_key) = new_installation();
-        let second = Duration::seconds(1);
-        let altered = [
-            ("the kid", SealedKey { kid: "kid-2".into(), ..key.clone() }),
-            ("the algorithm", SealedKey { algorithm: "HS256".into(), ..key.clone() }),
-            ("the purpose", SealedKey { purpose: "refresh".into(), ..key.clone() }),
-            (
-                "a character moved between fields",
-                SealedKey { kid: "kid-1E".into(), algorithm: "dDSA".into(), ..key.clone() },
-            ),
-            ("the time it was made", SealedKey { created_at: key.created_at + second, ..key.clone() }),
-            ("the time it signs from", SealedKey { signs_from: key.signs_from - second, ..key.clone() }),
-            (
-                "the seal of another installation",
-                SealedKey { sealed: other_key.sealed.clone(), ..key.clone() },
-            ),
-            ("a seal cut short", SealedKey { sealed: key.sealed[..5].to_vec(), ..key.clone() }),
-            ("no seal", SealedKey { sealed: vec![], ..key.clone() }),
-        ];
-        for (what, key) in altered {
-            assert_eq!(vault.unseal_key(&key).err(), Some(VaultError::KeyAltered(key.kid.clone())), "{what}");
-        }
-        let wrong = Some(VaultError::WrongPassphrase);
-        let altered = [
-            ("the id", SealedInstallation { id: other.id, ..installation.clone() }),
-            ("the salt", SealedInstallation { salt: other.salt.clone(), ..installation.clone() }),
-            ("the key", SealedInstallation { sealed_key: other.sealed_key.clone(), ..installation.clone() }),
-            ("the time", SealedInstallation { created_at: now() + second, ..installation.clone() }),
-        ];
-        for (what, installation) in altered {
-            assert_eq!(Vault::unseal(&installation, &PASSPHRASE.into()).err(), wrong, "{what}");
-        }
-    }
-
-    #[test]
-    fn a_signing_key_that_was_sealed_before_there_was_a_header_unseals() {
-        let (vault, _, key) = new_installation();
-        let derived = vault.derive("signing-key seal");
-        let data = key.headerless_associated_data(vault.id());
-        let old = SealedKey { sealed: seal::encrypt(&*derived, SECRET, &data).unwrap(), ..key.clone() };
-        assert_eq!(&**vault.unseal_key(&old).unwrap(), SECRET);
-        assert!(!vault.is_current(&old.sealed) && vault.is_current(&key.sealed));
-        let altered = SealedKey { kid: "kid-2".into(), ..old };
-        assert_eq!(vault.unseal_key(&altered).err(), Some(VaultError::KeyAltered("kid-2".into())));
-    }
-
-    #[test]
-    fn anything_can_be_sealed_for_its_row_and_purpose() {
-        let (vault, ..) = new_installation();
-        let sealed = vault.seal(Purpose::TotpSecret, &[b"ada"], SECRET).unwrap();
-        assert_eq!(&**vault.open(Purpose::TotpSecret, &[b"ada"], &sealed).unwrap(), SECRET);
-        let altered = Some(VaultError::Altered("the secret of an authenticator app"));
-        assert_eq!(vault.open(Purpose::TotpSecret, &[b"bob"], &sealed).err(), altered);
-        let later = [&sealed[..2], &9_u32.to_be_bytes(), &sealed[6..]].concat();
-        let unknown = vault.open(Purpose::TotpSecret, &[b"ada"], &later).err();
-        assert_eq!(unknown, Some(VaultError::UnknownGeneration(9)));
-    }
-
-    #[test]
-    fn a_stretching_that_is_too_cheap_or_too_costly_is_refused() {
-        let (_, installation, _) = new_installation();
-        for (memory_kib, iterations, lanes) in [
-            (8, 1, 1),
-            (65_535, 3, 4),
-            (65_536, 2, 4),
-            (65_536, 3, 3),
-            (u32::MAX, 3, 4),
-            (65_536, u32::MAX, 4),
-            (65_536, 3, u32::MAX),
-        ] {
-            let altered = SealedInstallation {
-                kdf: KdfParams { memory_kib, iterations, lanes },
-                ..installation.clone()
-            };
-            assert_eq!(Vault::unseal(&altered, &PASSPHRASE.into()).err(), Some(VaultError::Parameters));
-        }
-    }
-
-    #[test]
-    fn another_passphrase_unseals_the_same_vault_after_resealing() {
-        let (vault, installation, key) = new_installation();
-        let resealed = vault.reseal(&installation, &"nine copper kettles in the rain".into()).unwrap();
-        assert_eq!((resealed.id, resealed.created_at), (installation.id, installation.created_at));
-        assert_ne!(resealed.salt, installation.salt);
-        let unsealed = Vault::unseal(&resealed, &"nine copper kettles in the rain".into()).unwrap();
-        assert_eq!(&**unsealed.unseal_key(&key).unwrap(), SECRET);
-        assert!(Vault::unseal(&resealed, &PASSPHRASE.into()).is_err());
-    }
-
-    #[test]
-    fn each_purpose_and_each_installation_has_a_key_of_its_own() {
-        let ((one, ..), (other, ..)) = (new_installation(), new_installation());
-        assert_eq!(one.derive("a"), one.derive("a"));
-        assert_ne!(one.derive("a"), one.derive("b"));
-        assert_ne!(one.derive("a"), other.derive("a"));
-    }
-
-    #[test]
-    fn rows_and_debug_show_no_secret() {
-        let (vault, installation, key) = new_installation();
-        let key_bytes = vault.newest().key.to_vec();
-        for secret in [SECRET, PASSPHRASE.as_bytes(), &key_bytes] {
-            for row in [&installation.sealed_key, &installation.salt, &key.sealed] {
-                assert!(!row.windows(8).any(|window| secret.windows(8).any(|piece| piece == window)));
-            }
-        }
-        assert_eq!(format!("{vault:?}"), format!("Vault {{ id: {}, .. }}", vault.id()));
-    }
-
-    #[test]
-    fn a_weak_passphrase_is_refused_with_a_reason_and_never_repeated() {
-        for weak in
-            ["", "secret", "password123", "hallpass", "qwertyuiop", "correct", "19991231", "aaaaaaaaaaaaaaaa"]
-        {
-            let reason = judge_new_passphrase(&weak.into()).unwrap_err().to_string();
-            assert!(reason.starts_with("this passphrase is too weak: "), "{weak}: {reason}");
-            assert!(weak.is_empty() || !reason.contains(weak), "{weak}: {reason}");
-        }
-        let long = "lantern ".repeat(128) + PASSPHRASE;
-        for strong in [PASSPHRASE, "nine copper kettles in the rain", &long[long.len() - 1000..]] {
-            assert_eq!(judge_new_passphrase(&strong.into()), Ok(()), "{strong}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_altered_byte_unseals(position in 0_usize..82, bit in 0_u8..8) {
-            let (vault, mut installation, mut key) = new_installation();
-            let length = key.sealed.len();
-            key.sealed[position % length] ^= 1 << bit;
-            prop_assert!(vault.unseal_key(&key).is_err());
-            let length = installation.sealed_key.len();
-            installation.sealed_key[position % length] ^= 1 << bit;
-            prop_assert!(Vault::unseal(&installation, &PASSPHRASE.into()).is_err());
-        }
-    }
-}
+mod tests;

@@ -50,26 +50,20 @@ impl MailTokens {
             return Ok(Some(told).filter(|told| told.user.is_enabled()));
         }
         let Some(purpose) = kind.purpose() else { return Ok(Some(Prepared { kind, user, secret: None })) };
-        let stored = match &mail.token {
-            Some(token) => match tx.mail_token(&token.digest, DateTime::UNIX_EPOCH).await? {
-                // Used, or revoked by a newer one or a new password.
-                None => return Ok(None),
-                stored => stored,
-            },
-            None => None,
-        };
-        if let Some(stored) = stored.filter(|stored| stored.expires_at > now) {
-            let secret = self.unseal(mail).ok_or_else(|| {
-                Error::Internal(format!(
-                    "the token of the mail {} does not unseal: its row was altered",
-                    mail.id
-                ))
-            })?;
-            return Ok(Some(Prepared { kind, user, secret: Some((secret, stored.expires_at)) }));
+        if let Some(token) = &mail.token {
+            let stored = tx.mail_token(&token.digest, DateTime::UNIX_EPOCH).await?;
+            // Used, or revoked by a newer one or a new password.
+            let Some(stored) = stored else { return Ok(None) };
+            if stored.expires_at > now {
+                let secret = self.unseal(mail, token).map_err(|error| match Error::from(error) {
+                    Error::Internal(reason) => Error::Internal(format!("the mail {}: {reason}", mail.id)),
+                    error => error,
+                })?;
+                return Ok(Some(Prepared { kind, user, secret: Some((secret, stored.expires_at)) }));
+            }
         }
         // None yet, or it expired while the mail waited.
-        let made = self.issue((mail.id, kind, &mail.recipient), user.id, &mail.details, now);
-        let made = made.map_err(|error| Error::Internal(error.to_string()))?;
+        let made = self.issue((mail.id, kind, &mail.recipient), user.id, &mail.details, now)?;
         let Some(NewToken { secret, row, sealed }) = made else { return Ok(None) };
         if purpose != MailPurpose::Undo {
             tx.delete_mail_tokens(user.id, purpose).await?;

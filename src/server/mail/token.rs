@@ -147,14 +147,16 @@ impl MailTokens {
         Ok(Some(NewToken { secret, row, sealed: SealedToken { digest, sealed } }))
     }
 
-    /// Returns what is in a mail that waits; `None` if it has no token yet or its row was altered.
-    pub(crate) fn unseal(&self, mail: &WaitingMail) -> Option<MailSecret> {
-        let token = mail.token.as_ref()?;
+    /// Returns what `token`, that of a mail that waits, has sealed.
+    ///
+    /// # Errors
+    /// [`VaultError::Altered`] if the row of the mail was altered; [`VaultError::UnknownGeneration`].
+    pub(crate) fn unseal(&self, mail: &WaitingMail, token: &SealedToken) -> Result<MailSecret, VaultError> {
         let about: [&[u8]; 3] = [mail.id.as_bytes(), mail.kind.as_bytes(), mail.recipient.as_bytes()];
-        let plain = self.vault.open(Purpose::MailToken, &about, &token.sealed).ok()?;
-        let text = std::str::from_utf8(&plain).ok()?;
-        let (token, code) = text.split_at_checked(43)?;
-        Some(MailSecret {
+        let plain = self.vault.open(Purpose::MailToken, &about, &token.sealed)?;
+        let text = std::str::from_utf8(&plain).ok().and_then(|text| text.split_at_checked(43));
+        let (token, code) = text.ok_or(VaultError::Altered("a token in a mail"))?;
+        Ok(MailSecret {
             token: Zeroizing::new(token.to_owned()),
             code: (!code.is_empty()).then(|| Zeroizing::new(code.to_owned())),
         })
@@ -221,7 +223,7 @@ mod tests {
             last_error: None,
         };
         let code = new.secret.code.as_ref().unwrap();
-        let read = tokens.unseal(&mail).unwrap();
+        let read = tokens.unseal(&mail, &new.sealed).unwrap();
         assert_eq!((&*read.token, read.code.as_deref()), (&*new.secret.token, Some(&**code)));
         assert_eq!(digest(&read.token), Some(new.row.digest));
         assert_eq!(new.row.browser, Some([0xab; 32]));
@@ -232,7 +234,8 @@ mod tests {
             WaitingMail { kind: "reset".into(), ..mail.clone() },
             WaitingMail { recipient: "eve@example.com".into(), ..mail.clone() },
         ] {
-            assert!(tokens.unseal(&moved).is_none(), "{moved:?}");
+            let read = tokens.unseal(&moved, &new.sealed);
+            assert_eq!(read.err(), Some(VaultError::Altered("a token in a mail")), "{moved:?}");
         }
         assert!(tokens.issue((id, MailKind::Taken, "a@b"), user, &mail.details, now).unwrap().is_none());
     }

@@ -133,6 +133,8 @@ kinds! {
     KeyDropped = "key_dropped",
     /// The passphrase was changed.
     PassphraseChanged = "passphrase_changed",
+    /// The installation key was replaced by a new one.
+    InstallationKeyReplaced = "installation_key_replaced",
 }
 
 impl Event {

@@ -23,9 +23,39 @@ pub struct SealedInstallation {
     pub kdf: KdfParams,
     /// The random salt of the passphrase.
     pub salt: Vec<u8>,
-    /// The nonce and the sealed installation key.
+    /// The sealed installation key.
     pub sealed_key: Vec<u8>,
     /// The time of the first start, to the millisecond.
+    pub created_at: DateTime<Utc>,
+    /// The generation of the installation key: 1 for the first.
+    pub generation: u32,
+    /// The time at which that key replaced the one before; `None` for the first.
+    pub rekeyed_at: Option<DateTime<Utc>>,
+}
+
+/// An earlier installation key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierKey {
+    /// Its generation.
+    pub generation: u32,
+    /// The key, sealed under the newest one.
+    pub sealed: Vec<u8>,
+}
+
+/// A running server's request for the newest installation key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// Its id.
+    pub id: Uuid,
+    /// The newest generation that the server has.
+    pub from: u32,
+    /// The generation that it asks for.
+    pub to: u32,
+    /// The server's public key for this request.
+    pub public_key: Vec<u8>,
+    /// The public key of whoever answered, and the encrypted installation key; `None` until there is an answer.
+    pub answer: Option<Vec<u8>>,
+    /// The time of the request.
     pub created_at: DateTime<Utc>,
 }
 
@@ -42,7 +72,7 @@ pub struct SealedKey {
     pub created_at: DateTime<Utc>,
     /// The time from which it signs, to the millisecond.
     pub signs_from: DateTime<Utc>,
-    /// The nonce and the sealed private key.
+    /// The sealed private key.
     pub sealed: Vec<u8>,
 }
 

@@ -15,12 +15,12 @@ pub use attempt::{AttemptCounter, CounterKey, KnownAddress};
 pub use change::Change;
 pub use client::Client;
 pub use event::{Event, EventFilter, EventKind, EventPage, RecordedEvent};
-pub use key::{KdfParams, SealedInstallation, SealedKey, StoredKey};
+pub use key::{EarlierKey, Handover, KdfParams, SealedInstallation, SealedKey, StoredKey};
 pub use mail::{MailDetails, MailKind, MailPurpose, MailToken, NewMail, SealedToken, WaitingMail};
 pub use second_factor::{SecondFactorAsked, SignInChallenge, StoredTotp};
 pub use session::{Authentication, Digest, NewSession, Retention, Rotation};
 pub use session::{Lifetimes, Session, SessionPlace};
-pub use user::{UserPage, UserRecord};
+pub use user::{SEALED_HASH, UserPage, UserRecord};
 
 /// The longest step back of a clock that is expected. Expired rows are kept this much longer, so that no revoked token
 /// becomes valid again.

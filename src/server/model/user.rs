@@ -5,6 +5,9 @@ use uuid::Uuid;
 
 use crate::guard::User;
 
+/// The beginning of a sealed hash. No hash of ours or of another program begins so.
+pub const SEALED_HASH: &str = "$sealed$";
+
 /// A user as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserRecord {
@@ -18,7 +21,7 @@ pub struct UserRecord {
     pub name: Option<String>,
     /// Sorted.
     pub roles: Vec<String>,
-    /// The stored hash; a user without one cannot sign in by password.
+    /// The stored hash, sealed or not yet; a user without one cannot sign in by password.
     pub password_hash: Option<String>,
     /// The time at which the user was disabled, if so.
     pub disabled_at: Option<DateTime<Utc>>,

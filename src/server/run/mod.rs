@@ -27,10 +27,12 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
 use futures_util::future::{Either, select};
+use uuid::Uuid;
 
 use super::AuthServer;
 use super::http::routes::metrics;
 use super::state::SYNC_EVERY;
+use super::store::StoreError;
 use crate::log_limit::{log_all_left_out, log_left_out};
 use gate::Gate;
 use handover::Offered;
@@ -61,6 +63,9 @@ const INDEX_BATCHES: usize = 20;
 /// The time between two looks for mails that are due, and the number of looks between two counts of those that wait.
 const SEND_EVERY: Duration = Duration::from_secs(1);
 const COUNT_EVERY: u32 = 10;
+
+/// The time between two looks for password hashes that commands have written.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
 
 /// A server that has its socket and accepts connections once it is polled.
 pub struct Running {
@@ -230,6 +235,7 @@ impl Running {
         let cleaner = actix_rt::spawn(clean_up(server.clone()));
         let indexer = actix_rt::spawn(index(server.clone()));
         let reloader = actix_rt::spawn(look_at_certificate(self.reload()));
+        let sealer = actix_rt::spawn(seal(server.clone()));
         let stopped = std::rc::Rc::new(tokio::sync::Notify::new());
         let sender = actix_rt::spawn(send_mails(server.clone(), std::rc::Rc::clone(&stopped)));
         let metrics = self.metrics.map(|server| (server.handle(), actix_rt::spawn(server)));
@@ -251,6 +257,7 @@ impl Running {
         cleaner.abort();
         indexer.abort();
         reloader.abort();
+        sealer.abort();
         // A mail that is being sent is not sent a second time after the next start.
         stopped.notify_one();
         let _ = tokio::time::timeout(server.settings().mail.timeout, sender).await;
@@ -354,6 +361,40 @@ async fn send_mails(server: AuthServer, stopped: std::rc::Rc<tokio::sync::Notify
         if let Err(error) = outcome {
             log::debug!("mails are not sent: {error}");
         }
+    }
+}
+
+/// Seals the password hashes that commands have written, and erases what the database's log still has of them.
+async fn seal(server: AuthServer) {
+    // The last server may have stopped before it erased the log.
+    let mut is_log_to_erase = true;
+    loop {
+        let sealed = seal_all(&server).await.unwrap_or_else(|error| {
+            log::debug!("password hashes are not sealed: {error}");
+            true
+        });
+        is_log_to_erase |= sealed;
+        if is_log_to_erase {
+            match server.store().erase_log().await {
+                Ok(is_erased) => is_log_to_erase = !is_erased,
+                Err(error) => log::debug!("the database's log is not erased: {error}"),
+            }
+        }
+        actix_rt::time::sleep(SEAL_EVERY).await;
+    }
+}
+
+/// Seals all that is there, and returns whether there was any. After each transaction it waits for as long as that took, so
+/// that other writers are never held up for longer than by one.
+async fn seal_all(server: &AuthServer) -> Result<bool, StoreError> {
+    let mut after = Uuid::nil();
+    loop {
+        let began = Instant::now();
+        match server.seal_hashes(after).await? {
+            Some(last) => after = last,
+            None => return Ok(!after.is_nil()),
+        }
+        actix_rt::time::sleep(began.elapsed()).await;
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::end::end_surplus;
-use super::{Parts, Refresh, Sessions, Tokens};
+use super::{Parts, Passwords, Refresh, Sessions, Tokens};
 use crate::server::error::Error;
 use crate::server::model::{Authentication, Change, Client, Event, EventKind, NewSession, UserRecord};
 use crate::server::store::{StoreError, Transaction};
@@ -29,9 +29,9 @@ impl Proof {
     }
 
     /// Tells whether the proof is still valid for the user as stored now.
-    pub(super) fn holds_for(&self, user: &UserRecord) -> bool {
+    pub(super) fn holds_for(&self, user: &UserRecord, passwords: &Passwords) -> bool {
         match self {
-            Self::Password { hash } => user.password_hash.as_ref() == Some(hash),
+            Self::Password { hash } => passwords.is_same(user.id, user.password_hash.as_deref(), Some(hash)),
         }
     }
 }
@@ -62,7 +62,7 @@ impl Sessions {
         let Parts { clock, access_tokens, refresh_tokens, lifetimes, .. } = &*self.inner;
         let now = clock.now();
         let id = Uuid::now_v7();
-        let token = refresh_tokens.first(id).map_err(|error| Error::Internal(error.to_string()))?;
+        let token = refresh_tokens.first(id, now).map_err(|error| Error::Internal(error.to_string()))?;
         let session = NewSession {
             id,
             user_id: user,
@@ -110,11 +110,13 @@ pub(super) async fn store_session(
     tx: &mut Transaction,
     session: &NewSession,
     proof: &Proof,
+    passwords: &Passwords,
     most: u32,
 ) -> Result<Option<UserRecord>, StoreError> {
     let user = tx.lock_user(session.user_id).await?;
-    let is_enough =
-        |user: &UserRecord| user.is_enabled() && proof.holds_for(user) && user.second_factors.is_empty();
+    let is_enough = |user: &UserRecord| {
+        user.is_enabled() && proof.holds_for(user, passwords) && user.second_factors.is_empty()
+    };
     let Some(user) = user.filter(is_enough) else {
         return Ok(None);
     };

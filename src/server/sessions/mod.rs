@@ -5,6 +5,7 @@
 //! | `sign_in` | from a password to a session |
 //! | `second_factor` | from a challenge and a second factor to a session |
 //! | `challenge` | the format of such a challenge |
+//! | `passwords` | users' passwords: hashed and sealed, unsealed and compared |
 //! | `begin` | a session begins with a proof of identity |
 //! | `refresh` | rotation and reuse of refresh tokens |
 //! | `end` | sign-out, of one session or of all |
@@ -15,6 +16,7 @@ mod access_token;
 mod begin;
 mod challenge;
 mod end;
+mod passwords;
 mod refresh;
 mod refresh_token;
 mod second_factor;
@@ -31,13 +33,13 @@ pub(crate) use begin::Proof;
 pub(crate) use begin::by_password;
 pub(crate) use challenge::Challenges;
 pub(crate) use end::Ended;
+pub(crate) use passwords::Passwords;
 pub(crate) use refresh::RefreshCredential;
 pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
 pub(crate) use second_factor::Answer;
 pub(crate) use second_factor::{seal_totp, unseal_totp};
 
 use super::abuse::RateLimiter;
-use super::credentials::Hasher;
 use super::error::{Error, OUTCOMES};
 use super::keys::vault::Vault;
 use super::metrics::Counters;
@@ -79,8 +81,8 @@ pub(crate) struct Parts {
     pub per_user: u32,
     /// The rate limits.
     pub limiter: RateLimiter,
-    /// The threads that hash passwords.
-    pub hasher: Hasher,
+    /// The passwords of users.
+    pub passwords: Passwords,
     /// What is counted.
     pub counts: SessionCounts,
     /// Nobody signs in by password before their address is verified.

@@ -57,7 +57,7 @@ impl Sessions {
         client: &Client,
         by_cookie: bool,
     ) -> Result<Option<SecondFactorAsked>, Error> {
-        let Parts { store, clock, challenges, .. } = &*self.inner;
+        let Parts { store, clock, challenges, passwords, .. } = &*self.inner;
         let no_randomness = || Error::Internal("the system provides no random numbers".into());
         let (challenge, digest) = challenges.issue().ok_or_else(no_randomness)?;
         let now = clock.now();
@@ -73,7 +73,7 @@ impl Sessions {
         let methods = store
             .write(async |tx| {
                 let user = tx.lock_user(id).await?;
-                let is_same = |user: &UserRecord| user.is_enabled() && proof.holds_for(user);
+                let is_same = |user: &UserRecord| user.is_enabled() && proof.holds_for(user, passwords);
                 let Some(user) = user.filter(is_same).filter(|user| !user.second_factors.is_empty()) else {
                     return Ok(None);
                 };
@@ -198,15 +198,18 @@ async fn use_recovery_code(
 /// # Errors
 /// [`Error::Internal`].
 pub(crate) fn seal_totp(vault: &Vault, user: Uuid, secret: &TotpSecret) -> Result<Vec<u8>, Error> {
-    let sealed = vault.seal(Purpose::TotpSecret, &[user.as_bytes()], secret.as_bytes());
-    sealed.map_err(|error| Error::Internal(format!("a secret cannot be sealed: {error}")))
+    Ok(vault.seal(Purpose::TotpSecret, &[user.as_bytes()], secret.as_bytes())?)
 }
 
 /// Unseals the secret of the user's authenticator app.
 ///
 /// # Errors
-/// [`Error::Internal`] where its row was altered.
+/// [`Error::Internal`] where its row was altered; [`Error::Unavailable`] where this server does not have the installation
+/// key under which it was sealed yet.
 pub(crate) fn unseal_totp(vault: &Vault, user: Uuid, totp: &StoredTotp) -> Result<TotpSecret, Error> {
     let secret = vault.open(Purpose::TotpSecret, &[user.as_bytes()], &totp.sealed);
-    secret.map(TotpSecret::from).map_err(|error| Error::Internal(format!("user {user}: {error}")))
+    secret.map(TotpSecret::from).map_err(|error| match Error::from(error) {
+        Error::Internal(reason) => Error::Internal(format!("user {user}: {reason}")),
+        error => error,
+    })
 }

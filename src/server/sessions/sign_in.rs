@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::begin::store_session;
 use super::{Parts, Proof, Sessions, Tokens};
-use crate::server::credentials::{Origin, Password, is_proof_of_all};
+use crate::server::credentials::{Origin, Password};
 use crate::server::error::{Error, outcome};
 use crate::server::model::{Client, Event, EventKind, MailKind, NewMail, UserRecord};
 
@@ -36,7 +36,7 @@ impl Sessions {
         client: &Client,
         by_cookie: bool,
     ) -> Result<Tokens, Error> {
-        let Parts { store, clock, limiter, hasher, per_user, .. } = &*self.inner;
+        let Parts { store, clock, limiter, passwords, per_user, .. } = &*self.inner;
         let attempt = limiter.begin_attempt(email, client.counted_address(), clock.now()).await?;
         let mut failed = Event::new(EventKind::SignInFailed, clock.now()).by(client);
         // A second round is for the rare case that the user was changed while the hash was computed.
@@ -44,10 +44,10 @@ impl Sessions {
             let user = store.read(async |connection| connection.user_by_email(email).await).await;
             let user = limiter.or_take_back(&attempt, user).await?;
             failed.user = user.as_ref().map(|user| user.id);
-            let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-            let is_right = hasher.verify(password, stored.as_deref(), attempt.origin()).await;
+            let is_right = passwords.verify(password, user.as_ref(), attempt.origin()).await;
             let is_right = limiter.or_take_back(&attempt, is_right).await?;
-            let (Some(user), Some(hash)) = (user, stored) else { break };
+            let Some(mut user) = user else { break };
+            let Some(hash) = user.password_hash.take() else { break };
             if !is_right || !user.is_enabled() {
                 break;
             }
@@ -71,7 +71,7 @@ impl Sessions {
             if begun.is_none() {
                 begun = store
                     .write(async |tx| {
-                        let user = store_session(tx, session, &proof, *per_user).await?;
+                        let user = store_session(tx, session, &proof, passwords, *per_user).await?;
                         if user.is_some() {
                             attempt.succeed(tx, session.at).await?;
                         }
@@ -105,22 +105,28 @@ impl Sessions {
         Ok(store.write(async |tx| tx.insert_mail(&mail, None).await).await?)
     }
 
-    /// Replaces a hash of a lower cost, or of another program, by one at the configured cost. A failure is logged: the
-    /// sign-in has succeeded already.
+    /// Replaces a hash of a lower cost, or of another program, by one at the configured cost, and seals one that is not sealed
+    /// under the newest installation key. A failure is logged: the sign-in has succeeded already.
     ///
     /// A hash that ignores the end of the password stays: made anew from what was typed, it would let in whoever
     /// mistyped that end, and refuse the owner from then on.
     async fn renew_hash(&self, user: Uuid, password: &Password, stored: &str, origin: Origin) {
-        let Parts { store, hasher, .. } = &*self.inner;
-        if !hasher.is_outdated(stored) || !is_proof_of_all(password, stored) {
+        let Parts { store, passwords, .. } = &*self.inner;
+        let is_outdated = passwords.is_outdated(user, password, stored);
+        if !is_outdated && passwords.hashes.is_current(stored) {
             return;
         }
         let renewed = async {
-            let hash = hasher.hash(password, origin).await?;
+            let hash = if is_outdated {
+                passwords.hash(user, password, origin).await?
+            } else {
+                // It is not sealed, or under an earlier installation key.
+                passwords.seal_anew(user, stored)?
+            };
             store
                 .write(async |tx| {
                     // Otherwise the password was changed meanwhile.
-                    let is_same = |hash: Option<String>| hash.as_deref() == Some(stored);
+                    let is_same = |now: Option<String>| passwords.is_same(user, now.as_deref(), Some(stored));
                     if tx.lock_user(user).await?.is_some_and(|user| is_same(user.password_hash)) {
                         tx.set_password_hash(user, &hash).await?;
                     }
@@ -129,7 +135,7 @@ impl Sessions {
                 .await
         };
         if let Err(error) = renewed.await {
-            log::warn!("the password hash of user {user} keeps its lower cost: {error}");
+            log::warn!("the password hash of user {user} is not renewed: {error}");
         }
     }
 }

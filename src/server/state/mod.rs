@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub(crate) use key_source::ServerKeys;
 pub(crate) use users::UserCache;
 
-use super::keys::SigningKeys;
+use super::keys::{Follower, KeysError, SigningKeys};
 use super::model::{CLOCK_STEP, Change};
 use super::store::{Position, Store, StoreError, TIMEOUT};
 use crate::clock::Clock;
@@ -35,6 +35,7 @@ pub(crate) struct State {
     store: Store,
     clock: Clock,
     keys: Arc<SigningKeys>,
+    follower: Follower,
     users: Arc<UserCache>,
     revocations: Revocations,
     last_seen: LastSeen,
@@ -83,10 +84,12 @@ impl State {
             changes: AtomicU64::new(0),
             store,
             clock,
+            follower: Follower::new(Arc::clone(keys.vault())),
             keys,
             stale_after,
             leeway,
         };
+        state.load_keys().await?;
         state.load_revocations().await?;
         Ok(state)
     }
@@ -116,7 +119,7 @@ impl State {
         let changes_something = new.changes.as_ref().is_none_or(|changes| !changes.is_empty());
         match new.changes {
             Some(changes) => {
-                if changes.contains(&Change::Keys) {
+                if changes.contains(&Change::Keys) || self.follower.is_waiting() {
                     self.load_keys().await?;
                 }
                 for change in changes {
@@ -145,6 +148,11 @@ impl State {
     }
 
     async fn load_keys(&self) -> Result<(), StoreError> {
+        match self.follower.follow(&self.store, self.clock.now()).await {
+            Ok(()) => {}
+            Err(KeysError::Store(error)) => return Err(error),
+            Err(error) => log::error!("{error}"),
+        }
         let keys = self.store.read(async |connection| connection.signing_keys().await).await?;
         self.keys.replace(&keys);
         Ok(())

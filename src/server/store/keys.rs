@@ -5,12 +5,12 @@ use uuid::Uuid;
 
 use super::connection::{Connection, Dialect, Transaction, time};
 use super::error::StoreError;
-use crate::server::model::{Change, KdfParams, SealedInstallation, SealedKey, StoredKey};
+use crate::server::model::{Change, EarlierKey, KdfParams, SealedInstallation, SealedKey, StoredKey};
 
 /// The longest lifetime of a token that the settings accept, seconds.
 const MAX_TOKEN_LIFETIME_S: i64 = 86_400;
 
-type InstallationColumns = (Uuid, i64, i64, i64, Vec<u8>, Vec<u8>, i64);
+type InstallationColumns = (Uuid, i64, i64, i64, Vec<u8>, Vec<u8>, i64, i64, Option<i64>);
 type KeyColumns = (String, String, String, i64, i64, i64, Vec<u8>);
 
 impl Connection {
@@ -18,26 +18,40 @@ impl Connection {
     pub async fn installation(&mut self) -> Result<Option<SealedInstallation>, StoreError> {
         let row: Option<InstallationColumns> = self
             .query(
-                "select id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at from installation",
+                "select id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at, generation, rekeyed_at \
+                 from installation",
             )
             .fetch_optional()
             .await?;
-        row.map(|(id, memory_kib, iterations, lanes, salt, sealed_key, created_at)| {
-            // No server writes a number out of range, and the vault refuses such a cost.
-            let cost = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-            Ok(SealedInstallation {
-                id,
-                kdf: KdfParams {
-                    memory_kib: cost(memory_kib),
-                    iterations: cost(iterations),
-                    lanes: cost(lanes),
-                },
-                salt,
-                sealed_key,
-                created_at: time(created_at)?,
-            })
-        })
+        row.map(
+            |(id, memory_kib, iterations, lanes, salt, sealed_key, created_at, generation, rekeyed_at)| {
+                // No server writes a number out of range, and the vault refuses such a cost.
+                let cost = unsigned;
+                Ok(SealedInstallation {
+                    id,
+                    kdf: KdfParams {
+                        memory_kib: cost(memory_kib),
+                        iterations: cost(iterations),
+                        lanes: cost(lanes),
+                    },
+                    salt,
+                    sealed_key,
+                    created_at: time(created_at)?,
+                    generation: unsigned(generation),
+                    rekeyed_at: rekeyed_at.map(time).transpose()?,
+                })
+            },
+        )
         .transpose()
+    }
+
+    /// Returns the earlier installation keys.
+    pub async fn earlier_keys(&mut self) -> Result<Vec<EarlierKey>, StoreError> {
+        let query =
+            self.query("select generation, sealed from earlier_installation_keys order by generation");
+        let rows: Vec<(i64, Vec<u8>)> = query.fetch_all().await?;
+        let row = |(generation, sealed)| EarlierKey { generation: unsigned(generation), sealed };
+        Ok(rows.into_iter().map(row).collect())
     }
 
     /// Returns the sealed signing keys, in the order in which they sign.
@@ -74,8 +88,8 @@ impl Transaction {
     ) -> Result<u64, StoreError> {
         self.query(
             "insert into installation \
-             (singleton, id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at) \
-             values (1, $1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+             (singleton, id, kdf_memory_kib, kdf_iterations, kdf_lanes, salt, sealed_key, created_at, generation) \
+             values (1, $1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
         )
         .bind(installation.id)
         .bind(i64::from(installation.kdf.memory_kib))
@@ -84,6 +98,7 @@ impl Transaction {
         .bind(&installation.salt)
         .bind(&installation.sealed_key)
         .bind(installation.created_at.timestamp_millis())
+        .bind(i64::from(installation.generation))
         .execute()
         .await
     }
@@ -97,7 +112,7 @@ impl Transaction {
     ) -> Result<u64, StoreError> {
         self.query(
             "update installation set kdf_memory_kib = $1, kdf_iterations = $2, kdf_lanes = $3, salt = $4, \
-             sealed_key = $5 where id = $6 and sealed_key = $7",
+             sealed_key = $5, generation = $8, rekeyed_at = $9 where id = $6 and sealed_key = $7",
         )
         .bind(i64::from(new.kdf.memory_kib))
         .bind(i64::from(new.kdf.iterations))
@@ -106,6 +121,8 @@ impl Transaction {
         .bind(&new.sealed_key)
         .bind(new.id)
         .bind(&old.sealed_key)
+        .bind(i64::from(new.generation))
+        .bind(new.rekeyed_at.map(|at| at.timestamp_millis()))
         .execute()
         .await
     }
@@ -165,6 +182,11 @@ impl Transaction {
             .await?;
         Ok(())
     }
+}
+
+/// Reads a number that is never negative or large.
+fn unsigned(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Reads a time that is sealed with its row. A time outside the years 1970 to 9999 is replaced, so that no sum with it

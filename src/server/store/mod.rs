@@ -5,10 +5,12 @@
 //! | file | operations |
 //! |---|---|
 //! | `users` | `user`, `user_by_email`, `users_after`; `lock_user`, `insert_user`, `set_name`, `set_roles`, `set_email_verified`, `set_password_hash`, `set_disabled`, `set_last_login`, `delete_user` |
+//! | `hashes` | `has_hashes_to_seal`; `lock_hashes_to_seal`, `lock_hashes_after`, `replace_hashes` |
+//! | `rekey` | `reseals`, `handovers`, `handover`; `replace_earlier_keys`, `insert_reseal`, `set_reseal`, `delete_reseal`, `lock_sealed`, `replace_sealed`, `insert_handover`, `answer_handover`, `delete_handover`, `delete_handovers` |
 //! | `terms` | `users_page`, `has_users_to_index`; `take_users_to_index`, `replace_terms`, `lock_admins` |
 //! | `sessions` | `session`, `sessions_of`, `stored_sessions_of`, `ended_sessions`; `lock_session`, `insert_session`, `set_refresh_digest`, `extend_tokens`, `rotation`, `insert_rotation`, `end_session`, `end_sessions_of`, `surplus_sessions`, `set_last_seen` |
 //! | `second_factors` | `totp`, `count_recovery_codes`, `sign_in_challenge`; `put_totp`, `confirm_totp`, `use_totp_step`, `delete_totp`, `replace_recovery_codes`, `use_recovery_code`, `set_second_factors`, `delete_second_factors`, `insert_sign_in_challenge`, `count_answer`, `delete_sign_in_challenge`, `set_methods` |
-//! | `keys` | `installation`, `signing_keys`; `insert_installation`, `replace_seal`, `lock_signing_keys`, `insert_key`, `replace_key`, `delete_key`, `raise_token_lifetime` |
+//! | `keys` | `installation`, `earlier_keys`, `signing_keys`; `insert_installation`, `replace_seal`, `lock_signing_keys`, `insert_key`, `replace_key`, `delete_key`, `raise_token_lifetime` |
 //! | `events` | `events`, `events_page`; `record`, `record_or_count`, `forget_events_of` |
 //! | `statistics` | `event_counts`, `count_all`; `Store::merge_event_counts` |
 //! | `attempts` | `is_known_address`; `lock_counters`, `put_counter`, `uncount`, `remember_address` |
@@ -35,10 +37,12 @@ mod counts;
 mod error;
 mod events;
 mod fast_path;
+mod hashes;
 mod keys;
 mod mail;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod rekey;
 mod retention;
 mod retry;
 mod second_factors;
@@ -60,6 +64,10 @@ pub use error::StoreError;
 #[cfg(feature = "testing")]
 pub use events::EVENT_STATEMENTS;
 pub use fast_path::{Counted, FirstUse, FreeCount};
+#[cfg(feature = "testing")]
+pub use hashes::HASH_STATEMENTS;
+pub use hashes::Resealed;
+pub use rekey::{MAIL_OUTBOX, SealedColumn, SealedRow, TOTP};
 pub use retry::TIMEOUT;
 #[cfg(feature = "testing")]
 pub use terms::PAGE_STATEMENTS;
@@ -134,6 +142,20 @@ impl Store {
             Database::Sqlite(pools) => pools.close().await,
             #[cfg(feature = "postgres")]
             Database::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// Erases the log of a SQLite database, which keeps what was overwritten, once everybody has read on. Returns whether it
+    /// is erased. PostgreSQL keeps its log by its own rules.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be used.
+    pub async fn erase_log(&self) -> Result<bool, StoreError> {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(pools) => pools.erase_log().await.map_err(|error| classify(error).0),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(_) => Ok(true),
         }
     }
 

@@ -33,6 +33,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "accounts by mail", include_str!("../../../../migrations/postgres/0002_accounts_by_mail.sql")),
     (3, "admin", include_str!("../../../../migrations/postgres/0003_admin.sql")),
     (5, "second factors", include_str!("../../../../migrations/postgres/0005_second_factors.sql")),
+    (6, "sealed hashes", include_str!("../../../../migrations/postgres/0006_sealed_hashes.sql")),
 ];
 
 /// The oldest PostgreSQL that is supported, as `server_version_num` writes it.

@@ -4,6 +4,7 @@ mod backup;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -26,6 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "accounts by mail", include_str!("../../../../migrations/sqlite/0002_accounts_by_mail.sql")),
     (3, "admin", include_str!("../../../../migrations/sqlite/0003_admin.sql")),
     (5, "second factors", include_str!("../../../../migrations/sqlite/0005_second_factors.sql")),
+    (6, "sealed hashes", include_str!("../../../../migrations/sqlite/0006_sealed_hashes.sql")),
 ];
 
 /// Marks a database file as ours (`PRAGMA application_id`): "Hall" in ASCII.
@@ -33,6 +35,9 @@ const APPLICATION_ID: i64 = 0x4861_6c6c;
 
 /// How long SQLite waits for a lock: less than [`TIMEOUT`], so that the error says that the database is locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long the log may be waited for when it is erased.
+const ERASE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The first SQLite whose write-ahead log cannot corrupt a database that two processes checkpoint.
 const OLDEST_SQLITE: &str = "3.51.3";
@@ -42,6 +47,7 @@ const OLDEST_SQLITE: &str = "3.51.3";
 pub(super) struct Pools {
     writer: SqlitePool,
     readers: SqlitePool,
+    options: Arc<SqliteConnectOptions>,
 }
 
 impl Pools {
@@ -78,10 +84,10 @@ impl Pools {
         migrate(&writer).await?;
         drop(lock);
         let readers = pool(4)
-            .connect_with(options.pragma("query_only", "on"))
+            .connect_with(options.clone().pragma("query_only", "on"))
             .await
             .map_err(|error| classify(error).0)?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, options: Arc::new(options) })
     }
 
     pub(super) fn connections(&self) -> (usize, usize) {
@@ -97,6 +103,17 @@ impl Pools {
 
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
         Ok(Connection::on(Inner::Sqlite(self.readers.acquire().await?)))
+    }
+
+    /// Writes all of the log into the database and cuts it to no length. Returns `false` while somebody reads an earlier state.
+    pub(super) async fn erase_log(&self) -> Result<bool, sqlx::Error> {
+        // On a connection of its own, which gives up soon: whoever waits here keeps the others from writing.
+        let mut connection =
+            SqliteConnectOptions::clone(&self.options).busy_timeout(ERASE_TIMEOUT).connect().await?;
+        let (is_busy, ..): (i64, i64, i64) =
+            sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(is_busy == 0)
     }
 
     /// Begins a transaction that reads: it sees the database as its first statement finds it.

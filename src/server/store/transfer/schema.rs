@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use super::super::connection::{Connection, Dialect};
 use super::super::error::StoreError;
 
-/// Tables whose rows belong to one database: its schema's version, and the changes that its own servers have yet to
-/// read.
-const NOT_MOVED: [&str; 4] = ["hallpass_migrations", "changes", "changes_deleted", "xid_sequence"];
+/// Tables whose rows belong to one database: its schema's version, the changes that its own servers have yet to read, and what
+/// they ask for.
+const NOT_MOVED: [&str; 5] =
+    ["hallpass_migrations", "changes", "changes_deleted", "key_handovers", "xid_sequence"];
 
 /// A table whose rows are moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
