@@ -1,5 +1,5 @@
 //! Sealing the password hashes of users that were imported: how long it takes, what sign-ins and guarded requests notice of
-//! it, and what the looks for more cost afterwards.
+//! it, what the looks for more cost afterwards, and how long a single hash that a command has written waits.
 //!
 //! `cargo bench --bench seal [-- --users N]`, by default 1,000,000 users.
 //!
@@ -30,6 +30,9 @@ const SCHEMA: &str = "hallpass_bench_seal";
 
 /// How long the latencies are measured once everything is sealed.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// The hashes that are stored one at a time.
+const SINGLE: u32 = 20;
 
 /// A hash such as bcrypt writes.
 const HASH: &str = "$2b$12$ECHSTyW86PwweIgxmnh2Lex0vxKuMNEEPr5XQx.T1FKwR2SvYtGEq";
@@ -100,6 +103,33 @@ fn measure(name: &str, users: u32, folder: &Path, url: DatabaseUrl) {
     let idle = latencies(&server, || began.elapsed() > IDLE);
     print!("| {name} | {users} | | |");
     print_row("after", &idle, looks);
+    let mut waits = block_on(waits(&settings, &hash));
+    waits.sort();
+    let (median, longest) = (waits[waits.len() / 2].as_secs_f64(), waits[waits.len() - 1].as_secs_f64());
+    println!(
+        "one hash of a command, {name}: sealed in {median:.2} s, the longest of {} {longest:.2} s",
+        waits.len()
+    );
+}
+
+/// Stores hashes like a command, and returns how long each was there unsealed.
+async fn waits(settings: &config::Database, hash: &str) -> Vec<Duration> {
+    let store = Store::open(settings).await.unwrap();
+    let bob =
+        store.read(async |connection| connection.user_by_email(HAS_TOKEN).await).await.unwrap().unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..SINGLE {
+        store.write(async |tx| tx.set_password_hash(bob.id, hash).await).await.unwrap();
+        let began = Instant::now();
+        while store.read(async |connection| connection.has_hashes_to_seal(Uuid::nil()).await).await.unwrap() {
+            actix_rt::time::sleep(Duration::from_millis(10)).await;
+        }
+        waits.push(began.elapsed());
+        // Not in step with the looks.
+        actix_rt::time::sleep(Duration::from_millis(170)).await;
+    }
+    store.close().await;
+    waits
 }
 
 fn print_row(what: &str, (sign_ins, guarded): &(Vec<Duration>, Vec<Duration>), cpu: f64) {

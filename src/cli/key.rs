@@ -161,6 +161,10 @@ fn new_passphrase(
             "there is no terminal to type the new passphrase on; give both with --key-stdin, one per line",
         )
     })?;
+    terminal.print_line(
+        "Nobody can recover the new passphrase: without it every user has to choose a new password. Copies of the database \
+         from before still open with the old one.",
+    );
     terminal.ask_hidden_twice("New passphrase", "Repeat the passphrase", check).map_err(CommandError::usage)
 }
 

@@ -183,6 +183,7 @@ fn a_token_stays_valid_when_the_installation_moves_to_postgresql_and_back() {
     let (_, body) = server.login();
     let token = body["data"]["token"].as_str().unwrap().to_owned();
     let refresh = json!({ "refresh_token": body["data"]["refresh_token"] });
+    place.run(&["key", "rekey", "--key-stdin"], format!("{PASSPHRASE}\n")).expect(0, "a second key");
     server.stop("TERM").expect(0, "the first server");
 
     let moved = place.run(&["database", "move", "--to", &url], "");
@@ -198,6 +199,7 @@ fn a_token_stays_valid_when_the_installation_moves_to_postgresql_and_back() {
     };
     let server = serve(&url);
     assert_eq!(server.get_user(&token).0, 200);
+    assert_eq!(server.login().0, 200, "by the sealed hash");
     let (status, refreshed) = server.ask("POST /auth/refresh", None, Some(&refresh));
     assert_eq!(status, 200, "{refreshed}");
     server.stop("TERM").expect(0, "the second server");

@@ -117,6 +117,34 @@ async fn a_server_that_missed_the_command_is_handed_the_key_by_another_server() 
 }
 
 #[actix_rt::test]
+async fn a_server_that_asks_after_ten_minutes_gets_the_key_from_the_next_run_alone() {
+    let app = TestApp::new().await;
+    let late = app.another().await;
+    let vault = app.whole_vault().await;
+    app.begin_rekey(&vault).await;
+    app.server.sync_changes().await.unwrap();
+    app.complete_rekey(&vault).await;
+    app.server.sync_changes().await.unwrap();
+    app.clock.advance(chrono::Duration::minutes(11));
+    for _ in 0..2 {
+        late.server.sync_changes().await.unwrap();
+        app.server.sync_changes().await.unwrap();
+    }
+    late.login(EMAIL, PASSWORD).await.expect_failure(503, "unavailable", "nobody has answered");
+
+    let vault = app.whole_vault().await;
+    assert_eq!(app.begin_rekey(&vault).await, Begun::Replaced(3));
+    for server in [&app, &late] {
+        server.server.sync_changes().await.unwrap();
+    }
+    app.complete_rekey(&vault).await;
+    for server in [&app, &late] {
+        server.server.sync_changes().await.unwrap();
+        server.login(EMAIL, PASSWORD).await.expect_data("by the newest of three keys");
+    }
+}
+
+#[actix_rt::test]
 async fn a_hash_that_is_sealed_while_it_is_used_is_the_same_password() {
     let app = TestApp::new().await;
     let vault = app.whole_vault().await;

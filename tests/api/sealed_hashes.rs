@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD, TestApp};
 use crate::key_commands::founded;
-use crate::process::{Finished, Workplace};
+use crate::process::{Finished, Server, Workplace};
 use crate::test_database::TestDatabase;
 
 const SEALED: &str = "$sealed$AQEAAAAB";
@@ -150,7 +150,7 @@ fn hashes_in_files(place: &Workplace) -> usize {
         .flat_map(|name| std::fs::read(place.path(name)).unwrap_or_default())
         .collect();
     let count = |text: &str| memchr::memmem::find_iter(&files, text.as_bytes()).count();
-    ["$2a$", "$2b$", "$2y$", MARK].into_iter().map(count).sum()
+    ["$2a$", "$2b$", "$2x$", "$2y$", "pbkdf2_", MARK].into_iter().map(count).sum()
 }
 
 #[test]
@@ -227,6 +227,72 @@ fn an_export_unseals_the_hashes_with_the_passphrase_or_leaves_them_out() {
     std::fs::write(other.path("users"), &with.out).unwrap();
     other.run(&["user", "import", "users"], "").expect(0, "import of the unsealed hashes");
     assert_eq!(other.serve().login().0, 200, "they are good in another installation");
+}
+
+/// Passwords of users of other programs: each in a form of its own.
+fn foreign_hashes() -> Vec<(&'static str, String)> {
+    let salt = b"a salt of 16 byt";
+    let digest = |rounds| {
+        let mut digest = [0; 32];
+        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(PASSWORD.as_bytes(), salt, rounds, &mut digest);
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest)
+    };
+    vec![
+        ("bcrypt@example.com", bcrypt::hash(PASSWORD, 4).unwrap()),
+        ("django@example.com", format!("pbkdf2_sha256$100${}${}", "a salt of 16 byt", digest(100))),
+    ]
+}
+
+#[test]
+fn sealed_hashes_outlive_a_new_passphrase_a_new_installation_key_and_another_installation() {
+    const NEW_PASSPHRASE: &str = "nine copper kettles in the rain";
+    let place = founded();
+    let foreign = foreign_hashes();
+    let lines: String = foreign.iter().map(|(email, hash)| format!("{email},{hash}\n")).collect();
+    std::fs::write(place.path("users.csv"), format!("email,password_hash\n{lines}")).unwrap();
+    let server = place.serve();
+    place.run(&["user", "import", "users.csv"], "").expect(0, "import");
+    let sign_in_all = |server: &Server, when: &str| {
+        for (email, _) in &foreign {
+            let body = json!({"email": email, "password": PASSWORD});
+            let (status, answer) = server.ask("POST /auth/login", None, Some(&body));
+            assert_eq!(status, 200, "{email} {when}: {answer}");
+        }
+        assert_eq!(server.login().0, 200, "{EMAIL} {when}");
+    };
+    let began = Instant::now();
+    while hashes_in_files(&place) > 0 {
+        assert!(began.elapsed().as_secs() < 60, "they are not sealed");
+        std::thread::yield_now();
+    }
+    // The first sign-in replaces each by one of ours, the others compare that.
+    sign_in_all(&server, "imported and sealed");
+    sign_in_all(&server, "hashed anew");
+
+    let both = format!("{PASSPHRASE}\n{NEW_PASSPHRASE}\n");
+    place.run(&["key", "passphrase", "--key-stdin"], both).expect(0, "a new passphrase");
+    sign_in_all(&server, "after a new passphrase");
+    let passphrase = format!("{NEW_PASSPHRASE}\n");
+    place.run(&["key", "rekey", "--key-stdin"], &passphrase).expect(0, "a new installation key");
+    sign_in_all(&server, "after a new installation key");
+    server.stop("TERM").expect(0, "stop");
+    let start = place.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]);
+    let server = Server::start(start, &passphrase);
+    sign_in_all(&server, "after a restart");
+    server.stop("TERM").expect(0, "stop");
+
+    let written = export(&place, &["--key-stdin"], &passphrase);
+    written.expect(0, "export");
+    assert_eq!(
+        written.out.matches("\"$hallpass$1$2b$04$").count(),
+        3,
+        "each is one of ours: {}",
+        written.out
+    );
+    let other = Workplace::new();
+    std::fs::write(other.path("users"), &written.out).unwrap();
+    other.run(&["user", "import", "users"], "").expect(0, "import elsewhere");
+    sign_in_all(&other.serve(), "in another installation");
 }
 
 #[test]

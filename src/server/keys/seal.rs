@@ -8,6 +8,9 @@
 //! | 12 | suite 1: the nonce |
 //! | rest | suite 1: the ciphertext and its tag of 16 bytes |
 //!
+//! Only the newest installation key is sealed under the passphrase instead: in suite 1 by Argon2id (RFC 9106), whose costs are
+//! stored beside it.
+//!
 //! The first six bytes are authenticated too. A suite that must be replaced stays readable until everything is sealed anew
 //! under the next one.
 
