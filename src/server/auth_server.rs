@@ -204,6 +204,8 @@ impl AuthServer {
             limiter: limiter.clone(),
             passwords: passwords.clone(),
             counts: SessionCounts::default(),
+            mail_tokens: mail_tokens.clone(),
+            link_lifetime: (mailer.is_some() && settings.link.on).then(|| seconds(settings.link.lifetime)),
             needs_verified: verification == Some(Verification::Required),
         });
         let accounts = Accounts {

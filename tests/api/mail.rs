@@ -1,5 +1,6 @@
 //! Accounts by mail: what is sent, to whom, and what the links in it do. The mails are written to a folder.
 
+mod link;
 mod registration;
 mod sending;
 mod sink;
@@ -21,6 +22,7 @@ const NEW_PASSWORD: &str = "seventeen blue lanterns";
 /// Turns every route on.
 pub fn every_route(settings: &mut Settings) {
     settings.mail.url = Some(MailUrl::Folder(std::env::temp_dir()));
+    settings.link.on = true;
 }
 
 /// An app whose mails are files in a folder of its own.
@@ -116,6 +118,8 @@ async fn without_mail_there_are_no_such_routes() {
         "/auth/email/resend",
         "/auth/email/change",
         "/auth/email/change/undo",
+        "/auth/link",
+        "/auth/link/redeem",
         "/user/email",
     ] {
         let reply = app.post(path).authorization(&bearer).json(json!({"email": EMAIL})).send().await;

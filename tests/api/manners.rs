@@ -22,6 +22,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/email/resend", "POST, OPTIONS"),
     ("/auth/email/change", "POST, OPTIONS"),
     ("/auth/email/change/undo", "POST, OPTIONS"),
+    ("/auth/link", "POST, OPTIONS"),
+    ("/auth/link/redeem", "POST, OPTIONS"),
     ("/user", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ("/user/export", "GET, HEAD, OPTIONS"),
     ("/user/totp", "POST, DELETE, OPTIONS"),

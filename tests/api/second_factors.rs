@@ -75,7 +75,7 @@ impl TestApp {
 }
 
 /// The claims of a token.
-fn claims(token: &str) -> Value {
+pub fn claims(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 

@@ -332,6 +332,12 @@ const CHECKS: &[(&str, &[Check])] = &[
             error: "link_invalid", body: UNKNOWN_LINK, ..NONE },
         Check { name: "Take a change back with an unknown link", method: "post", path: "/auth/email/change/undo", status: 400,
             error: "link_invalid", body: UNKNOWN_LINK, ..NONE },
+        Check { name: "Ask for a link and a code to sign in", method: "post", path: "/auth/link", status: 202,
+            body: r#"{"email": "{{check_email}}"}"#, ..NONE },
+        Check { name: "Sign in with an unknown link", method: "post", path: "/auth/link/redeem", status: 400,
+            error: "link_invalid", body: UNKNOWN_LINK, ..NONE },
+        Check { name: "Sign in with a wrong code", method: "post", path: "/auth/link/redeem", status: 400,
+            error: "link_invalid", body: r#"{"email": "nobody@example.com", "code": "000000"}"#, ..NONE },
     ]),
     ("Refresh", &[
         Check { name: "Refresh the tokens", method: "post", path: "/auth/refresh", status: 200, body: REFRESH,

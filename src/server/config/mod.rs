@@ -244,6 +244,13 @@ settings! {
         /// longest time to hand one mail to the mail server, in seconds
         timeout as "timeout_s": Duration = "60", Seconds(1, 600);
     }
+    /// Sign-in links by mail.
+    link: Link {
+        /// whether people can sign in with a link or code by mail; without mail.url they cannot
+        on: bool = "false", BOOL;
+        /// how long a sign-in link and its code work, in seconds
+        lifetime as "lifetime_s": Duration = "600", Seconds(60, 86_400);
+    }
     /// Rate limits for sign-in, registration and refresh; see [`RateLimiter`](super::RateLimiter).
     throttle: Throttle {
         /// whether attempts to sign in and to register are counted and delayed

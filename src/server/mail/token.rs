@@ -19,9 +19,6 @@ const TOKEN_BYTES: usize = 32;
 /// The number of codes: six digits.
 const CODES: u32 = 1_000_000;
 
-/// How long a sign-in link and its code work.
-const LINK_LIFETIME: Duration = Duration::seconds(600);
-
 /// How long a change of the address can be taken back.
 const UNDO_LIFETIME: Duration = Duration::days(7);
 
@@ -66,7 +63,7 @@ fn digest_of(text: &str) -> Digest {
 ///
 /// # Errors
 /// [`VaultError::Failed`] where the system provides no random numbers.
-fn random_token() -> Result<(Zeroizing<String>, Digest), VaultError> {
+pub(crate) fn random_token() -> Result<(Zeroizing<String>, Digest), VaultError> {
     let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
     rand::fill(&mut *bytes).map_err(|_| VaultError::Failed("the system provides no random numbers"))?;
     let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
@@ -96,7 +93,7 @@ impl MailTokens {
             code_key,
             reset: seconds(settings.mail.reset_lifetime),
             verify: seconds(settings.mail.verify_lifetime),
-            link: LINK_LIFETIME,
+            link: seconds(settings.link.lifetime),
         }
     }
 
@@ -171,11 +168,15 @@ impl MailTokens {
     }
 
     /// Tells whether `code` is that of the token.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sign-in links will use it"))]
     pub(crate) fn is_code_of(&self, token: &MailToken, code: &str) -> bool {
         let mac = self.code_mac(token.user, code);
         token.code.is_some_and(|stored| constant_time::verify_slices_are_equal(&stored, &mac).is_ok())
     }
+}
+
+/// Returns a digest as hexadecimal digits.
+pub(crate) fn to_hex(digest: &Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_hex(text: &str) -> Option<Digest> {

@@ -6,6 +6,7 @@
 //! | `second_factor` | from a challenge and a second factor to a session |
 //! | `challenge` | the format of such a challenge |
 //! | `passwords` | users' passwords: hashed and sealed, unsealed and compared |
+//! | `link` | from a link or code in a mail to a session |
 //! | `begin` | a session begins with a proof of identity |
 //! | `refresh` | rotation and reuse of refresh tokens |
 //! | `end` | sign-out, of one session or of all |
@@ -16,6 +17,7 @@ mod access_token;
 mod begin;
 mod challenge;
 mod end;
+mod link;
 mod passwords;
 mod refresh;
 mod refresh_token;
@@ -42,6 +44,7 @@ pub(crate) use second_factor::{seal_totp, unseal_totp};
 use super::abuse::RateLimiter;
 use super::error::{Error, OUTCOMES};
 use super::keys::vault::Vault;
+use super::mail::MailTokens;
 use super::metrics::Counters;
 use super::model::{Lifetimes, Session, SessionPlace};
 use super::state::{State, session_of};
@@ -85,6 +88,10 @@ pub(crate) struct Parts {
     pub passwords: Passwords,
     /// What is counted.
     pub counts: SessionCounts,
+    /// The tokens and codes of mails.
+    pub mail_tokens: MailTokens,
+    /// How long a sign-in link works; `None` where there are none.
+    pub link_lifetime: Option<Duration>,
     /// Nobody signs in by password before their address is verified.
     pub needs_verified: bool,
 }
@@ -153,6 +160,11 @@ impl Sessions {
     /// Assembles the parts.
     pub(crate) fn new(parts: Parts) -> Self {
         Self { inner: Arc::new(parts) }
+    }
+
+    /// Returns how long a sign-in link works; `None` where there are none.
+    pub(crate) fn link_lifetime(&self) -> Option<Duration> {
+        self.inner.link_lifetime
     }
 
     /// Returns what was counted.

@@ -2,6 +2,7 @@
 //! has begun in between.
 
 use chrono::{DateTime, Duration, Utc};
+use secrecy::SecretString;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -14,7 +15,7 @@ use crate::server::keys::vault::{Purpose, Vault};
 use crate::server::model::{
     Client, Event, EventKind, SecondFactorAsked, SignInChallenge, StoredTotp, UserRecord,
 };
-use crate::server::store::Transaction;
+use crate::server::store::{StoreError, Transaction};
 
 /// How long a challenge is good.
 const LIFETIME: Duration = Duration::seconds(300);
@@ -57,19 +58,8 @@ impl Sessions {
         client: &Client,
         by_cookie: bool,
     ) -> Result<Option<SecondFactorAsked>, Error> {
-        let Parts { store, clock, challenges, passwords, .. } = &*self.inner;
-        let no_randomness = || Error::Internal("the system provides no random numbers".into());
-        let (challenge, digest) = challenges.issue().ok_or_else(no_randomness)?;
-        let now = clock.now();
-        let stored = SignInChallenge {
-            digest,
-            user_id: id,
-            methods: proof.methods(),
-            by_cookie,
-            created_at: now,
-            expires_at: now + LIFETIME,
-        };
-        let event = Event::new(EventKind::SecondFactorAsked, now).user(id).by(client);
+        let Parts { store, passwords, .. } = &*self.inner;
+        let waiting = self.waiting(id, proof.methods(), client, by_cookie)?;
         let methods = store
             .write(async |tx| {
                 let user = tx.lock_user(id).await?;
@@ -77,17 +67,33 @@ impl Sessions {
                 let Some(user) = user.filter(is_same).filter(|user| !user.second_factors.is_empty()) else {
                     return Ok(None);
                 };
-                tx.insert_sign_in_challenge(&stored).await?;
                 tx.uncount(attempt.counted()).await?;
-                tx.record(event.clone()).await?;
-                let mut methods = user.second_factors;
-                if tx.count_recovery_codes(id).await? > 0 {
-                    methods.push(RECOVERY_CODE.to_owned());
-                }
-                Ok::<_, Error>(Some(methods))
+                Ok::<_, Error>(Some(waiting.store(tx, user).await?))
             })
             .await?;
-        Ok(methods.map(|methods| SecondFactorAsked { challenge, methods }))
+        Ok(methods.map(|methods| SecondFactorAsked { challenge: waiting.challenge, methods }))
+    }
+
+    /// Makes the challenge of a user whose first factor, proved by these methods, was right.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where the system provides no random numbers.
+    pub(super) fn waiting(
+        &self,
+        user: Uuid,
+        methods: Vec<String>,
+        client: &Client,
+        by_cookie: bool,
+    ) -> Result<Waiting, Error> {
+        let Parts { clock, challenges, .. } = &*self.inner;
+        let no_randomness = || Error::Internal("the system provides no random numbers".into());
+        let (challenge, digest) = challenges.issue().ok_or_else(no_randomness)?;
+        let now = clock.now();
+        let expires_at = now + LIFETIME;
+        let stored =
+            SignInChallenge { digest, user_id: user, methods, by_cookie, created_at: now, expires_at };
+        let event = Event::new(EventKind::SecondFactorAsked, now).user(user).by(client);
+        Ok(Waiting { challenge, stored, event })
     }
 
     /// Signs in by the answer to a challenge. Each answer counts for the challenge and, like a password, for the account and
@@ -156,6 +162,31 @@ impl Sessions {
             })
             .await?;
         self.tokens(begun.ok_or(Error::SecondFactorInvalid)?, prepared).await
+    }
+}
+
+/// A sign-in that waits for a second factor once it is stored.
+pub(super) struct Waiting {
+    /// The challenge for the client.
+    pub(super) challenge: SecretString,
+    stored: SignInChallenge,
+    event: Event,
+}
+
+impl Waiting {
+    /// Stores the challenge. Returns the methods that can answer it.
+    pub(super) async fn store(
+        &self,
+        tx: &mut Transaction,
+        user: UserRecord,
+    ) -> Result<Vec<String>, StoreError> {
+        tx.insert_sign_in_challenge(&self.stored).await?;
+        tx.record(self.event.clone()).await?;
+        let mut methods = user.second_factors;
+        if tx.count_recovery_codes(user.id).await? > 0 {
+            methods.push(RECOVERY_CODE.to_owned());
+        }
+        Ok(methods)
     }
 }
 

@@ -16,13 +16,14 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::samples::SESSION;
+use super::samples::{CHALLENGE, SESSION};
 use crate::guard::openapi::SECURITY_SCHEME;
 use crate::guard::{Refusal, answer};
 use crate::http::Failure;
 use crate::server::error::{Error, FieldErrors};
 use crate::server::http::ApiError;
 use crate::server::http::cookie::COOKIE_AND_BODY;
+use crate::server::model::SecondFactorAsked;
 use crate::token::TokenError;
 
 /// The security scheme of the cookie that carries a refresh token.
@@ -114,6 +115,12 @@ impl Operation {
     /// Requires a sign-in a short time ago, with a second factor if the user has one.
     pub(crate) fn needs_fresh_sign_in(self) -> Self {
         self.fails([Error::SignInStale { max_age: chrono::Duration::seconds(600) }.into()])
+    }
+
+    /// The account may have a second factor, which is asked for then.
+    pub(crate) fn may_need_second_factor(self) -> Self {
+        let (challenge, methods) = (CHALLENGE.into(), vec!["totp".into(), "recovery_code".into()]);
+        self.fails([Error::SecondFactorRequired(Box::new(SecondFactorAsked { challenge, methods })).into()])
     }
 
     /// Requires an access token.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::by_cookie::{TWO_COOKIES, cookie_credential, end_session_of};
-use super::{by_mail, second_factors};
+use super::{by_mail, link, second_factors};
 use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
 use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES, Registered};
 use crate::server::credentials::{Password, Strength};
@@ -20,12 +20,12 @@ use crate::server::error::Error;
 use crate::server::http::body::{Body, OptionalBody, given};
 use crate::server::http::endpoint::{endpoint, endpoint_for_proxies};
 use crate::server::http::fields::Checked;
-use crate::server::http::openapi::{CHALLENGE, EMAIL, Operation, PASSWORD, a_user, some_tokens};
+use crate::server::http::openapi::{EMAIL, Operation, PASSWORD, a_user, some_tokens};
 use crate::server::http::responses::{
     ACCEPTED, Accepted, TokenResponse, accepted, created, data, ended, tokens, user_id,
 };
 use crate::server::http::{ApiError, Context, X_HALLPASS, cookie};
-use crate::server::model::{Client, SecondFactorAsked};
+use crate::server::model::Client;
 use crate::server::sessions::{RefreshCredential, Sessions};
 use crate::server::state::ServerKeys;
 use crate::token::{Claims, TokenError};
@@ -47,6 +47,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
         .service(endpoint("/refresh", [(Method::POST, web::to(refresh))]))
         .service(endpoint("/logout", [(Method::POST, web::to(logout))]))
         .configure(|config| by_mail::configure(config, context))
+        .configure(|config| link::configure(config, context))
         .service(endpoint_for_proxies("/verify", web::to(verify)).wrap(guard.protect().pass_options()))
         .service(
             endpoint("/logout-all", [(Method::POST, web::to(logout_all))])
@@ -70,10 +71,10 @@ pub(crate) fn operations() -> Vec<Operation> {
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
             .fails([
                 Error::CredentialsInvalid.into(),
-                second_factor_required().into(),
                 Error::EmailUnverified.into(),
                 ApiError::RequestInvalid(TWO_COOKIES.into()),
             ])
+            .may_need_second_factor()
             .checks("password", "is required")
             .hashes(),
         post("/auth/register", "register", "Create an account")
@@ -135,12 +136,6 @@ pub(crate) fn operations() -> Vec<Operation> {
             .header("X-Auth-User-Email", "The user's address", EMAIL)
             .header("X-Auth-User-Roles", "The user's roles, separated by commas; `-` for none", "admin,editor"),
     ]
-}
-
-/// The failure of the document's example.
-fn second_factor_required() -> Error {
-    let (challenge, methods) = (CHALLENGE.into(), vec!["totp".into(), "recovery_code".into()]);
-    Error::SecondFactorRequired(Box::new(SecondFactorAsked { challenge, methods }))
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -109,10 +109,10 @@ pub(super) fn operations() -> Vec<Operation> {
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MailRequest)]
-struct EmailRequest {
+pub(super) struct EmailRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = true, max_length = 254)]
-    email: Option<String>,
+    pub(super) email: Option<String>,
 }
 
 async fn forgot(

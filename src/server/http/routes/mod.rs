@@ -9,6 +9,7 @@ pub(crate) mod console;
 pub(crate) mod docs;
 mod export;
 pub(crate) mod health;
+mod link;
 pub(crate) mod metrics;
 pub(crate) mod second_factors;
 pub(crate) mod user;
@@ -21,6 +22,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
     [
         auth::operations(),
         by_mail::operations(),
+        link::operations(),
         user::operations(),
         second_factors::operations(),
         admin::operations(),
