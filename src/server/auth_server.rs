@@ -18,7 +18,7 @@ use super::config::{Settings, Verification, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::events::{EventLog, Statistics};
 use super::http::routes::metrics::{self, VERDICTS};
-use super::http::{self, Context, Edge, Measure, Readiness, X_HALLPASS, require_second_factor};
+use super::http::{self, Context, Edge, Measure, Readiness, Watched, X_HALLPASS, require_second_factor};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, PasswordHashes, SigningKeys, rotation};
 use super::mail::{MailError, MailTokens, Mailer};
@@ -267,6 +267,11 @@ impl AuthServer {
             directory: self.directory(),
             events: self.events(),
             statistics: self.inner.statistics.clone(),
+            watched: Watched {
+                hasher: self.inner.hasher.clone(),
+                limiter: self.inner.limiter.clone(),
+                keys: Arc::clone(&self.inner.keys),
+            },
             state: Arc::clone(&self.inner.state),
             sessions: self.inner.sessions.clone(),
             keys: Arc::clone(&self.inner.keys),

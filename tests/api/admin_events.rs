@@ -161,6 +161,26 @@ async fn statistics_count_each_step_also_the_empty_ones_and_outlive_the_events()
 }
 
 #[actix_rt::test]
+async fn an_admin_sees_the_queue_the_delays_and_the_age_of_the_key_of_the_server_that_answers() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let server = async || {
+        app.act(&admin, "GET", "/admin/stats", None).await.expect_data("statistics")["server"].take()
+    };
+    let before = server().await;
+    assert_eq!((&before["passwords_waiting"], &before["passwords_shed"]), (&json!(0), &json!(0)));
+    assert_eq!((&before["signing_keys"], &before["delayed"]), (&json!(1), &json!(0)));
+    for _ in 0..20 {
+        app.login(EMAIL, "wrong").await;
+    }
+    app.pass(Duration::minutes(5)).await;
+    let after = server().await;
+    assert!(after["delayed"].as_u64().unwrap() > 0, "{after}");
+    let age = |server: &Value| server["signing_key_age_s"].as_i64().unwrap();
+    assert_eq!(age(&after) - age(&before), 300);
+}
+
+#[actix_rt::test]
 async fn totals_are_counted_at_most_once_a_minute() {
     let app = TestApp::new().await;
     let admin = app.admin().await;

@@ -8,6 +8,7 @@ use crate::server::accounts::{Accounts, Directory, UserAdmin};
 use crate::server::config;
 use crate::server::events::{EventLog, Statistics};
 use crate::server::http::readiness::Readiness;
+use crate::server::http::watched::Watched;
 use crate::server::keys::SigningKeys;
 use crate::server::sessions::Sessions;
 use crate::server::state::{ServerKeys, State};
@@ -21,6 +22,7 @@ pub(in crate::server) struct Context {
     pub directory: Directory,
     pub events: EventLog,
     pub statistics: Statistics,
+    pub watched: Watched,
     pub sessions: Sessions,
     pub keys: Arc<SigningKeys>,
     pub server_keys: Arc<ServerKeys>,

@@ -41,6 +41,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         .app_data(web::Data::new(context.directory.clone()))
         .app_data(web::Data::new(context.events.clone()))
         .app_data(web::Data::new(context.statistics.clone()))
+        .app_data(web::Data::new(context.watched.clone()))
         .app_data(web::Data::new(context.clock.clone()))
         .app_data(web::Data::from(Arc::clone(&context.state)))
         .app_data(web::Data::new(context.settings.clone()))

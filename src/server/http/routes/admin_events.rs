@@ -16,6 +16,7 @@ use crate::server::http::ApiError;
 use crate::server::http::openapi::{EMAIL, Operation, SESSION, TIME};
 use crate::server::http::query::Parameters;
 use crate::server::http::responses::data;
+use crate::server::http::watched::{ServerFigures, Watched};
 use crate::server::model::{EventPage, RecordedEvent};
 
 /// The time that statistics show unless `since` is given.
@@ -51,6 +52,13 @@ pub(super) fn operations() -> Vec<Operation> {
                     "registrations": [{"at": TIME, "count": 1}],
                 },
                 "totals": {"users": 1200, "users_disabled": 3, "sessions": 800, "second_factors": 0},
+                "server": {
+                    "passwords_waiting": 0,
+                    "passwords_shed": 0,
+                    "delayed": 12,
+                    "signing_keys": 2,
+                    "signing_key_age_s": 604_800,
+                },
             })),
     ]
 }
@@ -162,11 +170,13 @@ pub(super) async fn list_events(
 struct Stats {
     series: Series,
     totals: Totals,
+    server: ServerFigures,
 }
 
 pub(super) async fn show_statistics(
     _admin: Require<Role<Admin>>,
     statistics: web::Data<Statistics>,
+    watched: web::Data<Watched>,
     clock: web::Data<Clock>,
     parameters: Parameters,
 ) -> Result<HttpResponse, ApiError> {
@@ -184,5 +194,6 @@ pub(super) async fn show_statistics(
         StatisticsError::Store(error) => error.into(),
         out_of_range => ApiError::RequestInvalid(format!("since is not acceptable: {out_of_range}").into()),
     })?;
-    Ok(data(Stats { series, totals: statistics.totals().await? }))
+    let server = watched.figures(clock.now());
+    Ok(data(Stats { series, totals: statistics.totals().await?, server }))
 }
