@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::own::{Accounts, check_uncommon, is_unchanged};
+use crate::guard::AuthUser;
 use crate::server::credentials::{Class, Origin, Password, PasswordContext};
 use crate::server::error::{Error, FieldErrors};
 use crate::server::mail::digest;
@@ -117,16 +118,20 @@ impl Accounts {
     /// Sends a link to the new address `email`, and a notice to the old one. Nothing changes before the link is used.
     ///
     /// # Errors
-    /// [`Error::ValidationFailed`] for the address that the user has; [`Error::PasswordWrong`],
+    /// [`Error::ValidationFailed`] for the address that the user has; [`Error::PasswordWrong`];
+    /// [`Error::SignInStale`], [`Error::SecondFactorMissing`] for a user with a second factor;
     /// [`Error::TooManyAttempts`], [`Error::Overloaded`], [`Error::UserGone`], [`Error::Unavailable`].
     pub(crate) async fn ask_for_email(
         &self,
+        caller: &AuthUser,
         id: Uuid,
         email: &str,
         password: &Password,
         client: &Client,
     ) -> Result<(), Error> {
+        self.check_fresh_if_enrolled(&caller.second_factors, caller.claims())?;
         let user = self.confirm(id, password, client).await?;
+        self.check_fresh_if_enrolled(&user.second_factors, caller.claims())?;
         if user.email == email {
             let reasons = vec!["is the account's address already".to_owned()];
             return Err(Error::ValidationFailed(FieldErrors::from([("email", reasons)])));

@@ -196,6 +196,23 @@ async fn a_second_factor_is_asked_for_after_a_link_and_after_a_code() {
 }
 
 #[actix_rt::test]
+async fn a_change_of_address_needs_the_second_factor_of_a_user_who_has_one() {
+    let app = MailApp::new().await;
+    let Enrolled { pair, authenticator, .. } = app.enrol().await;
+    let stolen = app.ask_for_email(&pair.access, "eve@example.com", PASSWORD).await;
+    stolen.expect_failure(401, "sign_in_stale", "a session of before, and the password");
+    assert!(app.mails().await.is_empty());
+    let challenge = app.challenge().await;
+    let tokens = app.answer(&challenge, "code", &authenticator.code(app.clock.now())).await;
+    let fresh = tokens.expect_data("signed in")["token"].as_str().unwrap().to_owned();
+    expect_status(&app.ask_for_email(&fresh, "ada@example.org", PASSWORD).await, 202, "by both factors");
+    assert_eq!(app.mails().await.len(), 2, "the link and the notice");
+    app.pass(Duration::seconds(601)).await;
+    let late = app.ask_for_email(&fresh, "ada@example.org", PASSWORD).await;
+    late.expect_failure(401, "sign_in_stale", "601 s after the sign-in");
+}
+
+#[actix_rt::test]
 async fn a_link_or_a_code_is_required_and_only_one_of_them() {
     let app = MailApp::with(with_links).await;
     for (body, field) in [

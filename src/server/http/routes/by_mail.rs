@@ -97,6 +97,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .takes::<ChangeRequest>(json!({"email": "ada@example.org", "password": PASSWORD}))
             .checks("email", "is the account's address already")
             .fails([Error::PasswordWrong.into()])
+            .needs_fresh_sign_in()
             .hashes(),
         with_token(post("/auth/email/change", "changeEmail", "Change the address"))
             .text("The old address gets a link that takes the change back, for seven days.")
@@ -218,7 +219,7 @@ async fn ask_for_email(
     let email = checked.email(request.email);
     let password = checked.presented("password", request.password);
     checked.verdict()?;
-    let asked = accounts.ask_for_email(user_id(&user)?, &email, &password, &client).await;
+    let asked = accounts.ask_for_email(&user, user_id(&user)?, &email, &password, &client).await;
     asked.map_err(ApiError::behind(&guard))?;
     Ok(accepted())
 }
