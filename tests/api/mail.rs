@@ -4,6 +4,7 @@ mod link;
 mod registration;
 mod sending;
 mod sink;
+mod tls;
 
 use std::ops::Deref;
 

@@ -1,4 +1,4 @@
-//! The errors that keep mails from being sent at all.
+//! The errors that keep a mail, or all of them, from being sent.
 
 /// Settings or texts with which no mail can be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,4 +10,13 @@ pub enum MailError {
     /// The settings are not enough, or a file of theirs cannot be read.
     #[error("{0}")]
     Settings(String),
+}
+
+/// The reason why a mail was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SendError {
+    /// In words, with what the mail server answered.
+    pub(super) reason: String,
+    /// The mail server refuses this mail for good.
+    pub(super) is_final: bool,
 }

@@ -10,12 +10,12 @@ use futures_util::StreamExt;
 use lettre::message::Mailbox;
 use uuid::Uuid;
 
-use super::error::MailError;
+use super::error::{MailError, SendError};
 use super::message::{message, sender};
 use super::outbox::Prepared;
 use super::templates::{Rendered, Templates, Variables};
 use super::token::MailTokens;
-use super::transport::{SendError, Transport};
+use super::transport::Transport;
 use crate::clock::Clock;
 use crate::log_limit::LogLimit;
 use crate::server::config::{MailTls, MailUrl, Settings, seconds};
@@ -34,8 +34,9 @@ const LONGEST_PAUSE: Duration = Duration::hours(1);
 /// A mail that was not sent after this time is given up.
 const GIVEN_UP_AFTER: Duration = Duration::days(1);
 
-/// How much longer than `mail.timeout_s` a mail stays claimed.
-const LEASE_MARGIN: Duration = Duration::seconds(2);
+/// How much longer than `mail.timeout_s` a mail stays claimed: until the mail server has said goodbye, and the outcome is
+/// stored.
+const LEASE_MARGIN: Duration = Duration::seconds(10);
 
 /// A next try further ahead was set by a clock that has stepped back since.
 const FURTHEST: Duration = Duration::hours(2);

@@ -40,7 +40,12 @@ impl Header for AutoSubmitted {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn sender(text: &str) -> Result<Mailbox, String> {
-    text.parse().map_err(|error| format!("mail.from is {text:?}: {error}"))
+    let sender: Mailbox = text.parse().map_err(|error| format!("mail.from is {text:?}: {error}"))?;
+    // Not every mail server takes others (RFC 6531).
+    if !sender.email.to_string().is_ascii() {
+        return Err(format!("mail.from is {text:?}: an address in ASCII is accepted"));
+    }
+    Ok(sender)
 }
 
 /// Makes the mail with this id. A second try has the same `Message-ID`, by which the recipient's mail program can tell

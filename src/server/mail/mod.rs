@@ -8,7 +8,8 @@
 //! | `token` | tokens and codes in mails: made, sealed, compared |
 //! | `templates` | the texts, built in or the operator's |
 //! | `message` | from a text to a mail (RFC 5322) |
-//! | `transport` | the mail server, or a folder |
+//! | `transport` | where mails go, by the settings: to the mail server, or to a folder |
+//! | `smtp` | the conversation with the mail server |
 //! | `outbox` | what a mail that is due needs: its user, its token |
 //! | `mailer` | the worker: what is due, claimed, sent, delayed or given up |
 
@@ -16,6 +17,7 @@ mod error;
 mod mailer;
 mod message;
 mod outbox;
+mod smtp;
 mod templates;
 mod token;
 mod transport;

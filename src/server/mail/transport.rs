@@ -1,38 +1,23 @@
-//! The mail server (SMTP, RFC 5321), or a folder.
+//! Where mails go, by the settings: to the mail server, or to a folder.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use lettre::transport::smtp::client::TlsParameters;
 use uuid::Uuid;
 
-use super::error::MailError;
+use super::error::{MailError, SendError};
 use super::message::Outgoing;
+use super::smtp::{Encryption, Smtp};
 use crate::server::config::{self, MailServer, MailTls, MailUrl};
 
 /// The way that mails take.
+#[derive(Debug)]
 pub(super) enum Transport {
-    Smtp { smtp: AsyncSmtpTransport<Tokio1Executor>, timeout: Duration },
+    Smtp(Box<Smtp>),
     Folder(PathBuf),
-}
-
-/// The reason why a mail was not sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SendError {
-    /// In words, with what the mail server answered.
-    pub(super) reason: String,
-    /// The mail server refuses this mail for good.
-    pub(super) is_final: bool,
-}
-
-/// The answers that refuse this mail for good: 550 to 559 are about the mailbox or the mail (RFC 5321 §4.2.3), 501
-/// about the address. Others of 5xx, as after a wrong password of ours, may be mended while the mail waits.
-fn is_final(status: u16) -> bool {
-    status == 501 || (550..=559).contains(&status)
 }
 
 impl Transport {
@@ -58,19 +43,13 @@ impl Transport {
                 MailError::Settings(format!("TLS to {} cannot be set up: {error}", server.host))
             })
         };
-        let tls = match server.tls {
-            MailTls::None => Tls::None,
-            MailTls::StartTls => Tls::Required(parameters()?),
-            MailTls::Implicit => Tls::Wrapper(parameters()?),
+        let encryption = match server.tls {
+            MailTls::None => Encryption::None,
+            MailTls::StartTls => Encryption::StartTls(parameters()?),
+            MailTls::Implicit => Encryption::Implicit(parameters()?),
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.host)
-            .port(server.port)
-            .tls(tls)
-            .timeout(Some(settings.timeout));
-        match (&server.user, &settings.password_file) {
-            (Some(user), Some(path)) => {
-                builder = builder.credentials(Credentials::new(user.clone(), password(path)?));
-            }
+        let credentials = match (&server.user, &settings.password_file) {
+            (Some(user), Some(path)) => Some(Credentials::new(user.clone(), password(path)?)),
             (Some(_), None) => {
                 return Err(MailError::Settings(
                     "mail.url names a user, and mail.password_file is not set; name the file with the password".into(),
@@ -81,9 +60,10 @@ impl Transport {
                     "mail.password_file is set, and mail.url names no user, as in smtp://user@host".into(),
                 ));
             }
-            (None, None) => {}
-        }
-        Ok(Self::Smtp { smtp: builder.build(), timeout: settings.timeout })
+            (None, None) => None,
+        };
+        let (host, port, timeout) = (server.host.clone(), server.port, settings.timeout);
+        Ok(Self::Smtp(Box::new(Smtp { host, port, encryption, credentials, timeout })))
     }
 
     /// Sends a mail and returns what the mail server answered.
@@ -93,20 +73,7 @@ impl Transport {
         (id, at): (Uuid, DateTime<Utc>),
     ) -> Result<String, SendError> {
         match self {
-            Self::Smtp { smtp, timeout } => {
-                let sending = smtp.send_raw(&mail.envelope, &mail.bytes);
-                let Ok(sent) = tokio::time::timeout(*timeout, sending).await else {
-                    let reason = format!("no answer within {} s (mail.timeout_s)", timeout.as_secs());
-                    return Err(SendError { reason, is_final: false });
-                };
-                sent.map(|answer| {
-                    format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" "))
-                })
-                .map_err(|error| {
-                    let status = error.status().map(u16::from);
-                    SendError { reason: causes(&error), is_final: status.is_some_and(is_final) }
-                })
-            }
+            Self::Smtp(server) => server.send(&mail).await,
             Self::Folder(folder) => {
                 let folder = folder.clone();
                 // The same name in every try, so that one mail is one file; the time sorts them.
@@ -120,20 +87,6 @@ impl Transport {
             }
         }
     }
-}
-
-/// Returns an error with its causes, as one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }
 
 /// Writes a mail to a file that its owner alone can read, which is there completely or not at all.
@@ -158,27 +111,4 @@ fn password(path: &Path) -> Result<String, MailError> {
         )));
     }
     Ok(line.to_owned())
-}
-
-impl std::fmt::Debug for Transport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Smtp { .. } => f.write_str("Smtp"),
-            Self::Folder(path) => f.debug_tuple("Folder").field(path).finish(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mail_is_given_up_only_for_what_the_server_says_about_the_mailbox_or_the_mail() {
-        for (status, expected) in
-            [(550, true), (553, true), (501, true), (421, false), (451, false), (535, false), (530, false)]
-        {
-            assert_eq!(is_final(status), expected, "{status}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ use hallpass::testing::{Mail, mails_in};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::sink::{Behaviour, Sink};
+use super::sink::{Behaviour, Sink, Stage};
 use crate::app::{EMAIL, PASSWORD, TestApp};
 use crate::process::Workplace;
 use crate::test_database::TestDatabase;
@@ -27,6 +27,15 @@ async fn app_on(database: TestDatabase, url: &str) -> TestApp {
     .await
 }
 
+async fn app_with_a_short_timeout(sink: &Sink) -> TestApp {
+    let url: MailUrl = sink.url().parse().unwrap();
+    TestApp::with(|settings| {
+        settings.mail.url = Some(url);
+        settings.mail.timeout = std::time::Duration::from_secs(1);
+    })
+    .await
+}
+
 impl TestApp {
     pub(super) async fn waiting_mails(&self) -> Vec<WaitingMail> {
         let read =
@@ -34,18 +43,18 @@ impl TestApp {
         read.await.unwrap()
     }
 
-    async fn ask_for_reset(&self, email: &str) {
+    pub(super) async fn ask_for_reset(&self, email: &str) {
         let reply = self.post("/auth/password/forgot").json(json!({"email": email})).send().await;
         assert_eq!(reply.status, 202, "{}", reply.text());
     }
 
     /// Sends what is due and returns how many mails were tried.
-    async fn send_mails(&self) -> usize {
+    pub(super) async fn send_mails(&self) -> usize {
         self.server.mailer().unwrap().send_due().await.unwrap()
     }
 
     /// The kinds of the events about mails.
-    async fn mail_events(&self) -> Vec<String> {
+    pub(super) async fn mail_events(&self) -> Vec<String> {
         let events = self.recorded_events().await;
         let kinds = events.into_iter().map(|event| event.event.kind);
         kinds.filter(|kind| kind.starts_with("mail_")).collect()
@@ -72,7 +81,10 @@ async fn a_mail_reaches_the_mail_server_once_and_is_an_event() {
 async fn a_mail_that_is_put_off_is_tried_again_after_growing_pauses() {
     let sink = Sink::start();
     let app = app_with(&sink).await;
-    sink.next(&[Behaviour::Answer("450 4.2.0 greylisted, come back"), Behaviour::Answer("421 busy")]);
+    sink.next(&[
+        Behaviour::Answer(Stage::Recipient, "450 4.2.0 greylisted, come back"),
+        Behaviour::Answer(Stage::Recipient, "421 busy"),
+    ]);
     app.ask_for_reset(EMAIL).await;
     assert_eq!(app.send_mails().await, 1);
     let waiting = app.waiting_mails().await;
@@ -95,7 +107,7 @@ async fn a_mail_that_is_put_off_is_tried_again_after_growing_pauses() {
 async fn a_mail_that_the_server_refuses_for_good_is_given_up_and_an_event() {
     let sink = Sink::start();
     let app = app_with(&sink).await;
-    sink.next(&[Behaviour::Answer("550 5.1.1 no such mailbox")]);
+    sink.next(&[Behaviour::Answer(Stage::Recipient, "550 5.1.1 no such mailbox")]);
     app.ask_for_reset(EMAIL).await;
     assert_eq!(app.send_mails().await, 1);
     assert_eq!(
@@ -132,7 +144,7 @@ async fn while_the_mail_server_is_down_for_a_day_everything_else_works() {
 async fn a_link_that_expired_while_its_mail_waited_is_replaced_by_one_that_works() {
     let sink = Sink::start();
     let app = app_with(&sink).await;
-    sink.next(&[Behaviour::Answer("451 later")]);
+    sink.next(&[Behaviour::Answer(Stage::Recipient, "451 later")]);
     app.ask_for_reset(EMAIL).await;
     app.send_mails().await;
     app.pass(Duration::hours(5)).await;
@@ -149,7 +161,7 @@ async fn a_link_that_expired_while_its_mail_waited_is_replaced_by_one_that_works
 async fn a_mail_whose_answer_was_lost_is_sent_again_with_the_same_id_and_link() {
     let sink = Sink::start();
     let app = app_with(&sink).await;
-    sink.next(&[Behaviour::Drop]);
+    sink.next(&[Behaviour::Drop(Stage::Mail)]);
     app.ask_for_reset(EMAIL).await;
     app.send_mails().await;
     assert_eq!(app.waiting_mails().await.len(), 1);
@@ -163,19 +175,93 @@ async fn a_mail_whose_answer_was_lost_is_sent_again_with_the_same_id_and_link() 
 
 #[actix_rt::test]
 async fn a_mail_server_that_hangs_keeps_nothing_but_its_own_mail_waiting() {
+    for stage in [Stage::Greeting, Stage::Recipient, Stage::Mail] {
+        let sink = Sink::start();
+        let app = app_with_a_short_timeout(&sink).await;
+        sink.next(&[Behaviour::Hang(stage)]);
+        app.add_user("grace@example.com", PASSWORD).await;
+        app.ask_for_reset(EMAIL).await;
+        app.ask_for_reset("grace@example.com").await;
+        assert_eq!(app.send_mails().await, 2);
+        let waiting = app.waiting_mails().await;
+        assert_eq!(waiting.len(), 1, "{stage:?}");
+        assert!(waiting[0].last_error.as_ref().unwrap().contains("mail.timeout_s"), "{waiting:?}");
+        app.pass(Duration::minutes(1)).await;
+        assert_eq!((app.send_mails().await, app.waiting_mails().await.len()), (1, 0), "{stage:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_server_that_answers_no_goodbye_has_taken_the_mail_or_refused_it_all_the_same() {
     let sink = Sink::start();
-    let url: MailUrl = sink.url().parse().unwrap();
+    let app = app_with_a_short_timeout(&sink).await;
+    for behaviour in [Behaviour::Hang(Stage::Quit), Behaviour::Drop(Stage::Quit)] {
+        sink.next(&[behaviour]);
+        app.ask_for_reset(EMAIL).await;
+        assert_eq!((app.send_mails().await, app.waiting_mails().await), (1, vec![]), "{behaviour:?}");
+    }
+    assert_eq!((sink.mails().len(), app.mail_events().await), (2, vec!["mail_sent".to_owned(); 2]));
+}
+
+#[actix_rt::test]
+async fn what_a_mail_server_refuses_waits_unless_it_is_about_the_recipient_or_the_mail() {
+    // (what, what the server does, whether the mail is given up)
+    let table = [
+        ("no connection", Behaviour::Drop(Stage::Greeting), false),
+        ("busy", Behaviour::Answer(Stage::Greeting, "421 too many connections"), false),
+        ("a list of bad addresses", Behaviour::Answer(Stage::Greeting, "554 5.7.1 go away"), false),
+        (
+            "the sender, as after a mistake in mail.from",
+            Behaviour::Answer(Stage::Sender, "553 5.1.8 who?"),
+            false,
+        ),
+        ("no authentication yet", Behaviour::Answer(Stage::Sender, "530 5.7.0 sign in first"), false),
+        ("greylisting", Behaviour::Answer(Stage::Recipient, "451 4.7.1 come back"), false),
+        ("a full mailbox", Behaviour::Answer(Stage::Recipient, "452 4.2.2 full"), false),
+        ("no mailbox", Behaviour::Answer(Stage::Recipient, "550 5.1.1 nobody"), true),
+        ("the connection ends at the recipient", Behaviour::Drop(Stage::Recipient), false),
+        ("the connection ends after the mail", Behaviour::Drop(Stage::Mail), false),
+        ("put off after the mail", Behaviour::Answer(Stage::Mail, "451 4.3.0 disk"), false),
+        ("spam", Behaviour::Answer(Stage::Mail, "554 5.7.1 we do not like it"), true),
+        ("nonsense", Behaviour::Answer(Stage::Mail, "hello"), false),
+        ("an answer to something else", Behaviour::Answer(Stage::Mail, "354 go on"), false),
+    ];
+    let sink = Sink::start();
+    let app = app_with(&sink).await;
+    for (what, behaviour, is_given_up) in table {
+        sink.next(&[behaviour]);
+        app.ask_for_reset(EMAIL).await;
+        assert_eq!(app.send_mails().await, 1, "{what}");
+        let waiting = app.waiting_mails().await;
+        assert_eq!(waiting.len(), usize::from(!is_given_up), "{what}: {waiting:?}");
+        assert!(waiting.iter().all(|mail| mail.last_error.is_some()), "{what}");
+        let before = sink.mails().len();
+        app.pass(Duration::minutes(1)).await;
+        assert_eq!(app.send_mails().await, waiting.len(), "{what}");
+        assert_eq!(sink.mails().len(), before + waiting.len(), "{what}: taken at the second try");
+        assert_eq!(app.waiting_mails().await, [], "{what}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_password_that_the_mail_server_refuses_may_be_mended_while_mails_wait() {
+    let sink = Sink::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "seventeen\n").unwrap();
+    let url: MailUrl = format!("smtp://ada@127.0.0.1:{}", sink.port).parse().unwrap();
     let app = TestApp::with(|settings| {
         settings.mail.url = Some(url);
-        settings.mail.timeout = std::time::Duration::from_secs(1);
+        settings.mail.password_file = Some(file);
     })
     .await;
-    sink.next(&[Behaviour::Hang]);
-    app.add_user("grace@example.com", PASSWORD).await;
+    sink.next(&[Behaviour::Answer(Stage::Password, "535 5.7.8 wrong")]);
     app.ask_for_reset(EMAIL).await;
-    app.ask_for_reset("grace@example.com").await;
-    assert_eq!(app.send_mails().await, 2);
-    assert_eq!((sink.mails().len(), app.waiting_mails().await.len()), (1, 1));
+    assert_eq!((app.send_mails().await, app.waiting_mails().await.len()), (1, 1));
+    app.pass(Duration::minutes(1)).await;
+    assert_eq!((app.send_mails().await, app.waiting_mails().await.len()), (1, 0));
+    let said = sink.in_clear();
+    assert_eq!(said.iter().filter(|line| *line == "AUTH PLAIN AGFkYQBzZXZlbnRlZW4=").count(), 2, "{said:?}");
 }
 
 #[actix_rt::test]
@@ -202,11 +288,11 @@ async fn a_mail_that_another_server_claimed_before_it_died_is_sent_after_a_while
     let app = app_with(&sink).await;
     app.ask_for_reset(EMAIL).await;
     let mail = app.waiting_mails().await.remove(0);
-    let until = app.clock.now() + Duration::seconds(62);
+    let until = app.clock.now() + Duration::seconds(70);
     let claim = app.server.store().write(async |tx| tx.claim_mail(mail.id, mail.next_try_at, until).await);
     assert!(claim.await.unwrap());
     assert_eq!(app.send_mails().await, 0, "the other one may be sending it");
-    app.pass(Duration::seconds(62)).await;
+    app.pass(Duration::seconds(70)).await;
     assert_eq!((app.send_mails().await, sink.mails().len()), (1, 1));
 }
 
@@ -214,7 +300,7 @@ async fn a_mail_that_another_server_claimed_before_it_died_is_sent_after_a_while
 async fn a_mail_waits_at_most_as_long_as_its_pause_when_the_clock_steps_back() {
     let sink = Sink::start();
     let app = app_with(&sink).await;
-    sink.next(&[Behaviour::Answer("451 later")]);
+    sink.next(&[Behaviour::Answer(Stage::Recipient, "451 later")]);
     app.ask_for_reset(EMAIL).await;
     app.send_mails().await;
     app.clock.advance(-Duration::days(30));
@@ -236,7 +322,7 @@ async fn an_altered_row_and_one_of_a_newer_server_keep_no_other_mail_waiting() {
     let app = app_with(&sink).await;
     app.add_user("grace@example.com", PASSWORD).await;
     app.add_user("joan@example.com", PASSWORD).await;
-    sink.next(&[Behaviour::Answer("451 later")]);
+    sink.next(&[Behaviour::Answer(Stage::Recipient, "451 later")]);
     app.ask_for_reset(EMAIL).await;
     app.send_mails().await;
     let sealed = app.database.literal(&[7; 80]);
@@ -259,7 +345,7 @@ async fn an_altered_row_and_one_of_a_newer_server_keep_no_other_mail_waiting() {
 async fn a_token_is_stored_sealed_and_as_a_digest_only() {
     let sink = Sink::start();
     let app = app_on(TestDatabase::sqlite(), &sink.url()).await;
-    sink.next(&[Behaviour::Drop]);
+    sink.next(&[Behaviour::Drop(Stage::Mail)]);
     app.ask_for_reset(EMAIL).await;
     app.send_mails().await;
     let token = Mail::parse(&sink.mails()[0]).token().unwrap().to_owned();
@@ -276,7 +362,7 @@ fn hallpass_mail_test_says_what_the_mail_server_answered() {
     let sent = place.run(&["mail", "test", "ada@example.com"], "");
     assert_eq!(sent.expect(0, "mail test").out, "sent to ada@example.com: 250 taken as 4711\n");
     assert_eq!(Mail::parse(&sink.mails()[0]).subject(), "A test mail");
-    sink.next(&[Behaviour::Answer("550 5.7.1 you may not relay")]);
+    sink.next(&[Behaviour::Answer(Stage::Recipient, "550 5.7.1 you may not relay")]);
     place.run(&["mail", "test", "ada@example.com"], "").expect_error(1, "5.7.1 you may not relay");
     place.run(&["mail", "test", "nobody"], "").expect_error(2, "is not an e-mail address");
     Workplace::new().run(&["mail", "test", "ada@example.com"], "").expect_error(1, "mail.url is not set");

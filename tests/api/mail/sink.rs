@@ -1,26 +1,54 @@
-//! A mail server for tests (RFC 5321): it takes mails, or refuses, hangs and drops connections as a test says.
+//! A mail server for tests (RFC 5321), with TLS (RFC 3207, RFC 8314) or without: it takes mails, or answers, hangs and
+//! drops connections as a test says.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What the server does with the next mail.
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// What the server does on a connection, which is for one mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Takes it.
+    /// Takes the mail.
     Take,
-    /// Answers so to the recipient.
-    Answer(&'static str),
-    /// Reads the mail, and closes the connection in place of an answer.
-    Drop,
-    /// Never answers to the recipient.
-    Hang,
+    /// Answers so.
+    Answer(Stage, &'static str),
+    /// Closes the connection in place of an answer.
+    Drop(Stage),
+    /// Never answers.
+    Hang(Stage),
+}
+
+/// What is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The connection itself.
+    Greeting,
+    StartTls,
+    Password,
+    Sender,
+    Recipient,
+    /// The mail, after its last byte.
+    Mail,
+    Quit,
+}
+
+/// The encryption that the server offers.
+#[derive(Clone)]
+pub enum Offered {
+    Nothing,
+    StartTls(Arc<ServerConfig>),
+    Implicit(Arc<ServerConfig>),
 }
 
 #[derive(Default)]
 struct Shared {
     mails: Mutex<Vec<String>>,
+    in_clear: Mutex<Vec<String>>,
     next: Mutex<VecDeque<Behaviour>>,
 }
 
@@ -32,15 +60,20 @@ pub struct Sink {
 
 impl Sink {
     pub fn start() -> Self {
+        Self::with(Offered::Nothing)
+    }
+
+    pub fn with(offered: Offered) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared::default());
         let own = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&own);
+                let (shared, offered) = (Arc::clone(&own), offered.clone());
+                let behaviour = shared.next.lock().unwrap().pop_front().unwrap_or(Behaviour::Take);
                 // A client that goes away ends its conversation.
-                std::thread::spawn(move || talk(stream, &shared));
+                std::thread::spawn(move || Conversation::new(stream, offered, behaviour, &shared).talk());
             }
         });
         Self { port, shared }
@@ -50,6 +83,7 @@ impl Sink {
         format!("smtp://127.0.0.1:{}", self.port)
     }
 
+    /// Tells what to do on the next connections.
     pub fn next(&self, behaviours: &[Behaviour]) {
         self.shared.next.lock().unwrap().extend(behaviours);
     }
@@ -58,57 +92,172 @@ impl Sink {
     pub fn mails(&self) -> Vec<String> {
         self.shared.mails.lock().unwrap().clone()
     }
+
+    /// The lines that were read without encryption.
+    pub fn in_clear(&self) -> Vec<String> {
+        self.shared.in_clear.lock().unwrap().clone()
+    }
 }
 
-fn talk(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let say = |line: &str| (&stream).write_all(format!("{line}\r\n").as_bytes());
-    say("220 sink")?;
-    let mut behaviour = Behaviour::Take;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
+enum Stream {
+    Clear(TcpStream),
+    Secure(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize> {
+        match self {
+            Self::Clear(stream) => stream.read(bytes),
+            Self::Secure(stream) => stream.read(bytes),
         }
-        match line.split([' ', ':', '\r']).next().unwrap_or_default().to_ascii_uppercase().as_str() {
-            "EHLO" => say("250-sink\r\n250 8BITMIME")?,
-            "MAIL" => {
-                behaviour = shared.next.lock().unwrap().pop_front().unwrap_or(Behaviour::Take);
-                say("250 ok")?;
-            }
-            "RCPT" => match behaviour {
-                Behaviour::Answer(answer) => say(answer)?,
-                Behaviour::Hang => {
-                    // Until the client gives up.
-                    let _ = reader.read_line(&mut line);
-                    return Ok(());
-                }
-                _ => say("250 ok")?,
-            },
-            "DATA" => {
-                say("354 go on")?;
-                let mut mail = String::new();
-                loop {
-                    let mut line = String::new();
-                    if reader.read_line(&mut line)? == 0 {
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Self::Clear(stream) => stream.write(bytes),
+            Self::Secure(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            Self::Clear(stream) => stream.flush(),
+            Self::Secure(stream) => stream.flush(),
+        }
+    }
+}
+
+fn secured(stream: TcpStream, config: &Arc<ServerConfig>) -> Stream {
+    let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+    Stream::Secure(Box::new(StreamOwned::new(connection, stream)))
+}
+
+struct Conversation<'a> {
+    stream: BufReader<Stream>,
+    /// Where STARTTLS is offered.
+    starttls: Option<Arc<ServerConfig>>,
+    behaviour: Behaviour,
+    shared: &'a Shared,
+}
+
+impl<'a> Conversation<'a> {
+    fn new(stream: TcpStream, offered: Offered, behaviour: Behaviour, shared: &'a Shared) -> Self {
+        let (stream, starttls) = match offered {
+            Offered::Nothing => (Stream::Clear(stream), None),
+            Offered::StartTls(config) => (Stream::Clear(stream), Some(config)),
+            Offered::Implicit(config) => (secured(stream, &config), None),
+        };
+        Self { stream: BufReader::new(stream), starttls, behaviour, shared }
+    }
+
+    fn talk(mut self) -> Result<()> {
+        self.answer(Stage::Greeting, "220 sink")?;
+        while let Some(line) = self.line()? {
+            let command = line.split([' ', ':', '\r']).next().unwrap_or_default().to_ascii_uppercase();
+            match &*command {
+                "EHLO" if self.starttls.is_some() => self.say("250-sink\r\n250 STARTTLS")?,
+                "EHLO" => self.say("250-sink\r\n250 AUTH PLAIN")?,
+                "STARTTLS" => {
+                    self.answer(Stage::StartTls, "220 go on")?;
+                    let (Some(config), Stream::Clear(stream)) =
+                        (self.starttls.take(), self.stream.into_inner())
+                    else {
                         return Ok(());
-                    }
-                    if line == ".\r\n" {
-                        break;
-                    }
-                    mail.push_str(line.strip_prefix('.').unwrap_or(&line));
+                    };
+                    self.stream = BufReader::new(secured(stream, &config));
                 }
-                shared.mails.lock().unwrap().push(mail);
-                if behaviour == Behaviour::Drop {
-                    return Ok(());
+                "AUTH" => self.answer(Stage::Password, "235 welcome")?,
+                "MAIL" => self.answer(Stage::Sender, "250 ok")?,
+                "RCPT" => self.answer(Stage::Recipient, "250 ok")?,
+                "DATA" => {
+                    self.say("354 go on")?;
+                    let mut mail = String::new();
+                    loop {
+                        let Some(line) = self.line()? else { return Ok(()) };
+                        if line == ".\r\n" {
+                            break;
+                        }
+                        mail.push_str(line.strip_prefix('.').unwrap_or(&line));
+                    }
+                    self.shared.mails.lock().unwrap().push(mail);
+                    self.answer(Stage::Mail, "250 taken as 4711")?;
                 }
-                say("250 taken as 4711")?;
+                "QUIT" => return self.answer(Stage::Quit, "221 bye"),
+                _ => self.say("250 ok")?,
             }
-            "QUIT" => {
-                say("221 bye")?;
-                return Ok(());
-            }
-            _ => say("250 ok")?,
         }
+        Ok(())
+    }
+
+    /// Reads a line; `None` at the end.
+    fn line(&mut self) -> Result<Option<String>> {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line)?;
+        if let Stream::Clear(_) = self.stream.get_ref() {
+            self.shared.in_clear.lock().unwrap().extend((read > 0).then(|| line.trim_end().to_owned()));
+        }
+        Ok((read > 0).then_some(line))
+    }
+
+    fn answer(&mut self, stage: Stage, usual: &str) -> Result<()> {
+        match self.behaviour {
+            Behaviour::Answer(at, answer) if at == stage => self.say(answer),
+            Behaviour::Drop(at) if at == stage => Err(std::io::ErrorKind::ConnectionAborted.into()),
+            Behaviour::Hang(at) if at == stage => {
+                // Until the client gives up.
+                std::io::copy(&mut self.stream, &mut std::io::sink())?;
+                Err(std::io::ErrorKind::ConnectionAborted.into())
+            }
+            _ => self.say(usual),
+        }
+    }
+
+    fn say(&mut self, answer: &str) -> Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(format!("{answer}\r\n").as_bytes())?;
+        stream.flush()
+    }
+}
+
+/// A certification authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate.
+    pub pem: String,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A server of `host` with a certificate of this authority.
+    pub fn server(&self, host: &str) -> Arc<ServerConfig> {
+        self.server_until(host, 4096)
+    }
+
+    /// A server whose certificate expires in the year `until`.
+    pub fn server_until(&self, host: &str, until: i32) -> Arc<ServerConfig> {
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            );
+        Arc::new(config.unwrap())
     }
 }
