@@ -9,11 +9,16 @@ use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+use data_encoding::BASE32_NOPAD;
+use hallpass::clock::Clock;
 use hallpass::server::keys::vault::Vault;
 use hallpass::server::store::Store;
+use serde_json::{Value, json};
 
 use crate::app::{PASSPHRASE, PASSWORD};
 use crate::process::{Server, Workplace};
+use crate::second_factors::Authenticator;
 
 /// A secret in every encoding in which it might be stored.
 fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
@@ -165,6 +170,50 @@ fn neither_the_memory_of_a_running_server_nor_its_core_dump_holds_the_passphrase
             assert!(holds(&bytes, server.address.as_bytes()), "{way}: {what}");
             assert!(!holds(&bytes, PASSPHRASE.as_bytes()), "{way}: the passphrase is in {what}");
         }
+    }
+}
+
+#[test]
+fn a_server_that_signs_in_by_second_factors_keeps_neither_their_secrets_nor_the_unused_codes_in_memory() {
+    let place = Workplace::new().variable("HALLPASS_DUMPABLE", "1");
+    place.add_user();
+    // Shown to their user by one server, used at another.
+    let first = place.serve();
+    let bearer = format!("Bearer {}", first.token());
+    let post = |server: &Server, path: &str, bearer: Option<&str>, body: Value| {
+        server.ask(&format!("POST {path}"), bearer, Some(&body))
+    };
+    let (status, made) = post(&first, "/user/totp", Some(&bearer), json!({"password": PASSWORD}));
+    assert_eq!(status, 201, "{made}");
+    let secret = made["data"]["secret"].as_str().unwrap().to_owned();
+    let authenticator = Authenticator::of(&secret);
+    // A code of the step before, so that this step's is still unused.
+    let code = authenticator.code(Clock::system().now() - TimeDelta::seconds(30));
+    let (status, confirmed) = post(&first, "/user/totp/confirm", Some(&bearer), json!({"code": code}));
+    assert_eq!(status, 200, "{confirmed}");
+    let codes: Vec<String> = serde_json::from_value(confirmed["data"]["recovery_codes"].clone()).unwrap();
+    let is_in = |memory: &[u8], text: &[u8]| memchr::memmem::find(memory, text).is_some();
+    assert!(is_in(&memory(first.child.id()), secret.as_bytes()), "the control: the buffer of the answer");
+    first.stop("TERM");
+
+    let second = place.serve();
+    for answer in
+        [json!({"code": authenticator.code(Clock::system().now())}), json!({"recovery_code": codes[0]})]
+    {
+        let (status, asked) = second.login();
+        assert_eq!((status, &asked["error"]), (401, &json!("second_factor_required")));
+        let mut body = answer.clone();
+        body["challenge"] = asked["challenge"].clone();
+        let (status, answered) = post(&second, "/auth/second-factor", None, body);
+        assert_eq!(status, 200, "{answer}: {answered}");
+    }
+    let memory = memory(second.child.id());
+    let bytes_of = |text: &str| BASE32_NOPAD.decode(text.replace('-', "").to_uppercase().as_bytes()).unwrap();
+    for (what, text) in
+        [("the secret", &secret)].into_iter().chain(codes[1..].iter().map(|code| ("a code", code)))
+    {
+        assert!(!is_in(&memory, text.as_bytes()), "{what} as text");
+        assert!(!is_in(&memory, &bytes_of(text)), "the bytes of {what}");
     }
 }
 
