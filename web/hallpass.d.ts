@@ -40,14 +40,52 @@ export interface Claims {
   amr?: string[];
 }
 
+/**
+ * The stable names of failures. Branch on these, never on `message`. A newer server may have others, so any string is
+ * accepted; `''` means that the response is not from Hallpass.
+ */
+export type ErrorSlug =
+  | 'json_malformed'
+  | 'request_invalid'
+  | 'link_invalid'
+  | 'token_missing'
+  | 'token_invalid'
+  | 'token_expired'
+  | 'token_revoked'
+  | 'credentials_invalid'
+  | 'second_factor_required'
+  | 'second_factor_invalid'
+  | 'refresh_invalid'
+  | 'role_missing'
+  | 'email_unverified'
+  | 'second_factor_unenrolled'
+  | 'last_admin'
+  | 'password_wrong'
+  | 'sign_in_stale'
+  | 'registration_closed'
+  | 'csrf_rejected'
+  | 'not_found'
+  | 'method_not_allowed'
+  | 'email_taken'
+  | 'already_enrolled'
+  | 'body_too_large'
+  | 'unsupported_media_type'
+  | 'validation_failed'
+  | 'too_many_attempts'
+  | 'overloaded'
+  | 'unavailable'
+  | 'internal'
+  | ''
+  | (string & {});
+
 /** The server refused a request. If it cannot be reached, the error is the browser's `TypeError`. */
 export declare class HallpassError extends Error {
   constructor(told: Pick<HallpassError, 'status' | 'error' | 'message' | 'fields'> & { retryAfter?: number | null });
   name: 'HallpassError';
   /** The HTTP status. */
   status: number;
-  /** The stable name of the failure, such as `credentials_invalid`; empty if the response is not from Hallpass. */
-  error: string;
+  /** The stable name of the failure. */
+  error: ErrorSlug;
   /** The fields that were refused, each with the reasons. */
   fields: Record<string, string[]>;
   /** Seconds to wait before the next attempt, if the server requires it. */
@@ -55,12 +93,13 @@ export declare class HallpassError extends Error {
 }
 
 export interface Options {
-  /** The URL of the server. Defaults to the origin of the page. */
+  /** The URL of the server. Defaults to the origin of the page. Requests need it where there is no page, as in Node. */
   url?: string | URL;
   /**
    * Whether the refresh token is kept in a cookie, which all tabs share and which remains after the page is closed.
    * Otherwise it is kept in the page's memory. The cookie needs HTTPS (or the loopback address) and a page on the same
-   * site as the server. Defaults to true if the server's URL is HTTPS or on the loopback address.
+   * site as the server. Defaults to true if the server's URL is HTTPS or on the loopback address;
+   * always false where there is no page.
    */
   cookie?: boolean;
   /** Other origins that `fetch` may send the token to, besides the server's and the page's. */
@@ -103,8 +142,12 @@ export interface Hallpass {
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
 
+  /** Returns the user that the page knows, without a request; null too if it has not asked yet. */
+  current(): User | null;
+
   /**
-   * Calls `listener` when a user signs in or out, or the user's data changes, in any tab. Returns a function that
+   * Calls `listener` once it is known who is signed in (with null if the server cannot be reached), and when a user signs
+   * in or out, or the user's data changes, in any tab. Never calls it before `onChange` returns. Returns a function that
    * removes the listener.
    */
   onChange(listener: (user: User | null) => void): () => void;
@@ -128,5 +171,5 @@ export interface Hallpass {
   now(): Date;
 }
 
-/** Creates the client. Call it once per page. */
+/** Creates the client. Call it once per page. Never throws and sends nothing, so it works during server-side rendering. */
 export declare function createHallpass(options?: Options): Hallpass;

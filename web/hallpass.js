@@ -82,13 +82,16 @@ async function withRetry(send, signal) {
 }
 
 export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
-  const server = new URL(url, location.href);
-  if (!server.pathname.endsWith('/')) server.pathname += '/';
-  // Browsers accept a `Secure` cookie over HTTPS, and on the loopback.
-  const isLoopback = /^(127\.0\.0\.1|\[::1\]|(.+\.)?localhost)$/.test(server.hostname);
-  const byCookie = cookie ?? (server.protocol === 'https:' || isLoopback);
-  const trusted = new Set([server.href, location.href, ...origins].map((it) => new URL(it).origin));
-  const name = `hallpass ${server.href}`;
+  // There is none where a page is rendered on a server, and in Node.
+  const page = globalThis.location?.href;
+  // Null where a relative `url` is relative to nothing: then each call that needs the server rejects.
+  const server = URL.canParse(url, page) ? new URL(url, page) : null;
+  if (server && !server.pathname.endsWith('/')) server.pathname += '/';
+  // Browsers accept a `Secure` cookie over HTTPS, and on the loopback. Elsewhere nothing keeps the cookie.
+  const isLoopback = /^(127\.0\.0\.1|\[::1\]|(.+\.)?localhost)$/.test(server?.hostname);
+  const byCookie = Boolean(page && server) && (cookie ?? (server.protocol === 'https:' || isLoopback));
+  const trusted = new Set([server, page, ...origins].filter((it) => URL.canParse(it)).map((it) => new URL(it).origin));
+  const name = `hallpass ${server?.href}`;
 
   // { token, claims, skew, user, refresh }: `skew` is how far the server's clock is ahead of this one, ms.
   let session = null;
@@ -102,7 +105,8 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   // The session that a sign-out ends, until the server has confirmed it.
   let unconfirmed = null;
   const listeners = new Set();
-  const channel = globalThis.BroadcastChannel && new BroadcastChannel(name);
+  // In Node an open channel would keep the process from ending.
+  const channel = page && globalThis.BroadcastChannel ? new BroadcastChannel(name) : null;
 
   // Remembers that there may be a session in the cookie, so that a page without one sends no request. It has no token.
   const hint = {
@@ -178,13 +182,19 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return turn;
   }
 
+  /** Returns the address of `path` at the server. */
+  function at(path) {
+    if (server || URL.canParse(path)) return new URL(path, server ?? undefined);
+    throw new TypeError('there is no page here to find Hallpass by; name it in the option "url"');
+  }
+
   /** Sends a request to Hallpass itself, with the cookie. */
-  function call(path, { method = 'POST', body, token, timeout = TIMEOUT_MS } = {}) {
+  async function call(path, { method = 'POST', body, token, timeout = TIMEOUT_MS } = {}) {
     const headers = {};
     if (byCookie) headers['X-Hallpass'] = '1';
     if (body) headers['Content-Type'] = 'application/json';
     if (token) headers.Authorization = `Bearer ${token}`;
-    return globalThis.fetch(new URL(path, server), {
+    return globalThis.fetch(at(path), {
       method,
       headers,
       body: body && JSON.stringify(body),
@@ -260,7 +270,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   }
 
   async function fetch(input, init) {
-    const request = new Request(input instanceof Request ? input : new URL(input, server), init);
+    const request = new Request(input instanceof Request ? input : at(input), init);
     const { origin } = new URL(request.url);
     if (!trusted.has(origin)) {
       throw new TypeError(`the token would be sent to ${origin}; to allow that, add it to the option "origins"`);
@@ -283,7 +293,7 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
       });
       if (user && user.id === session?.claims.sub) share({ ...session, user });
     }
-    return session?.user ?? null;
+    return current();
   }
 
   /** Begins a session; or returns what comes next, if the account has a second factor. */
@@ -366,6 +376,21 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     });
   }
 
+  const current = () => session?.user ?? null;
+
+  function onChange(listener) {
+    let hasHeard = false;
+    const hear = (user) => {
+      hasHeard = true;
+      listener(user);
+    };
+    listeners.add(hear);
+    // Who is signed in already, which the server must perhaps be asked for, is told like a change.
+    const first = () => queueMicrotask(() => hasHeard || !listeners.has(hear) || hear(current()));
+    user().then(first, first);
+    return () => void listeners.delete(hear);
+  }
+
   return {
     signIn,
     secondFactor,
@@ -373,10 +398,8 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     signOut,
     user,
     fetch,
-    onChange(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    onChange,
+    current,
     changePassword,
     deleteUser,
     token,

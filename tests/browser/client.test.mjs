@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { gzipSync } from 'node:zlib';
-import { EMAIL, PASSWORD, closeBrowser, openBrowser, openClient, startApp, startServer, until, watch } from './harness.mjs';
+import { EMAIL, PASSWORD, closeBrowser, listen, openBrowser, openClient, startApp, startServer, until, watch } from './harness.mjs';
 
 const NEW_PASSWORD = 'seventeen blue lanterns';
 
@@ -21,10 +20,58 @@ const failure = (page, call) =>
 /** Returns the server's `error` for a token. */
 const verdict = async (url, token) => (await (await fetch(`${url}/user/`, { headers: { Authorization: `Bearer ${token}` } })).json()).error;
 
-test('the client is one module without imports, under 6 KB compressed', () => {
-  const source = readFileSync(new URL('../../web/hallpass.js', import.meta.url));
-  assert.ok(gzipSync(source, { level: 9 }).length < 6 * 1024, `${gzipSync(source, { level: 9 }).length} bytes`);
-  assert.doesNotMatch(source.toString(), /^\s*(import|export .* from)\b/m);
+test('the client is one module without imports, sent as less than 6 KB and told once', async (t) => {
+  const source = readFileSync(new URL('../../web/hallpass.js', import.meta.url), 'utf8');
+  assert.doesNotMatch(source, /^\s*(import|export .* from)\b/m);
+  const { url } = await startServer(t);
+  for (const encoding of ['br', 'gzip']) {
+    // Node's own fetch decompresses, and tells the length that was sent.
+    const answer = await fetch(`${url}/client/hallpass.js`, { headers: { 'Accept-Encoding': encoding } });
+    assert.equal(answer.headers.get('Content-Encoding'), encoding);
+    assert.equal(answer.headers.get('Vary'), 'accept-encoding');
+    const length = Number(answer.headers.get('Content-Length'));
+    assert.ok(length > 0 && length < 6 * 1024, `${encoding}: ${length} bytes`);
+    assert.match(await answer.text(), /export function createHallpass/);
+    const tag = answer.headers.get('ETag');
+    const again = await fetch(`${url}/client/hallpass.js`, { headers: { 'Accept-Encoding': encoding, 'If-None-Match': tag } });
+    assert.equal(again.status, 304);
+  }
+});
+
+test('a listener is told once who is signed in, as soon as that is known', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  const heard = (page) =>
+    page.evaluate(async () => {
+      const [heard, gone] = [[], []];
+      const known = window.client.current()?.email ?? null;
+      window.client.onChange((user) => heard.push(user?.email ?? null));
+      const stop = window.client.onChange((user) => gone.push(user));
+      stop();
+      const atOnce = heard.length;
+      await window.client.user();
+      await new Promise((resolve) => setTimeout(resolve));
+      return { known, atOnce, heard, gone, current: window.client.current()?.email ?? null };
+    });
+  const page = await openClient(context, `${server.url}/blank`);
+  assert.deepEqual(await heard(page), { known: null, atOnce: 0, heard: [null], gone: [], current: null });
+  await signIn(page);
+  assert.deepEqual(await heard(page), { known: EMAIL, atOnce: 0, heard: [EMAIL], gone: [], current: EMAIL });
+  const later = await openClient(context, `${server.url}/blank`);
+  assert.deepEqual(await heard(later), { known: null, atOnce: 0, heard: [EMAIL], gone: [], current: EMAIL });
+});
+
+test('a listener is told of nobody where the server cannot be reached, and of the user later', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t);
+  await signIn(await openClient(context, `${server.url}/blank`));
+  const page = await openClient(context, `${server.url}/blank`);
+  await context.setOffline(true);
+  await listen(page);
+  assert.equal(await page.evaluate(() => window.client.current()), null);
+  await context.setOffline(false);
+  assert.equal(await userOf(page), EMAIL);
+  await page.waitForFunction((email) => window.heard.join() === email, EMAIL);
 });
 
 test('a visitor without a session sends no refresh', async (t) => {
@@ -43,6 +90,7 @@ test('a signed-in user is known in every tab and after a reload, until the sign-
   const context = await openBrowser(t);
   const one = await openClient(context, `${server.url}/blank`);
   const two = await openClient(context, `${server.url}/blank`);
+  await listen(two);
   assert.equal((await signIn(one)).email, EMAIL);
   assert.equal(await status(one), 200);
   await two.waitForFunction(() => window.heard.length > 0);
@@ -51,6 +99,8 @@ test('a signed-in user is known in every tab and after a reload, until the sign-
   assert.equal(await userOf(three), EMAIL, 'a tab that was opened later');
 
   const held = await three.evaluate(() => window.client.token());
+  await listen(one);
+  await listen(three);
   await one.evaluate(() => window.client.signOut());
   for (const page of [one, two, three]) {
     await page.waitForFunction(() => window.heard.at(-1) === null);
@@ -223,6 +273,7 @@ test('a session that was ended elsewhere ends here with the next request', async
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await openClient(context, `${server.url}/blank`);
+  await listen(page);
   await signIn(page);
   server.cli(['user', 'disable', EMAIL]);
   await until(async () => (await status(page)) === 401);
@@ -376,6 +427,7 @@ test('a page from the back/forward cache learns who is signed in now', async (t)
   const [page, other] = [await openClient(context, `${server.url}/blank`), await openClient(context, `${server.url}/blank`)];
   const comesBack = () => page.evaluate(() => void dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })));
   await signIn(page);
+  await listen(page);
   await other.evaluate((credentials) => window.client.signIn(credentials), { email: 'bob@example.com', password: PASSWORD });
   await comesBack();
   await page.waitForFunction(() => window.heard.at(-1) === 'bob@example.com');
@@ -421,6 +473,7 @@ test('a request of one user is never repeated as another', async (t) => {
   const context = await openBrowser(t);
   const [page, other] = [await openClient(context, `${server.url}/blank`), await openClient(context, `${server.url}/blank`)];
   await signIn(page);
+  await listen(page);
   const renames = watch(context, '/user/');
   await page.route('**/user/', async (route) => {
     await other.evaluate((credentials) => window.client.signIn(credentials), { email: 'bob@example.com', password: PASSWORD });
@@ -471,6 +524,7 @@ test('an app on another origin of the same site signs in with the cookie', async
   const later = await open();
   assert.equal(await userOf(later), EMAIL, 'the cookie came along');
   assert.equal(await later.evaluate(async () => (await window.client.fetch('/user/')).headers.get('X-Request-Id') !== null), true);
+  await listen(page);
   await later.evaluate(() => window.client.signOut());
   await page.waitForFunction(() => window.heard.at(-1) === null);
   assert.equal((await failure(page, `client.signIn({ email: '${EMAIL}', password: 'wrong' })`)).error, 'credentials_invalid');
@@ -491,6 +545,7 @@ test('an app on another site keeps the refresh token in its memory', async (t) =
   }
   assert.deepEqual(await context.cookies(), []);
   const held = await two.evaluate(() => window.client.token());
+  await listen(two);
   await one.evaluate(() => window.client.signOut());
   await two.waitForFunction(() => window.heard.at(-1) === null);
   await until(async () => (await verdict(server.url, held)) === 'token_revoked');

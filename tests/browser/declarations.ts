@@ -1,8 +1,17 @@
 // What the declarations promise, and what they refuse: an error that does not come is an error.
 
-import { HallpassError, createHallpass, type Claims, type SecondFactorNeeded, type User } from '../../web/hallpass.js';
+import {
+  HallpassError,
+  createHallpass,
+  type Claims,
+  type ErrorSlug,
+  type SecondFactorNeeded,
+  type User,
+} from '../../web/hallpass.js';
+import { HallpassProvider, useUser } from '../../web/react.js';
+import { hallpass, useHallpass } from '../../web/vue.js';
 
-const { signIn, secondFactor, signUp, signOut, user, fetch, onChange, changePassword, deleteUser, token, claims, now } = createHallpass({
+const { signIn, secondFactor, signUp, signOut, user, current, fetch, onChange, changePassword, deleteUser, token, claims, now } = createHallpass({
   url: new URL('https://id.example'),
   cookie: false,
   origins: ['https://api.example'],
@@ -24,7 +33,11 @@ export async function promised(): Promise<void> {
   await signOut({ everywhere: true }).catch((error: unknown) => {
     if (error instanceof HallpassError) [error.status.toFixed(), error.fields.email?.join(), error.retryAfter?.toFixed()];
   });
-  void [methods, somebody, answer, stop, said, held, year];
+  const known: User | null = current();
+  const slug: ErrorSlug = 'token_expired';
+  const reacts: User | null | undefined = useUser();
+  const vues: User | null | undefined = useHallpass().user.value;
+  void [methods, somebody, answer, stop, said, held, year, known, slug, reacts, vues, HallpassProvider, hallpass];
 }
 
 export function refused(): void {
@@ -38,6 +51,8 @@ export function refused(): void {
   void user().then((it) => it.email);
   // @ts-expect-error: a name may be null
   void user().then((it) => it && it.name.length);
+  // @ts-expect-error: the user of an app in Vue is read, not set
+  useHallpass().user.value = null;
   // @ts-expect-error: no such option
   createHallpass({ storage: localStorage });
 }

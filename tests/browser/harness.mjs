@@ -123,12 +123,23 @@ export async function openClient(context, address, options = {}, client = '/clie
     async ([from, options]) => {
       const { createHallpass } = await import(from);
       window.client = createHallpass(options);
-      window.heard = [];
-      window.client.onChange((user) => window.heard.push(user?.email ?? null));
     },
     [client, options],
   );
   return page;
+}
+
+/** Collects the changes of the page's user from now on in `window.heard`. Who is signed in now is told, and left out. */
+export async function listen(page) {
+  await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        window.client.onChange((user) => {
+          if (window.heard) window.heard.push(user?.email ?? null);
+          else resolve((window.heard = []));
+        });
+      }),
+  );
 }
 
 /** Repeats a check until it is true, within the test's time limit. */
