@@ -2,8 +2,8 @@
 //! valid token.
 //!
 //! The crate has two parts. The **guard** checks tokens in any actix-web app; this page is its tutorial. The **server**
-//! issues the tokens (feature `server`, on by default); the README shows how to start it. The crate is not on
-//! crates.io: depend on it by path, as here, or by git. Without its default features it has only the guard: no
+//! issues the tokens (feature `server`, on by default); the README shows how to start it, and the module `server` how to
+//! run it within an app. The crate is not on crates.io: depend on it by path, as here, or by git. Without its default features it has only the guard: no
 //! database, no command line and no password hashing:
 //!
 //! ```toml
@@ -217,7 +217,9 @@ mod http;
 mod log_limit;
 pub mod token;
 
+/// The command line of the binary, and nothing that another crate can rely on.
 #[cfg(feature = "server")]
+#[doc(hidden)]
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
@@ -238,6 +240,11 @@ pub use token::Claims;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Runs the programs of the guide to embedding.
+#[cfg(all(doctest, feature = "server", feature = "testing"))]
+#[doc = include_str!("../docs/embedding.md")]
+struct EmbeddingGuide;
 
 /// Runs the programs of the guide to testing.
 #[cfg(all(doctest, feature = "testing"))]

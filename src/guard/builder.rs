@@ -403,6 +403,7 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
     /// [`Refusal::Application`].
     ///
     /// Under the middleware it runs once for each request. Without, several extractors of one handler may each run it.
+    /// If this is called again, the checks run one after the other, until one refuses.
     ///
     /// # Example: a maintenance window
     /// ```
@@ -421,7 +422,19 @@ impl<U: Send + Sync + 'static> GuardBuilder<U> {
         F: Fn(Arc<Claims>, HttpRequest) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Refusal>> + 'static,
     {
-        self.verify_token = Some(Box::new(move |claims, request| Box::pin(check(claims, request))));
+        self.verify_token = Some(match self.verify_token {
+            None => Box::new(move |claims, request| Box::pin(check(claims, request))),
+            Some(first) => {
+                let check = Arc::new(check);
+                Box::new(move |claims, request| {
+                    let (passes, check) = (first(Arc::clone(&claims), request.clone()), Arc::clone(&check));
+                    Box::pin(async move {
+                        passes.await?;
+                        check(claims, request).await
+                    })
+                })
+            }
+        });
         self
     }
 

@@ -24,6 +24,7 @@ use crate::token::{Claims, Keyring};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(description = "A user."))]
+#[non_exhaustive]
 pub struct User {
     /// The stable id, `sub` in the claims. A UUIDv7 if this crate's server issued the token.
     pub id: String,

@@ -14,6 +14,8 @@ use crate::clock::Clock;
 /// The header that carries the request id.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The number of ids for which a thread asks the kernel once.
 const BATCH: usize = 64;
 
@@ -43,7 +45,10 @@ thread_local! {
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId {
+    id: HeaderValue,
+    traceparent: Option<HeaderValue>,
+}
 
 impl RequestId {
     /// Returns the id as text.
@@ -55,7 +60,20 @@ impl RequestId {
     /// }
     /// ```
     pub fn as_str(&self) -> &str {
-        self.0.to_str().expect("a request id is ASCII")
+        self.id.to_str().expect("a request id is ASCII")
+    }
+
+    /// Returns the request's `traceparent` (W3C Trace Context §3.2), if a proxy or client has sent a valid one. The
+    /// server's log lines have it, so that they are found by the trace.
+    ///
+    /// # Example
+    /// ```
+    /// fn trace_id(id: &hallpass::RequestId) -> Option<&str> {
+    ///     id.traceparent()?.split('-').nth(1)
+    /// }
+    /// ```
+    pub fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_ref().map(|trace| trace.to_str().expect("a traceparent is ASCII"))
     }
 
     /// Returns the id of the request that the current task serves; `None` outside of [`Envelope`](crate::Envelope).
@@ -85,16 +103,28 @@ impl RequestId {
             (1..=128).contains(&value.len())
                 && value.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
         };
-        match headers.get(X_REQUEST_ID).filter(is_accepted) {
-            // A copy, since the value shares the memory of everything that the connection has sent with it.
-            Some(own) => Self(HeaderValue::from_bytes(own.as_bytes()).unwrap_or_else(|_| own.clone())),
+        let mut id = match headers.get(X_REQUEST_ID).filter(is_accepted) {
+            Some(own) => Self { id: copy(own), traceparent: None },
             None => NEW.with_borrow_mut(NewIds::next),
+        };
+        let mut traces = headers.get_all(TRACEPARENT);
+        // Two of them say nothing.
+        if let (Some(trace), None) = (traces.next(), traces.next())
+            && is_traceparent(trace.as_bytes())
+        {
+            id.traceparent = Some(copy(trace));
         }
+        id
     }
 
     pub(super) fn into_header(self) -> HeaderValue {
-        self.0
+        self.id
     }
+}
+
+/// Returns a copy, since the value shares the memory of everything that the connection has sent with it.
+fn copy(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// A thread's next ids.
@@ -122,8 +152,23 @@ impl NewIds {
         }
         text.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
         let text = text.split().freeze();
-        RequestId(HeaderValue::from_maybe_shared(text).expect("a UUID is header characters"))
+        let id = HeaderValue::from_maybe_shared(text).expect("a UUID is header characters");
+        RequestId { id, traceparent: None }
     }
+}
+
+/// Tells whether `text` is a `traceparent` of version 00, the only one there is: a version, an id of the trace, one of
+/// the caller's part of it, and flags, in lower-case hexadecimal. An id of zeros only is invalid.
+fn is_traceparent(text: &[u8]) -> bool {
+    let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = text.split(|byte| *byte == b'-');
+    let mut next = |length| parts.next().filter(|part| part.len() == length && is_hex(part));
+    let (Some(version), Some(trace), Some(parent), Some(_)) = (next(2), next(32), next(16), next(2)) else {
+        return false;
+    };
+    version == b"00"
+        && parts.next().is_none()
+        && [trace, parent].iter().all(|id| id.iter().any(|byte| *byte != b'0'))
 }
 
 #[cfg(test)]
@@ -146,5 +191,39 @@ mod tests {
             assert!((before..before + 600_000).contains(&millis), "{id}");
         }
         assert_eq!(ids.iter().map(RequestId::as_str).collect::<HashSet<_>>().len(), 4_000);
+    }
+
+    #[test]
+    fn a_traceparent_is_kept_if_it_is_one_and_alone() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let of = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRACEPARENT, HeaderValue::from_str(value).unwrap());
+            }
+            RequestId::of(&headers).traceparent().map(str::to_owned)
+        };
+        assert_eq!(of(&[good]).as_deref(), Some(good));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[good, good]), None);
+        for bad in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-011",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-\"\"",
+        ] {
+            assert_eq!(of(&[bad]), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_can_be_sent_to_another_thread() {
+        fn is_send<T: Send + Sync>() {}
+        is_send::<RequestId>();
     }
 }

@@ -1,8 +1,10 @@
 //! `AuthServer`: a server of one installation. It assembles the parts, and gives each rule only the parts that it
 //! needs.
 
-use std::sync::Arc;
+mod upkeep;
+
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use actix_cors::Cors;
@@ -10,25 +12,27 @@ use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::middleware::Condition;
 use actix_web::web::ServiceConfig;
-use uuid::Uuid;
 
 use super::abuse::RateLimiter;
 use super::accounts::{Accounts, Directory, SecondFactorRules, UserAdmin};
 use super::config::{Settings, Verification, seconds};
 use super::credentials::{Hasher, PasswordRules};
 use super::events::{EventLog, Statistics};
+use super::guard_parts::GuardParts;
+use super::http::routes::console::Look;
 use super::http::routes::metrics::{self, VERDICTS};
-use super::http::{self, Context, Edge, Measure, Readiness, Watched, X_HALLPASS, require_second_factor};
+use super::http::{self, Context, Edge, Measure, Readiness, Watched, X_HALLPASS};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, PasswordHashes, SigningKeys, rotation};
 use super::mail::{MailError, MailTokens, Mailer};
 use super::metrics::{Connections, Counter, Counters, Requests};
-use super::model::{Lifetimes, Retention};
+use super::model::Lifetimes;
+use super::run::Tasks;
 use super::sessions::{AccessTokens, Challenges, Parts, Passwords, RefreshTokens, SessionCounts, Sessions};
 use super::state::{ServerKeys, State};
 use super::store::{Store, StoreError};
 use crate::clock::Clock;
-use crate::guard::{Guard, GuardError, Refusal};
+use crate::guard::{Guard, GuardBuilder, GuardError, User};
 use crate::http::{Envelope, X_REQUEST_ID};
 use crate::token::{Algorithm, JwkSet};
 
@@ -61,6 +65,7 @@ struct Inner {
     statistics: Statistics,
     lifetimes: Lifetimes,
     issuer: String,
+    audience: String,
     guard: Guard,
     readiness: Arc<Readiness>,
     is_draining: Arc<AtomicBool>,
@@ -68,6 +73,20 @@ struct Inner {
     connections: Arc<Connections>,
     verdicts: Arc<Counters>,
     clock_steps: Arc<Counter>,
+    look: Arc<Look>,
+    /// The tasks of a server that serves.
+    tasks: Mutex<Option<Tasks>>,
+}
+
+/// An [`AuthServer`] that is not kept from being dropped.
+#[derive(Clone)]
+pub(super) struct WeakServer(Weak<Inner>);
+
+impl WeakServer {
+    /// Returns the server; `None` if it was dropped.
+    pub(super) fn upgrade(&self) -> Option<AuthServer> {
+        self.0.upgrade().map(|inner| AuthServer { inner })
+    }
 }
 
 /// An error that keeps a server from opening.
@@ -86,6 +105,9 @@ pub enum OpenError {
     /// The settings or the texts of mails cannot be used.
     #[error(transparent)]
     Mail(#[from] MailError),
+    /// The logo of the console cannot be used.
+    #[error("console.logo: {0}")]
+    Console(String),
     /// The threads for password hashing cannot be started.
     #[error("the threads for password hashing cannot be started: {0}")]
     Hasher(std::io::Error),
@@ -96,6 +118,7 @@ impl AuthServer {
     ///
     /// # Errors
     /// [`OpenError`], for example if a key does not unseal.
+    #[doc(hidden)]
     pub async fn open(
         settings: Settings,
         store: Store,
@@ -155,28 +178,20 @@ impl AuthServer {
 
         let issuer = settings.token.issuer.clone().unwrap_or_else(|| format!("urn:uuid:{}", vault.id()));
         let audience = settings.token.audience.clone().unwrap_or_else(|| issuer.clone());
-        let (checked_by, remembered_by) = (Arc::clone(&state), Arc::clone(&state));
         let verdicts = Arc::new(Counters::new(VERDICTS));
-        let counted = Arc::clone(&verdicts);
-        let builder = Guard::builder()
-            .keys(Arc::new(Arc::clone(&server_keys)))
-            .issuer(&issuer)
-            .audience(&audience)
-            .leeway(leeway)
-            .realm(&settings.token.realm)
-            .accept_bare(settings.token.accept_bare)
-            .check_claims(move |claims| checked_by.check_claims(claims))
-            .on_verdict(move |verdict| {
-                counted.count(verdict.map_or_else(Refusal::code, |()| "accepted"));
-            })
-            .remember_while(move || remembered_by.version())
-            .clock(clock.clone())
-            .users(Arc::clone(state.users()));
-        let guard = require_second_factor(builder, &settings.second_factor.required_roles, &state).build()?;
+        let parts = GuardParts {
+            settings: &settings,
+            clock: &clock,
+            state: &state,
+            keys: &server_keys,
+            verdicts: &verdicts,
+        };
+        let guard = parts.builder(&issuer, &audience).users(Arc::clone(state.users())).build()?;
 
         let mail_tokens = MailTokens::new(Arc::clone(&vault), &settings);
         let mailer = Mailer::open(&settings, store.clone(), mail_tokens.clone(), clock.clone())?;
         let verification = mailer.is_some().then_some(settings.registration.verify);
+        let look = Arc::new(Look::read(&settings.console).map_err(OpenError::Console)?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
             .map_err(OpenError::Hasher)?
@@ -194,7 +209,12 @@ impl AuthServer {
             store: store.clone(),
             clock: clock.clone(),
             state: Arc::clone(&state),
-            access_tokens: AccessTokens::new(issuer.clone(), audience, token_lifetime, Arc::clone(&keys)),
+            access_tokens: AccessTokens::new(
+                issuer.clone(),
+                audience.clone(),
+                token_lifetime,
+                Arc::clone(&keys),
+            ),
             refresh_tokens: RefreshTokens::new(Arc::clone(&vault)),
             challenges: Challenges::new(&vault),
             vault: Arc::clone(&vault),
@@ -246,6 +266,7 @@ impl AuthServer {
                 statistics,
                 lifetimes,
                 issuer,
+                audience,
                 guard,
                 readiness,
                 is_draining: Arc::default(),
@@ -253,12 +274,51 @@ impl AuthServer {
                 connections: Arc::default(),
                 verdicts,
                 clock_steps: Arc::default(),
+                look,
+                tasks: Mutex::new(None),
             }),
         })
     }
 
-    /// Registers every route except the console's:
-    /// `App::new().wrap(server.cors()).wrap(server.envelope()).configure(server.configure())`.
+    /// Keeps the background tasks until [`stop`](Self::stop), or until the last clone of the server is dropped.
+    pub(super) fn keep(&self, tasks: Tasks) {
+        *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner) = Some(tasks);
+    }
+
+    pub(super) fn downgrade(&self) -> WeakServer {
+        WeakServer(Arc::downgrade(&self.inner))
+    }
+
+    /// Registers every route except the console's: `/auth`, `/user`, `/admin`, `/.well-known`, `/health`, `/client`,
+    /// and `/docs` unless `server.docs` is off. Installs the guard too, so that the app's own handlers may take an
+    /// [`AuthUser`](crate::AuthUser).
+    ///
+    /// Wrap [`cors`](Self::cors) and [`envelope`](Self::envelope) around the app. The paths begin at the app's root.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use actix_web::{App, HttpServer, web};
+    /// use hallpass::AuthUser;
+    /// use hallpass::server::AuthServer;
+    ///
+    /// async fn notes(user: AuthUser) -> String {
+    ///     format!("the notes of {}", user.email)
+    /// }
+    ///
+    /// # async fn serve(auth: AuthServer) -> std::io::Result<()> {
+    /// let auth_of_app = auth.clone();
+    /// let app = move || {
+    ///     App::new()
+    ///         .wrap(auth_of_app.cors())
+    ///         .wrap(auth_of_app.envelope())
+    ///         .configure(auth_of_app.configure())
+    ///         .route("/notes", web::get().to(notes))
+    /// };
+    /// HttpServer::new(app).bind("127.0.0.1:8080")?.run().await?;
+    /// auth.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn configure(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let context = Context {
             guard: self.inner.guard.clone(),
@@ -281,15 +341,19 @@ impl AuthServer {
             issuer: self.inner.issuer.clone(),
             settings: self.inner.settings.server.clone(),
         };
-        move |config| http::configure(config, &context)
+        let install = self.inner.guard.install();
+        move |config| {
+            config.configure(install);
+            http::configure(config, &context);
+        }
     }
 
     /// Registers the console at `/`, unless `server.console` is off.
     pub fn console(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
-        let is_on = self.inner.settings.server.console;
+        let look = self.inner.settings.server.console.then(|| Arc::clone(&self.inner.look));
         move |config| {
-            if is_on {
-                http::routes::console::configure(config);
+            if let Some(look) = look {
+                http::routes::console::configure(config, look);
             }
         }
     }
@@ -385,52 +449,81 @@ impl AuthServer {
         &self.inner.guard
     }
 
+    /// Starts to build another guard that accepts this server's tokens: one with the app's own users, say.
+    ///
+    /// It asks the same state as [`guard`](Self::guard), so logouts and disabled users are known at once.
+    ///
+    /// # Example: handlers that get the app's own user
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use hallpass::server::AuthServer;
+    /// use hallpass::{Claims, Guard, GuardError, Unavailable, UserSource};
+    ///
+    /// struct Member { nickname: String }
+    /// struct Members; // with a connection pool, for example
+    ///
+    /// impl UserSource for Members {
+    ///     type User = Member;
+    ///
+    ///     async fn find(&self, claims: &Claims) -> Result<Option<Arc<Member>>, Unavailable> {
+    ///         Ok(Some(Arc::new(Member { nickname: format!("member {}", claims.sub) })))
+    ///     }
+    /// }
+    ///
+    /// fn guard(auth: &AuthServer) -> Result<Guard<Member>, GuardError> {
+    ///     auth.guard_builder().users(Members).build()
+    /// }
+    /// ```
+    pub fn guard_builder(&self) -> GuardBuilder<User> {
+        let Inner { settings, clock, state, server_keys, verdicts, issuer, audience, .. } = &*self.inner;
+        let parts = GuardParts { settings, clock, state, keys: server_keys, verdicts };
+        parts.builder(issuer, audience)
+    }
+
     /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
 
     /// Returns the database.
+    #[doc(hidden)]
     pub fn store(&self) -> &Store {
         &self.inner.store
     }
 
     /// Returns the operator's view of the accounts.
+    #[doc(hidden)]
     pub fn users(&self) -> UserAdmin {
         let users = UserAdmin::new(self.inner.store.clone(), self.inner.clock.clone());
         users.sealing(self.inner.hashes.clone())
     }
 
     /// Returns the list of users, to be searched.
+    #[doc(hidden)]
     pub fn directory(&self) -> Directory {
         Directory::new(self.inner.store.clone())
     }
 
     /// Returns the recorded events.
+    #[doc(hidden)]
     pub fn events(&self) -> EventLog {
         EventLog::new(self.inner.store.clone())
     }
 
     /// Returns the password-hashing service.
+    #[doc(hidden)]
     pub fn hasher(&self) -> &Hasher {
         &self.inner.hasher
     }
 
     /// Returns the seals of the stored password hashes.
+    #[doc(hidden)]
     pub fn hashes(&self) -> &PasswordHashes {
         &self.inner.hashes
     }
 
-    /// Seals some of the password hashes that commands have written, in one transaction: those of the users after `after`.
-    /// Returns the last of these users, to go on from; `None` where there was none.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be used.
-    pub async fn seal_hashes(&self, after: Uuid) -> Result<Option<Uuid>, StoreError> {
-        self.inner.hashes.seal_stored(&self.inner.store, after).await
-    }
-
     /// Returns the rate limiter.
+    #[doc(hidden)]
     pub fn limiter(&self) -> &RateLimiter {
         &self.inner.limiter
     }
@@ -458,51 +551,6 @@ impl AuthServer {
     /// Returns the algorithm of the key that signs now.
     pub(crate) fn signing_algorithm(&self) -> Option<Algorithm> {
         self.inner.keys.signer(self.inner.clock.now()).map(|key| key.algorithm())
-    }
-
-    /// Applies all changes committed before this call.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be read.
-    pub async fn sync_changes(&self) -> Result<(), StoreError> {
-        self.inner.state.sync_changes().await
-    }
-
-    /// Deletes what has expired, in memory and in the database, and writes the last uses of sessions.
-    ///
-    /// # Errors
-    /// [`KeysError`] when the database cannot be used or a key does not unseal.
-    pub async fn delete_expired(&self) -> Result<(), KeysError> {
-        let Inner { state, store, vault, settings, lifetimes, clock, .. } = &*self.inner;
-        state.forget_expired();
-        state.write_last_seen().await?;
-        let retention = Retention {
-            sessions: *lifetimes,
-            leeway: seconds(settings.token.leeway),
-            events: seconds(settings.events.keep),
-        };
-        let now = clock.now();
-        store.delete_expired(now, &retention).await?;
-        store.merge_event_counts(now).await?;
-        rotation::remove_expired(store, vault, now, retention.leeway).await
-    }
-
-    /// Writes the last uses of sessions to the database.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be written.
-    pub(crate) async fn write_last_seen(&self) -> Result<(), StoreError> {
-        self.inner.state.write_last_seen().await
-    }
-
-    /// Makes a new signing key if the newest is older than `key.rotate_every_days`. If several servers try, one key is
-    /// made.
-    ///
-    /// # Errors
-    /// [`KeysError`]; see [`rotation::plan`].
-    pub async fn rotate_by_age(&self) -> Result<(), KeysError> {
-        let Inner { settings, store, vault, clock, .. } = &*self.inner;
-        rotation::rotate_by_age(store, vault, settings, clock).await
     }
 }
 

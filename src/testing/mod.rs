@@ -5,6 +5,7 @@
 //! - [`Clock`] is moved by hand, where a test would otherwise sleep.
 //! - [`mails_in`] reads the mails that a server has written to a folder (`mail.url`).
 //! - [`Audit`] sends requests without a token to every route of an app, and reports each that answers anything but 401.
+//! - `TestServer` is a whole login server, for an app that embeds one (feature `server`).
 //!
 //! `docs/testing.md` is the guide.
 //!
@@ -38,6 +39,8 @@ mod mint;
 mod responses;
 mod route;
 mod sample;
+#[cfg(feature = "server")]
+mod server;
 
 pub use audit::Audit;
 #[cfg(feature = "testing-introspection")]
@@ -45,5 +48,7 @@ pub use audit::assert_all_guarded;
 pub use finding::Finding;
 pub use mail::{Mail, mails_in};
 pub use mint::{Mint, Token};
+#[cfg(feature = "server")]
+pub use server::{SignedIn, TestServer};
 
 pub use crate::clock::Clock;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(Algorithm::Es256.to_string(), "ES256");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// EdDSA with an Ed25519 key: short keys, deterministic signatures.
     #[default]

@@ -32,6 +32,7 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// }
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Claims {
     /// The issuer (RFC 7519 §4.1.1).
     pub iss: String,

@@ -71,6 +71,7 @@ pub struct Grant {
 /// # Ok::<(), hallpass::token::IssueError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Issued {
     /// The token in compact form.
     pub token: String,

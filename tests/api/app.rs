@@ -11,11 +11,9 @@ use hallpass::server::accounts::{NewUser, UserAdmin};
 use hallpass::server::config::Settings;
 use hallpass::server::credentials::{Hasher, Password};
 use hallpass::server::keys::vault::Vault;
-use hallpass::server::keys::{installation, new_signing_key};
-use hallpass::server::model::{
-    EventFilter, KdfParams, RecordedEvent, SealedInstallation, StoredKey, UserRecord,
-};
+use hallpass::server::model::{EventFilter, RecordedEvent, SealedInstallation, StoredKey, UserRecord};
 use hallpass::server::store::Store;
+use hallpass::testing::TestServer;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -23,8 +21,8 @@ use crate::openapi;
 use crate::test_database::TestDatabase;
 
 pub const EMAIL: &str = "ada@example.com";
-pub const PASSWORD: &str = "correct horse battery";
-pub const PASSPHRASE: &str = "a river of seventeen blue lanterns";
+pub const PASSWORD: &str = TestServer::PASSWORD;
+pub const PASSPHRASE: &str = TestServer::PASSPHRASE;
 
 /// A whole server without a socket.
 pub struct TestApp {
@@ -59,22 +57,12 @@ impl TestApp {
 
     /// Returns such an app on this database.
     pub async fn on(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
-        let store = Store::open(&database.settings).await.unwrap();
-        let mut settings = Settings::default();
-        settings.database = database.settings.clone();
-        settings.password.bcrypt_cost = 4;
-        settings.throttle.refusal_delay = std::time::Duration::ZERO;
-        change(&mut settings);
-        // Whole seconds, as tokens count them.
-        let clock = Clock::manual(DateTime::from_timestamp(Clock::system().now().timestamp(), 0).unwrap());
-        // So that a test may move the clock back.
-        let long_ago = clock.now() - Duration::days(365);
-        let (vault, sealed) =
-            Vault::create_with(&PASSPHRASE.into(), KdfParams::for_tests(), clock.now()).unwrap();
-        let key = new_signing_key(&vault, settings.token.algorithm, clock.now(), long_ago).unwrap();
-        assert!(installation::insert(&store, &sealed, &key, Duration::hours(1)).await.unwrap());
-        let server = AuthServer::open(settings, store, vault, clock.clone()).await.unwrap();
-        let app = Self { server, clock, database };
+        let server = TestServer::with(|settings| {
+            settings.database = database.settings.clone();
+            change(settings);
+        })
+        .await;
+        let app = Self { server: server.auth().clone(), clock: server.clock().clone(), database };
         app.add_user(EMAIL, PASSWORD).await;
         app
     }

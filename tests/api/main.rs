@@ -15,6 +15,7 @@ mod cors;
 mod crash;
 mod database;
 mod database_move;
+mod embedding;
 mod events;
 mod examples;
 mod expect;

@@ -46,6 +46,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/health/live", "GET, HEAD, OPTIONS"),
     ("/health/ready", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),
+    ("/postman.json", "GET, HEAD, OPTIONS"),
     ("/docs", "GET, HEAD, OPTIONS"),
     ("/docs/{file}", "GET, HEAD, OPTIONS"),
     ("/client/{file}", "GET, HEAD, OPTIONS"),
@@ -218,7 +219,7 @@ async fn json_that_a_browser_shows_as_a_page_loads_nothing() {
 async fn the_description_of_the_api_can_be_turned_off() {
     let app = TestApp::with(|settings| settings.server.docs = false).await;
     let service = test::init_service(App::new().configure(app.server.configure())).await;
-    for path in ["/docs", "/docs/docs.js", "/openapi.json"] {
+    for path in ["/docs", "/docs/docs.js", "/openapi.json", "/postman.json"] {
         let reply = test::call_service(&service, test::TestRequest::get().uri(path).to_request()).await;
         assert_eq!(reply.status(), 404, "{path}");
     }

@@ -114,3 +114,101 @@ async fn a_cached_file_is_not_sent_again() {
         }
     }
 }
+
+#[actix_rt::test]
+async fn a_file_is_sent_as_the_browser_accepts_it_and_each_encoding_has_a_tag_of_its_own() {
+    let app = TestApp::new().await;
+    for path in ["/", "/console/main.js", "/client/hallpass.js", "/docs", "/docs/docs.js"] {
+        let mut seen = BTreeSet::new();
+        for (accepted, expected) in [
+            ("", None),
+            ("identity", None),
+            ("gzip, deflate, br, zstd", Some("br")),
+            ("gzip", Some("gzip")),
+            ("br;q=0, gzip", Some("gzip")),
+            ("br;q=0.1, gzip;q=0.9", Some("gzip")),
+            ("nonsense", None),
+        ] {
+            let reply = app.get(path).header("accept-encoding", accepted).send().await;
+            assert_eq!(reply.header("content-encoding"), expected, "{path}: {accepted}");
+            assert_eq!(reply.header("vary"), Some("accept-encoding"), "{path}: a cache must not mix them up");
+            seen.insert((expected, reply.header("etag").unwrap().to_owned(), reply.body.len()));
+        }
+        let sizes: Vec<_> = seen.iter().map(|(.., size)| *size).collect();
+        assert!(sizes.len() == 3 && sizes[1] < sizes[2] && sizes[2] < sizes[0], "{path}: {seen:?}");
+        let tags: BTreeSet<_> = seen.iter().map(|(_, tag, _)| tag).collect();
+        assert_eq!(tags.len(), 3, "{path}: {seen:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn the_declarations_of_the_client_name_every_error_of_the_document() {
+    fn collect(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                if let (Some(slug), true) = (map.get("error"), map.contains_key("message")) {
+                    found.extend(slug.as_str().map(str::to_owned));
+                }
+                map.values().for_each(|value| collect(value, found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|value| collect(value, found)),
+            _ => {}
+        }
+    }
+    let app = TestApp::new().await;
+    let mut slugs = BTreeSet::new();
+    collect(&app.get("/openapi.json").send().await.json(), &mut slugs);
+    assert!(slugs.len() > 15, "{slugs:?}");
+    let types = app.get("/client/hallpass.d.ts").send().await.text();
+    let missing: Vec<_> = slugs.iter().filter(|slug| !types.contains(&format!("| '{slug}'\n"))).collect();
+    assert!(missing.is_empty(), "web/hallpass.d.ts, ErrorSlug: {missing:?} are missing");
+}
+
+#[actix_rt::test]
+async fn the_look_of_the_console_is_told_and_a_logo_that_cannot_be_used_stops_the_start() {
+    use hallpass::server::config::Settings;
+    use hallpass::testing::TestServer;
+
+    let folder = tempfile::tempdir().unwrap();
+    let logo = folder.path().join("logo.svg");
+    std::fs::write(&logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>").unwrap();
+    let app = TestApp::with(|settings: &mut Settings| {
+        settings.console.name = "Museum of <Clocks>".into();
+        settings.console.logo = Some(logo.clone());
+        settings.console.accent = Some("#facc15".into());
+        settings.console.continue_origins = vec!["https://app.example".into()];
+    })
+    .await;
+    let look = app.get("/console/look.json").send().await;
+    assert_eq!(look.header("content-type"), Some("application/json"));
+    let expected = serde_json::json!({
+        "name": "Museum of <Clocks>",
+        "logo": true,
+        "accent": "#facc15",
+        "continue_origins": ["https://app.example"],
+    });
+    assert_eq!(look.json(), expected);
+    let sent = app.get("/console/logo").send().await;
+    assert_eq!(sent.header("content-type"), Some("image/svg+xml; charset=utf-8"));
+    let policy = sent.header("content-security-policy").unwrap();
+    assert!(policy.contains("sandbox") && policy.contains("default-src 'none'"), "{policy}");
+    let plain = TestApp::new().await;
+    assert_eq!(plain.get("/console/look.json").send().await.json()["logo"], false);
+    plain.get("/console/logo").send().await.expect_failure(404, "not_found", "no logo");
+
+    std::fs::write(folder.path().join("logo.txt"), "x").unwrap();
+    std::fs::write(folder.path().join("large.png"), vec![0; 262_145]).unwrap();
+    for (name, reason) in [
+        ("logo.txt", "is not .svg, .png or .webp"),
+        ("large.png", "at most 262144 are accepted"),
+        ("missing.png", "cannot be read"),
+    ] {
+        let mut settings = Settings::default();
+        settings.database = plain.database.settings.clone();
+        settings.console.logo = Some(folder.path().join(name));
+        let start =
+            hallpass::server::AuthServer::builder().settings(settings).passphrase(TestServer::PASSPHRASE);
+        let error = start.start().await.unwrap_err().to_string();
+        assert!(error.starts_with("console.logo: ") && error.contains(reason), "{error}");
+    }
+}

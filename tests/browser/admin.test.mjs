@@ -129,6 +129,7 @@ test('a user downloads all that is stored of them', async (t) => {
   await page.goto(server.url);
   await signIn(page);
   await heading(page, 'Profile');
+  await goTo(page, 'Your data');
   const download = page.waitForEvent('download');
   await press(page, 'Download your data');
   const data = JSON.parse(readFileSync(await (await download).path(), 'utf8'));
@@ -141,12 +142,12 @@ test('an admin who is no longer one sees no admin page', async (t) => {
   const server = await startServer(t);
   const context = await openBrowser(t);
   const page = await asAdmin(context, server);
-  assert.equal(await page.getByRole('navigation').getByRole('link').count(), 8);
+  assert.equal(await page.getByRole('navigation').getByRole('link').count(), 9);
   const other = await (await openBrowser(t)).newPage();
   await other.goto(`${server.url}/#/users`);
   await signIn(other);
   await heading(other, 'Profile');
-  assert.equal(await other.getByRole('navigation').getByRole('link').count(), 5);
+  assert.equal(await other.getByRole('navigation').getByRole('link').count(), 6);
 });
 
 const LOOKS = [

@@ -84,7 +84,8 @@ test('an account from registration to deletion', async (t) => {
   await signIn(page, NEW_PASSWORD, 'bob@example.com');
   await heading(page, 'Your token');
 
-  await goTo(page, 'Profile');
+  assert.equal(await page.getByRole('button', { name: 'Delete my account' }).count(), 0, 'not on the first page');
+  await goTo(page, 'Your data');
   await page.getByLabel('Password', { exact: true }).fill(NEW_PASSWORD);
   await press(page, 'Delete my account');
   await heading(page, 'Sign in');
@@ -309,7 +310,7 @@ test('the console works by keyboard alone', async (t) => {
   await until(async () => (await focused()) === 'Profile');
   await page.keyboard.press('Shift+Tab');
   assert.equal(await focused(), 'Sign out');
-  for (const expected of ['Token', 'Sessions']) {
+  for (const expected of ['Your data', 'Token', 'Sessions']) {
     await page.keyboard.press('Shift+Tab');
     assert.equal(await focused(), expected);
   }

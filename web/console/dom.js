@@ -168,7 +168,11 @@ export function form({ fields, submit, danger = false, label }, send) {
       const blamed = fields.filter((it) => error.fields?.[it.name]);
       for (const it of blamed) it.blame(error.fields[it.name]);
       if (blamed.length === 0) complain(explain(error));
-      (blamed[0] ?? fields[0])?.input.focus();
+      // After a wrong password that is what is typed again.
+      const wrong = ['credentials_invalid', 'password_wrong'].includes(error.error) && fields.find((it) => it.input.autocomplete === 'current-password');
+      const again = blamed[0] ?? (wrong || fields[0]);
+      again?.input.focus();
+      if (wrong === again) again.input.select();
       seconds = error.retryAfter;
     }
     element.removeAttribute('aria-busy');

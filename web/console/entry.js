@@ -1,13 +1,14 @@
 // The pages of visitors who are not signed in: sign in, create an account.
 
 import { field, form, h, heading } from './dom.js';
+import { look } from './look.js';
 import { meter } from './strength.js';
 
 const email = () =>
   field({ label: 'E-mail', name: 'email', type: 'email', autocomplete: 'username', autofocus: true, autocapitalize: 'none', spellcheck: 'false' });
 
 function entry(title, text, content, other) {
-  const mark = h('img', { src: '/console/icon.svg', alt: '', width: '48', height: '48' });
+  const mark = h('img', { src: look.logo ? '/console/logo' : '/console/icon.svg', alt: '', width: '48', height: '48' });
   return h('div', { class: 'entry card' }, mark, heading(title, text), content, h('p', { class: 'other' }, ...other.filter(Boolean)));
 }
 
@@ -21,7 +22,7 @@ function firstStep(hallpass, steps) {
   const password = field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'current-password' });
   return entry(
     'Sign in',
-    'to your Hallpass account',
+    `to your ${look.name} account`,
     form({ fields: [email(), password], submit: 'Sign in' }, async (values) => {
       const { next, methods } = await hallpass.signIn(values);
       if (next) show(steps, secondStep(hallpass, methods, steps));

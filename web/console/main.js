@@ -1,9 +1,11 @@
 // The console: decides which page to show. Each page is a function that takes the client and returns an element.
 
 import { createHallpass } from '/client/hallpass.js';
+import { data } from './data.js';
 import { explain, h, heading, leaving, say } from './dom.js';
 import { register, signIn } from './entry.js';
 import { events } from './events.js';
+import { look, onward, wear } from './look.js';
 import { overview } from './overview.js';
 import { password } from './password.js';
 import { profile } from './profile.js';
@@ -22,6 +24,7 @@ const PAGES = {
   security: { title: 'Security', page: security },
   sessions: { title: 'Sessions', page: sessions },
   token: { title: 'Token', page: token },
+  data: { title: 'Your data', page: data },
 };
 
 /** The pages of admins, after those. */
@@ -84,7 +87,7 @@ async function render(isNew) {
   } catch (error) {
     if (mine !== rendering) return;
     bar.hidden = true;
-    return put('Hallpass', cannot(error), isNew);
+    return put(look.name, cannot(error), isNew);
   }
   if (mine !== rendering) return;
   const wasShownTo = shownTo;
@@ -92,6 +95,9 @@ async function render(isNew) {
   showBar(user);
   const { name, id, query } = asked();
   const [pages, fallback] = user ? [pagesOf(user), 'profile'] : [ENTRIES, 'sign-in'];
+  // Somebody who is signed in has nothing left to do at the sign-in.
+  const next = user && Object.hasOwn(ENTRIES, name) && onward(query);
+  if (next) return location.replace(next);
   const { title, page } = pages[Object.hasOwn(pages, name) ? name : fallback];
   if (wasShownTo && !user && !leaving.isExpected()) say('You have been signed out.');
   let content;
@@ -106,10 +112,13 @@ async function render(isNew) {
 }
 
 function put(title, content, isNew) {
-  document.title = title === 'Hallpass' ? title : `${title} · Hallpass`;
+  document.title = title === look.name ? title : `${title} · ${look.name}`;
   main.className = shownTo ? 'inside' : 'outside';
   main.replaceChildren(content);
   main.removeAttribute('aria-busy');
+  // The pages of visitors link to each other; where to go on to is kept.
+  const { query } = asked();
+  if (!shownTo && query.has('continue')) for (const link of main.querySelectorAll('a[href^="#/"]')) link.href += `?${query}`;
   // Users of a keyboard or a screen reader start at the top of the new page.
   if (isNew) (content.querySelector('[autofocus]') ?? content.querySelector('h1'))?.focus();
 }
@@ -123,5 +132,6 @@ document.getElementById('skip').addEventListener('click', () => main.focus());
 addEventListener('hashchange', () => render(true));
 addEventListener('online', () => main.querySelector('.trouble') && render(true));
 // If only the user's data changed, only the bar is updated, so text that is being typed stays.
-hallpass.onChange((user) => ((user?.id ?? null) === shownTo ? showBar(user) : render(false)));
+hallpass.onChange((user) => ((user?.id ?? null) === (shownTo ?? null) ? showBar(user) : render(false)));
+await wear();
 render(false);

@@ -238,6 +238,36 @@ impl Loaded {
     }
 }
 
+impl Settings {
+    /// Checks settings that were made in code as those of files are.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a value that is not acceptable.
+    ///
+    /// # Example
+    /// ```
+    /// use hallpass::server::config::Settings;
+    ///
+    /// let mut settings = Settings::default();
+    /// settings.password.min_length = 4;
+    /// let error = settings.check().unwrap_err().to_string();
+    /// assert!(error.starts_with("password.min_length is \"4\""), "{error}");
+    /// ```
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut read = Self::default();
+        for field in FIELDS {
+            let text = (field.show)(self);
+            if text.is_empty() && field.default.is_empty() {
+                continue;
+            }
+            (field.set)(&mut read, &text).map_err(|accepted| {
+                ConfigError(format!("{} is {}; {accepted}", field.name, shown(field.name, &text)))
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// The key of a settings file that names a profile, outside all sections; and the variable.
 const PROFILE: &str = "profile";
 const PROFILE_VARIABLE: &str = "HALLPASS_PROFILE";

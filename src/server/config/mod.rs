@@ -30,9 +30,9 @@ use crate::token::Algorithm;
 pub use load::{ConfigError, Loaded, Origin, Sources, variable_name};
 pub use mail_url::{MailServer, MailTls, MailUrl};
 use values::{
-    ADDRESS, ALGORITHM, BOOL, COUNT, Days, FilePath, Format, HEADER_NAME, LANGUAGE, LINK_BASE, LOG_FORMAT,
-    MAIL_URL, Millis, NAME, Networks, Optional, Origins, PUBLIC_URL, REALM, Roles, SCHEMA, SENDER, Seconds,
-    Threads, Url, VERIFICATION, Whole, default_of, is_list,
+    ADDRESS, ALGORITHM, BOOL, COLOUR, COUNT, Days, ExactOrigins, FilePath, Format, HEADER_NAME, LANGUAGE,
+    LINK_BASE, LOG_FORMAT, MAIL_URL, Millis, NAME, Networks, Optional, Origins, PUBLIC_URL, REALM, Roles,
+    SCHEMA, SENDER, Seconds, Threads, Url, VERIFICATION, Whole, default_of, is_list,
 };
 pub use values::{DatabaseUrl, LogFormat, Verification, seconds};
 
@@ -308,6 +308,17 @@ settings! {
     events: Events {
         /// how long events are kept, in days
         keep as "keep_days": Duration = "90", Days(1, 3_650);
+    }
+    /// The look of the console, and where it sends people.
+    console: Console {
+        /// the product's name on the console's pages
+        name: String = "Hallpass", NAME;
+        /// file of the logo on the console's pages: SVG, PNG or WebP, square, at most 256 KiB; read at start
+        logo: Option<PathBuf>, Optional(FilePath);
+        /// colour of the console's buttons and links, as #rrggbb
+        accent: Option<String>, Optional(COLOUR);
+        /// origins to which the console may send people after sign-in (#/sign-in?continue=URL), separated by commas
+        continue_origins: Vec<String>, ExactOrigins;
     }
     /// The log on standard error.
     log: Log {

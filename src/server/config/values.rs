@@ -168,6 +168,8 @@ pub(super) const LINK_BASE: Text =
 pub(super) const LANGUAGE: Text = Text(is_language, "a language like en or pt-br is accepted");
 pub(super) const SCHEMA: Text = Text(is_schema, "1 to 63 of a-z 0-9 _ are accepted, not beginning with pg_");
 
+pub(super) const COLOUR: Text = Text(is_colour, "a colour like #4338ca is accepted");
+
 impl Format<String> for Text {
     fn parse(&self, text: &str) -> Result<String, String> {
         let Self(is_acceptable, accepted) = self;
@@ -194,6 +196,11 @@ fn is_header_name(text: &str) -> bool {
 
 fn is_public_url(text: &str) -> bool {
     is_origin(text.strip_suffix('/').unwrap_or(text))
+}
+
+fn is_colour(text: &str) -> bool {
+    let digits = text.strip_prefix('#').unwrap_or_default();
+    digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_schema(text: &str) -> bool {
@@ -275,6 +282,29 @@ impl Format<Vec<String>> for Origins {
 
     fn show(&self, value: &Vec<String>) -> String {
         value.join(",")
+    }
+
+    fn unset(&self) -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+}
+
+/// Web origins, each named.
+pub(super) struct ExactOrigins;
+
+impl Format<Vec<String>> for ExactOrigins {
+    const IS_LIST: bool = true;
+
+    fn parse(&self, text: &str) -> Result<Vec<String>, String> {
+        let origins: Vec<_> = items(text).map(str::to_owned).collect();
+        if origins.iter().all(|origin| is_origin(origin)) {
+            return Ok(origins);
+        }
+        Err("origins like https://app.example, in small letters and without a path, separated by commas, are accepted".into())
+    }
+
+    fn show(&self, value: &Vec<String>) -> String {
+        Origins.show(value)
     }
 
     fn unset(&self) -> Option<Vec<String>> {

@@ -52,6 +52,6 @@ pub(in crate::server) fn configure(config: &mut ServiceConfig, context: &Context
         .service(routes::health::scope(context))
         .configure(routes::console::configure_client);
     if context.settings.docs {
-        routes::docs::configure(config, openapi::json);
+        routes::docs::configure(config, openapi::json, context.settings.public_url.clone());
     }
 }

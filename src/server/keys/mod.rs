@@ -7,6 +7,7 @@
 //! | `seal` | the bytes of a seal: version, suite, generation, ciphertext; for each purpose its own key |
 //! | `password_hashes` | the sealed hashes of passwords |
 //! | `installation` | the first start on a database, and a change of the passphrase |
+//! | `passphrase_file` | a passphrase in a file or at a descriptor |
 //! | `sealed` | making, sealing and unsealing one signing key |
 //! | `signing` | the unsealed signing keys of a running server |
 //! | `rekey` | a new installation key, and everything sealed anew under it |
@@ -17,6 +18,7 @@ mod error;
 mod handover;
 pub mod installation;
 mod passphrase;
+pub(crate) mod passphrase_file;
 mod password_hashes;
 pub mod rekey;
 pub mod rotation;
