@@ -1,6 +1,7 @@
-//! `hallpass openapi`: prints the OpenAPI document as it is, as a Postman collection, or as a page.
+//! `hallpass openapi`: prints the OpenAPI document as it is, as a Postman collection, as a .http file, or as a page.
 
 mod document;
+mod http_file;
 mod markdown;
 mod postman;
 
@@ -17,6 +18,9 @@ pub(super) struct OpenapiArgs {
     /// Print a page in Markdown
     #[arg(long, conflicts_with = "postman")]
     markdown: bool,
+    /// Print a .http file: each request, for editors that send them
+    #[arg(long, conflicts_with_all = ["postman", "markdown"])]
+    http: bool,
 }
 
 pub(super) fn run(args: &OpenapiArgs) -> Result<(), CommandError> {
@@ -24,6 +28,8 @@ pub(super) fn run(args: &OpenapiArgs) -> Result<(), CommandError> {
         format!("{:#}", postman::collection(&document::document()))
     } else if args.markdown {
         markdown::page(&document::document())
+    } else if args.http {
+        http_file::requests(&document::document())
     } else {
         openapi::json().to_owned()
     };

@@ -27,6 +27,7 @@ static DOCUMENT: LazyLock<Document> = LazyLock::new(Document::read);
 /// The failures whose message depends on the request.
 const MESSAGES_VARY: [&str; 2] = ["json_malformed", "request_invalid"];
 
+const REQUESTS: &str = "tests/postman/hallpass.http";
 const COLLECTION: &str = "tests/postman/hallpass.postman_collection.json";
 const PAGE: &str = "docs/api.md";
 
@@ -391,18 +392,19 @@ fn the_page_of_routes_lists_every_operation() {
 }
 
 #[test]
-fn the_postman_collection_and_docs_api_are_up_to_date() {
+fn the_postman_collection_the_http_file_and_docs_api_are_up_to_date() {
     let printed = |form| Workplace::new().run(&["openapi", form], "").expect(0, form).out.clone();
     let file = |path| std::fs::read_to_string(path).unwrap();
     let collection: Value = serde_json::from_str(&printed("--postman")).unwrap();
     let kept: Value = serde_json::from_str(&file(COLLECTION)).unwrap();
     assert!(collection == kept, "hallpass openapi --postman >{COLLECTION}");
     assert!(printed("--markdown") == file(PAGE), "hallpass openapi --markdown >{PAGE}");
+    assert!(printed("--http") == file(REQUESTS), "hallpass openapi --http >{REQUESTS}");
     Workplace::new().run(&["openapi", "--postman", "--markdown"], "").expect(2, "two forms at once");
 }
 
 #[test]
-fn the_collection_has_every_request_and_its_environment_every_variable() {
+fn the_collection_has_every_request_and_every_variable() {
     fn requests<'a>(items: &'a Value, found: &mut BTreeSet<(&'a str, String)>) {
         for item in items.as_array().unwrap() {
             match item.get("request") {
@@ -425,12 +427,34 @@ fn the_collection_has_every_request_and_its_environment_every_variable() {
             assert!(found.contains(&request), "{} lacks {request:?}", folder["name"]);
         }
     }
-    let environment = std::fs::read_to_string("tests/postman/hallpass.postman_environment.json").unwrap();
-    let environment: Value = serde_json::from_str(&environment).unwrap();
     let known: Vec<_> =
-        environment["values"].as_array().unwrap().iter().map(|it| it["key"].as_str().unwrap()).collect();
+        collection["variable"].as_array().unwrap().iter().map(|it| it["key"].as_str().unwrap()).collect();
     for variable in text.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap()) {
         let is_set = text.contains(&format!(".set('{variable}'"));
         assert!(known.contains(&variable) || is_set, "nothing sets {variable}");
     }
+}
+
+#[actix_rt::test]
+async fn the_server_has_the_collection_with_its_own_address() {
+    let app = TestApp::new().await;
+    let reply = app.get("/postman.json").header("host", "id.example:8443").send().await;
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(
+        reply.header("content-disposition"),
+        Some("attachment; filename=\"hallpass.postman_collection.json\"")
+    );
+    let mut sent = reply.json();
+    assert_eq!(sent["variable"][0]["value"], "http://id.example:8443");
+    sent["variable"][0]["value"] = "http://127.0.0.1:8080".into();
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(COLLECTION).unwrap()).unwrap();
+    assert!(sent == kept, "hallpass openapi --postman >{COLLECTION}");
+    // What would not be a part of JSON is no host either.
+    for host in ["\"x", "a b", "x\\"] {
+        let reply = app.get("/postman.json").header("host", host).send().await;
+        assert_eq!(reply.json()["variable"][0]["value"], "http://127.0.0.1:8080", "{host}");
+    }
+    let app = TestApp::with(|settings| settings.server.public_url = Some("https://id.example/".into())).await;
+    let sent = app.get("/postman.json").send().await.json();
+    assert_eq!(sent["variable"][0]["value"], "https://id.example", "server.public_url counts more");
 }

@@ -1,6 +1,6 @@
 //! The parts of the OpenAPI document, as the other formats read them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::server::http::openapi;
 
@@ -37,4 +37,25 @@ pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
 pub(super) fn examples(content: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let one = content.get("example").map(|example| ("", example));
     one.into_iter().chain(entries(&content["examples"]).map(|(name, example)| (name, &example["value"])))
+}
+
+/// Returns an example body with variables in place of the account's own values. Sent as it is, it deletes nobody.
+pub(super) fn own_body(path: &str, method: &str, example: &Value) -> Value {
+    let mut body = example.clone();
+    for (field, variable) in [
+        ("email", "{{email}}"),
+        ("password", "{{password}}"),
+        ("current_password", "{{password}}"),
+        ("new_password", "{{new_password}}"),
+        ("refresh_token", "{{refresh_token}}"),
+        ("token", "{{mail_token}}"),
+    ] {
+        if let Some(value) = body.get_mut(field) {
+            *value = json!(variable);
+        }
+    }
+    if (path, method) == ("/user/", "delete") {
+        body["password"] = json!("");
+    }
+    body
 }

@@ -5,23 +5,23 @@
 
 use serde_json::{Value, json};
 
-use super::document::{entries, examples, list, operations};
+use super::document::{entries, examples, list, operations, own_body};
 
 /// Runs before each request: refreshes the tokens if the access token has expired.
 const REFRESH_TOKENS: &str = r"
-const expires = Number(pm.environment.get('token_expires_at'));
-const refresh_token = pm.environment.get('refresh_token');
+const expires = Number(pm.collectionVariables.get('token_expires_at'));
+const refresh_token = pm.collectionVariables.get('refresh_token');
 if (refresh_token && expires && Date.now() >= expires && !pm.request.url.getPath().startsWith('/auth/')) {
   pm.sendRequest({
-    url: pm.environment.get('base_url') + '/auth/refresh',
+    url: pm.variables.get('base_url') + '/auth/refresh',
     method: 'POST',
     header: { 'Content-Type': 'application/json' },
     body: { mode: 'raw', raw: JSON.stringify({ refresh_token }) },
   }, (error, answer) => {
     const next = !error && answer.code === 200 ? answer.json().data : {};
-    pm.environment.set('token', next.token || '');
-    pm.environment.set('refresh_token', next.refresh_token || '');
-    pm.environment.set('token_expires_at', next.token ? String(Date.now() + next.expires_in * 1000) : '');
+    pm.collectionVariables.set('token', next.token || '');
+    pm.collectionVariables.set('refresh_token', next.refresh_token || '');
+    pm.collectionVariables.set('token_expires_at', next.token ? String(Date.now() + next.expires_in * 1000) : '');
   });
 }";
 
@@ -30,9 +30,9 @@ const KEEP_TOKENS: &str = r"
 pm.test('has a request id', () => pm.response.to.have.header('X-Request-Id'));
 const kept = (pm.response.headers.get('Content-Type') || '').startsWith('application/json') ? pm.response.json() : {};
 if (kept.data && kept.data.token) {
-  pm.environment.set('token', kept.data.token);
-  pm.environment.set('refresh_token', kept.data.refresh_token || '');
-  pm.environment.set('token_expires_at', String(Date.now() + kept.data.expires_in * 1000));
+  pm.collectionVariables.set('token', kept.data.token);
+  pm.collectionVariables.set('refresh_token', kept.data.refresh_token || '');
+  pm.collectionVariables.set('token_expires_at', String(Date.now() + kept.data.expires_in * 1000));
 }
 if (pm.response.code === 401) {
   pm.test('has a challenge', () => pm.expect(pm.response.headers.get('WWW-Authenticate')).to.match(/^Bearer realm=/));
@@ -42,20 +42,33 @@ if (pm.response.code === 401) {
 const TOTP: &str = r"
 const crypto = require('crypto-js');
 const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-const bits = [...pm.environment.get('totp_secret')].map((letter) => letters.indexOf(letter).toString(2).padStart(5, '0')).join('');
+const bits = [...pm.collectionVariables.get('totp_secret')].map((letter) => letters.indexOf(letter).toString(2).padStart(5, '0')).join('');
 const key = bits.match(/.{8}/g).map((byte) => parseInt(byte, 2).toString(16).padStart(2, '0')).join('');
-const step = Math.floor(Date.now() / 30000) + Number(pm.environment.get('totp_ahead') || 0);
+const step = Math.floor(Date.now() / 30000) + Number(pm.collectionVariables.get('totp_ahead') || 0);
 const message = crypto.enc.Hex.parse(step.toString(16).padStart(16, '0'));
 const hash = crypto.HmacSHA1(message, crypto.enc.Hex.parse(key)).toString();
 const offset = parseInt(hash.slice(-1), 16) * 2;
 const number = parseInt(hash.slice(offset, offset + 8), 16) & 0x7fffffff;
-pm.environment.set('totp_code', String(number % 1000000).padStart(6, '0'));";
+pm.collectionVariables.set('totp_code', String(number % 1000000).padStart(6, '0'));";
 
 const ABOUT: &str = "\
 Generated from the server's OpenAPI document by `hallpass openapi --postman`.
 
-**Requests** has each request once: set `email` and `password` in the environment, send *Sign in*, then any other. \
-**Checks** tests an account from registration to deletion. It registers and deletes the account itself, and also sends requests that must fail.";
+**Requests** has each request once: set the variables `email` and `password` of this collection, send *Sign in*, then any \
+other. An environment may set `base_url`, `email` and `password` too; it counts more. **Checks** tests an account from \
+registration to deletion. It registers and deletes the account itself, and also sends requests that must fail.";
+
+/// The variables of the collection, with which it works alone: name, value and meaning.
+const VARIABLES: &[(&str, &str, &str)] = &[
+    ("base_url", "http://127.0.0.1:8080", "where the server is"),
+    ("email", "ada@example.com", "the address of your account"),
+    ("password", "", "its password; set the current value only, which stays on your machine"),
+    ("new_password", "", "the password that Change the password sets"),
+    ("token", "", "the access token, kept by the sign-in"),
+    ("refresh_token", "", "the refresh token, kept by the sign-in"),
+    ("mail_token", "", "the token of a link in a mail"),
+    ("token_expires_at", "", "when the access token expires, ms since 1970"),
+];
 
 /// The collection.
 pub(super) fn collection(document: &Value) -> Value {
@@ -67,6 +80,9 @@ pub(super) fn collection(document: &Value) -> Value {
             "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
         },
         "auth": bearer("{{token}}"),
+        "variable": VARIABLES.iter().map(|(key, value, about)| {
+            json!({"key": key, "value": value, "type": "string", "description": about})
+        }).collect::<Vec<_>>(),
         "event": [event("prerequest", REFRESH_TOKENS), event("test", KEEP_TOKENS)],
         "item": [
             {"name": "Requests", "item": requests(document)},
@@ -85,8 +101,12 @@ fn requests(document: &Value) -> Vec<Value> {
                 continue;
             }
             let body = examples(&operation["requestBody"]["content"]["application/json"]).next();
-            let request =
-                request(path, method, operation, body.map(|(_, example)| own(path, method, example)));
+            let request = request(
+                path,
+                method,
+                operation,
+                body.map(|(_, example)| format!("{:#}", own_body(path, method, example))),
+            );
             let statuses: Vec<_> = entries(&operation["responses"]).map(|(status, _)| status).collect();
             let test = format!(
                 "pm.test('is documented', () => pm.expect([{}]).to.include(pm.response.code));",
@@ -102,28 +122,6 @@ fn requests(document: &Value) -> Vec<Value> {
         folders.push(json!({"name": tag["name"], "description": tag["description"], "item": items}));
     }
     folders
-}
-
-/// Returns an example body with the values of the environment.
-fn own(path: &str, method: &str, example: &Value) -> String {
-    let mut body = example.clone();
-    for (field, variable) in [
-        ("email", "{{email}}"),
-        ("password", "{{password}}"),
-        ("current_password", "{{password}}"),
-        ("new_password", "{{new_password}}"),
-        ("refresh_token", "{{refresh_token}}"),
-        ("token", "{{mail_token}}"),
-    ] {
-        if let Some(value) = body.get_mut(field) {
-            *value = json!(variable);
-        }
-    }
-    if (path, method) == ("/user/", "delete") {
-        // A run over all requests must not delete the account.
-        body["password"] = json!("");
-    }
-    format!("{body:#}")
 }
 
 fn request(path: &str, method: &str, operation: &Value, body: Option<String>) -> Value {
@@ -210,8 +208,8 @@ const CHECKS: &[(&str, &[Check])] = &[
     ("Registration", &[
         Check { name: "Register", method: "post", path: "/auth/register", status: 201,
             body: r#"{"email": "{{check_email}}", "password": "{{check_password}}", "name": "Ada"}"#,
-            before: "pm.environment.set('check_email', `check-${Date.now()}@example.com`);\n\
-                     pm.environment.set('check_password', 'correct horse battery');",
+            before: "pm.collectionVariables.set('check_email', `check-${Date.now()}@example.com`);\n\
+                     pm.collectionVariables.set('check_password', 'correct horse battery');",
             after: "pm.test('says where the user is', () => pm.response.to.have.header('Location', '/user/'));",
             ..NONE },
         Check { name: "Register the same address again", method: "post", path: "/auth/register", status: 409,
@@ -253,7 +251,7 @@ const CHECKS: &[(&str, &[Check])] = &[
             error: "credentials_invalid", body: r#"{"email": "{{check_email}}", "password": "wrong"}"#, ..NONE },
         Check { name: "Sign in on another device", method: "post", path: "/auth/login", status: 200, body: LOGIN, ..NONE },
         Check { name: "Sign in", method: "post", path: "/auth/login", status: 200, body: LOGIN,
-            after: "pm.test('the token is stored', () => pm.expect(pm.environment.get('token')).to.eql(pm.response.json().data.token));",
+            after: "pm.test('the token is stored', () => pm.expect(pm.collectionVariables.get('token')).to.eql(pm.response.json().data.token));",
             ..NONE },
     ]),
     // The account of the checks is no admin.
@@ -275,17 +273,17 @@ const CHECKS: &[(&str, &[Check])] = &[
     ]),
     ("With the token", &[
         Check { name: "Show the user", method: "get", path: "/user/", status: 200,
-            after: "pm.test('it is the user', () => pm.expect(pm.response.json().data.email).to.eql(pm.environment.get('check_email')));",
+            after: "pm.test('it is the user', () => pm.expect(pm.response.json().data.email).to.eql(pm.collectionVariables.get('check_email')));",
             ..NONE },
         Check { name: "Show the user without a token", method: "get", path: "/user/", status: 401,
             error: "token_missing", token: "-", ..NONE },
         Check { name: "Show the user with a malformed token", method: "get", path: "/user/", status: 401,
             error: "token_invalid", token: "not.a.token", ..NONE },
         Check { name: "Verify the token for a reverse proxy", method: "get", path: "/auth/verify", status: 204,
-            after: "pm.test('it is the user', () => pm.response.to.have.header('X-Auth-User-Email', pm.environment.get('check_email')));",
+            after: "pm.test('it is the user', () => pm.response.to.have.header('X-Auth-User-Email', pm.collectionVariables.get('check_email')));",
             ..NONE },
         Check { name: "Download what is stored", method: "get", path: "/user/export", status: 200,
-            after: "pm.test('it is the user', () => pm.expect(pm.response.json().data.user.email).to.eql(pm.environment.get('check_email')));",
+            after: "pm.test('it is the user', () => pm.expect(pm.response.json().data.user.email).to.eql(pm.collectionVariables.get('check_email')));",
             ..NONE },
         Check { name: "Change the name", method: "patch", path: "/user/", status: 200, body: r#"{"name": "Ada Lovelace"}"#,
             after: "pm.test('it has changed', () => pm.expect(pm.response.json().data.name).to.eql('Ada Lovelace'));",
@@ -297,7 +295,7 @@ const CHECKS: &[(&str, &[Check])] = &[
                     pm.test('there are two, one of them this', () => {\n  \
                       pm.expect(sessions).to.have.lengthOf(2);\n  \
                       pm.expect(sessions.filter((session) => session.current)).to.have.lengthOf(1);\n});\n\
-                    pm.environment.set('check_session', sessions.find((session) => !session.current).id);",
+                    pm.collectionVariables.set('check_session', sessions.find((session) => !session.current).id);",
             ..NONE },
         Check { name: "End the other session", method: "delete", path: "/user/sessions/{id}", status: 204, ..NONE },
         Check { name: "End it again", method: "delete", path: "/user/sessions/{id}", status: 404, error: "not_found", ..NONE },
@@ -306,8 +304,8 @@ const CHECKS: &[(&str, &[Check])] = &[
             ..NONE },
         Check { name: "Change the password", method: "post", path: "/user/password", status: 200,
             body: r#"{"current_password": "{{check_password}}", "new_password": "seventeen blue lanterns"}"#,
-            before: "pm.environment.set('old_token', pm.environment.get('token'));",
-            after: "pm.environment.set('check_password', 'seventeen blue lanterns');", ..NONE },
+            before: "pm.collectionVariables.set('old_token', pm.collectionVariables.get('token'));",
+            after: "pm.collectionVariables.set('check_password', 'seventeen blue lanterns');", ..NONE },
         Check { name: "Show the user with an earlier token", method: "get", path: "/user/", status: 401,
             error: "token_revoked", token: "{{old_token}}", ..NONE },
     ]),
@@ -342,46 +340,46 @@ const CHECKS: &[(&str, &[Check])] = &[
     ("Refresh", &[
         Check { name: "Refresh the tokens", method: "post", path: "/auth/refresh", status: 200, body: REFRESH,
             // Set here, because the collection's script runs before the next request's own.
-            after: "pm.environment.set('old_token', pm.environment.get('token'));\n\
-                    pm.environment.set('token_expires_at', '1');",
+            after: "pm.collectionVariables.set('old_token', pm.collectionVariables.get('token'));\n\
+                    pm.collectionVariables.set('token_expires_at', '1');",
             ..NONE },
         Check { name: "Show the user with an expired token, which is refreshed first", method: "get", path: "/user/", status: 200,
-            after: "pm.test('it is another', () => pm.expect(pm.environment.get('token')).to.be.a('string').that.is.not.oneOf(['', pm.environment.get('old_token')]));",
+            after: "pm.test('it is another', () => pm.expect(pm.collectionVariables.get('token')).to.be.a('string').that.is.not.oneOf(['', pm.collectionVariables.get('old_token')]));",
             ..NONE },
         Check { name: "Refresh with an unknown refresh token", method: "post", path: "/auth/refresh", status: 401,
             error: "refresh_invalid", body: r#"{"refresh_token": "none of ours"}"#, ..NONE },
     ]),
     ("Second factor", &[
         Check { name: "Make the secret of an authenticator app", method: "post", path: "/user/totp", status: 201, body: CONFIRM,
-            after: "pm.environment.set('totp_secret', pm.response.json().data.secret);\npm.environment.set('totp_ahead', '0');",
+            after: "pm.collectionVariables.set('totp_secret', pm.response.json().data.secret);\npm.collectionVariables.set('totp_ahead', '0');",
             ..NONE },
         Check { name: "Confirm it with a wrong code", method: "post", path: "/user/totp/confirm", status: 401,
             error: "second_factor_invalid", body: r#"{"code": "12345"}"#, ..NONE },
         Check { name: "Confirm it", method: "post", path: "/user/totp/confirm", status: 200,
             body: r#"{"code": "{{totp_code}}"}"#, before: TOTP,
             after: "pm.test('there are ten codes', () => pm.expect(pm.response.json().data.recovery_codes).to.have.lengthOf(10));\n\
-                    pm.environment.set('recovery_code', pm.response.json().data.recovery_codes[0]);",
+                    pm.collectionVariables.set('recovery_code', pm.response.json().data.recovery_codes[0]);",
             ..NONE },
         Check { name: "Sign in with the password", method: "post", path: "/auth/login", status: 401,
             error: "second_factor_required", body: LOGIN,
             after: "pm.test('says what is needed', () => pm.expect(pm.response.json().methods).to.eql(['totp', 'recovery_code']));\n\
-                    pm.environment.set('challenge', pm.response.json().challenge);",
+                    pm.collectionVariables.set('challenge', pm.response.json().challenge);",
             ..NONE },
         Check { name: "Sign in with a code that was used", method: "post", path: "/auth/second-factor", status: 401,
             error: "second_factor_invalid", body: r#"{"challenge": "{{challenge}}", "code": "{{totp_code}}"}"#,
-            after: "pm.environment.set('totp_ahead', '1');", ..NONE },
+            after: "pm.collectionVariables.set('totp_ahead', '1');", ..NONE },
         Check { name: "Sign in with the next code", method: "post", path: "/auth/second-factor", status: 200,
             body: r#"{"challenge": "{{challenge}}", "code": "{{totp_code}}"}"#, before: TOTP, ..NONE },
         Check { name: "Add another app", method: "post", path: "/user/totp", status: 409, error: "already_enrolled",
             body: CONFIRM, ..NONE },
         Check { name: "Make new recovery codes", method: "post", path: "/user/recovery-codes", status: 200, body: CONFIRM,
-            after: "pm.test('they are others', () => pm.expect(pm.response.json().data.recovery_codes).to.not.include(pm.environment.get('recovery_code')));",
+            after: "pm.test('they are others', () => pm.expect(pm.response.json().data.recovery_codes).to.not.include(pm.collectionVariables.get('recovery_code')));",
             ..NONE },
         Check { name: "Remove the second factors of another user", method: "delete", path: "/admin/users/{id}/second-factors",
             status: 403, error: "role_missing", ..NONE },
         Check { name: "Remove the app", method: "delete", path: "/user/totp", status: 204, body: CONFIRM, ..NONE },
         Check { name: "Remove it again", method: "delete", path: "/user/totp", status: 404, error: "not_found", body: CONFIRM,
-            after: "for (const name of ['totp_secret', 'totp_code', 'totp_ahead', 'challenge', 'recovery_code']) pm.environment.unset(name);",
+            after: "for (const name of ['totp_secret', 'totp_code', 'totp_ahead', 'challenge', 'recovery_code']) pm.collectionVariables.unset(name);",
             ..NONE },
     ]),
     ("Service", &[
@@ -397,6 +395,8 @@ const CHECKS: &[(&str, &[Check])] = &[
         Check { name: "Readiness", method: "get", path: "/health/ready", status: 200, ..NONE },
         Check { name: "The OpenAPI document", method: "get", path: "/openapi.json", status: 200,
             after: "pm.test('is OpenAPI 3.1', () => pm.expect(pm.response.json().openapi).to.match(/^3\\.1\\./));", ..NONE },
+        Check { name: "This collection", method: "get", path: "/postman.json", status: 200,
+            after: "pm.test('has the address of the server', () => pm.expect(pm.response.json().variable[0].value).to.eql(pm.variables.get('base_url')));", ..NONE },
         Check { name: "The page that shows the document", method: "get", path: "/docs", status: 200, ..NONE },
         Check { name: "A path that does not exist", method: "get", path: "/nowhere", status: 404, error: "not_found", ..NONE },
         Check { name: "A method that the path does not have", method: "put", path: "/auth/login", status: 405,
@@ -405,7 +405,7 @@ const CHECKS: &[(&str, &[Check])] = &[
     ]),
     ("Sign-out and deletion", &[
         Check { name: "Sign out", method: "post", path: "/auth/logout", status: 204,
-            before: "pm.environment.set('old_token', pm.environment.get('token'));", ..NONE },
+            before: "pm.collectionVariables.set('old_token', pm.collectionVariables.get('token'));", ..NONE },
         Check { name: "Show the user after the sign-out", method: "get", path: "/user/", status: 401,
             error: "token_revoked", token: "{{old_token}}", ..NONE },
         Check { name: "Refresh with an earlier refresh token", method: "post", path: "/auth/refresh", status: 401,
@@ -419,7 +419,7 @@ const CHECKS: &[(&str, &[Check])] = &[
             body: r#"{"password": "{{check_password}}"}"#, ..NONE },
         Check { name: "Sign in to the deleted account", method: "post", path: "/auth/login", status: 401,
             error: "credentials_invalid", body: LOGIN,
-            after: "for (const name of ['token', 'refresh_token', 'token_expires_at']) pm.environment.set(name, '');", ..NONE },
+            after: "for (const name of ['token', 'refresh_token', 'token_expires_at']) pm.collectionVariables.set(name, '');", ..NONE },
     ]),
 ];
 
