@@ -26,11 +26,7 @@ pub(super) fn load(common: &Common, bind: Option<&str>) -> Result<Loaded, Config
     Loaded::from(&Sources {
         folder: "".into(),
         config_file: common.config.clone(),
-        // A name that is not UTF-8 is not one of ours. A value that is not is refused with its setting's own error.
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| {
-                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-            })
+        environment: environment()
             .filter(|(name, _)| name.starts_with("HALLPASS_") || name == "DATABASE_URL")
             .collect(),
         flags: [
@@ -41,6 +37,13 @@ pub(super) fn load(common: &Common, bind: Option<&str>) -> Result<Loaded, Config
         .flatten()
         .collect(),
     })
+}
+
+/// Returns the environment. A name that is not UTF-8 is not one of ours. A value that is not is refused with its
+/// setting's own error.
+pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
 impl Common {

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::columns::Columns;
 use super::common::{Common, open_store};
 use super::error::CommandError;
 use super::log;
@@ -99,12 +100,11 @@ async fn move_to(source: &Store, settings: &Settings, to: &DatabaseUrl) -> Resul
 /// Prints one line a table: its name, its number of rows, and the beginning of its digest, by which two databases can
 /// be compared.
 fn print_tables(tables: &[TableDigest]) -> Result<(), CommandError> {
-    let width = tables.iter().map(|table| table.table.len()).max().unwrap_or_default();
-    for TableDigest { table, rows, digest } in tables {
+    let row = |TableDigest { table, rows, digest }: &TableDigest| {
         let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        print_line(format_args!("{table:width$}  {rows:>12}  {digest}"))?;
-    }
-    Ok(())
+        vec![table.to_string(), rows.to_string(), digest]
+    };
+    Columns::right(&[1]).print(&tables.iter().map(row).collect::<Vec<_>>())
 }
 
 fn progress(verb: &str) -> ProgressBar {

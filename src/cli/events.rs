@@ -6,9 +6,10 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use clap::Args;
 use serde_json::json;
 
+use super::columns::Columns;
 use super::common::{Common, with_store};
 use super::error::CommandError;
-use super::output::{plain, plain_json, print_line};
+use super::output::{plain_json, print_line};
 use super::user::find;
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::UserAdmin;
@@ -54,14 +55,18 @@ async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<
         None => None,
     };
     let mut seen = 0;
+    let mut columns = Columns::default();
     loop {
         let filter = EventFilter { user, since, after: seen, limit: PAGE };
         let page = store.read(async |connection| connection.events(&filter).await).await?;
         let is_last = page.len() < PAGE as usize;
-        for recorded in page {
-            seen = recorded.number;
-            let line = if args.json { plain_json(&as_json(&recorded)) } else { plain(&as_text(&recorded)) };
-            print_line(format_args!("{line}"))?;
+        seen = page.last().map_or(seen, |recorded| recorded.number);
+        if args.json {
+            for recorded in &page {
+                print_line(format_args!("{}", plain_json(&as_json(recorded))))?;
+            }
+        } else {
+            columns.print(&page.iter().map(as_row).collect::<Vec<_>>())?;
         }
         if is_last && !args.follow {
             return Ok(());
@@ -72,7 +77,7 @@ async fn show(store: &Store, args: &EventsArgs, since: DateTime<Utc>) -> Result<
     }
 }
 
-fn as_text(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
+fn as_row(RecordedEvent { event, email, .. }: &RecordedEvent) -> Vec<String> {
     let id = event.user.map(|id| id.to_string());
     let fields = [
         ("user", email.clone().or(id)),
@@ -80,12 +85,10 @@ fn as_text(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {
         ("address", event.address.map(|address| address.to_string())),
         ("request_id", event.request.clone()),
     ];
-    let mut line = format!("{} {:<21}", rfc3339(event.at), event.kind);
     let details = event.details.iter().map(|(name, value)| (name.as_str(), value.to_string()));
-    for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(details) {
-        line.push_str(&format!(" {name}={value}"));
-    }
-    line.trim_end().to_owned()
+    let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(details);
+    let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={value}")).collect();
+    vec![rfc3339(event.at), event.kind.to_string(), fields.join(" ")]
 }
 
 fn as_json(RecordedEvent { event, email, .. }: &RecordedEvent) -> String {

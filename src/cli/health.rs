@@ -7,18 +7,26 @@ use std::time::Duration;
 use super::common::Common;
 use super::error::CommandError;
 use super::output::print_line;
+use crate::server::config::Settings;
 
 /// The longest wait for a connection, and for the answer: the server itself takes two seconds at most.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(common: &Common) -> Result<(), CommandError> {
-    let settings = common.settings(None)?;
+    print_line(format_args!("{}", ask(&common.settings(None)?)?))
+}
+
+/// Asks the server of these settings, and returns what it is.
+///
+/// # Errors
+/// [`CommandError`] says that it is not ready, or that there is none.
+pub(super) fn ask(settings: &Settings) -> Result<String, CommandError> {
     let address = reachable(settings.server.bind);
     let failed = |error| CommandError::running(format!("no server answers at {address}: {error}"));
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(failed)?;
     if settings.server.tls_cert.is_some() {
         // Its certificate is for another name than this address.
-        return print_line(format_args!(
+        return Ok(format!(
             "the server at {address} accepts connections; its health is not asked for by TLS"
         ));
     }
@@ -31,7 +39,7 @@ pub(super) fn run(common: &Common) -> Result<(), CommandError> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(failed)?;
     match answer.split(' ').nth(1) {
-        Some("200") => print_line(format_args!("ready")),
+        Some("200") => Ok("ready".to_owned()),
         Some("503") => {
             let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
             let message = serde_json::from_str::<serde_json::Value>(body).ok();

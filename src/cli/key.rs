@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::columns::Columns;
 use super::common::{Common, with_store};
 use super::error::CommandError;
 use super::output::print_line;
@@ -199,15 +200,12 @@ async fn list(store: &Store, settings: &Settings, as_json: bool) -> Result<(), C
     if rows.is_empty() {
         print_line(format_args!("no keys yet; hallpass serve creates the first at its first start"))?;
     }
-    for (row, state) in rows.iter().zip(states) {
-        print_line(format_args!(
-            "{:<43} {:<6} made {}, {state}",
-            row.sealed.kid,
-            row.sealed.algorithm,
-            rfc3339(row.sealed.created_at)
-        ))?;
-    }
-    Ok(())
+    let cells = |(row, state): (&StoredKey, String)| {
+        let SealedKey { kid, algorithm, created_at, .. } = &row.sealed;
+        vec![kid.clone(), algorithm.to_string(), format!("made {}, {state}", rfc3339(*created_at))]
+    };
+    let rows = rows.iter().zip(states.iter().map(ToString::to_string)).map(cells);
+    Columns::default().print(&rows.collect::<Vec<_>>())
 }
 
 /// Prints what a rotation would do.

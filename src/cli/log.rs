@@ -1,6 +1,6 @@
 //! The log on standard error: one line a record, as text or JSON. A record that is written during a request has the
-//! request's id. Control characters are escaped, so that no text can add a line of its own. Warnings and errors of
-//! other crates are a line a second each: actix writes one for every malformed request.
+//! request's id, and its `traceparent` if it has one. Control characters are escaped, so that no text can add a line of
+//! its own. Warnings and errors of other crates are a line a second each: actix writes one for every malformed request.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -115,6 +115,7 @@ fn fields(record: &Record<'_>) -> Vec<(String, String)> {
     let _ = record.key_values().visit(&mut collect);
     if let Some(id) = RequestId::current() {
         collect.0.push(("request_id".into(), id.as_str().to_owned()));
+        collect.0.extend(id.traceparent().map(|trace| ("traceparent".into(), trace.to_owned())));
     }
     collect.0
 }

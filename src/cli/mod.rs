@@ -2,21 +2,23 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `backup`, `mail`, `health`, `completions`, `openapi`, `config` | the commands |
+//! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `backup`, `mail`, `health`, `completions`, `openapi`, `config`, `doctor` | the commands |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
-//! | `output`, `log` | standard output and standard error; the log |
+//! | `output`, `columns`, `log` | standard output and standard error; tables; the log |
 //! | `signals`, `service` | signals; the service manager |
 //! | `harden`, `wiping` | core dumps; the overwriting of freed memory |
 
 #[cfg(feature = "sqlite")]
 mod backup;
+mod columns;
 mod common;
 mod completions;
 mod config;
 mod database;
 mod demo;
+mod doctor;
 mod error;
 mod events;
 mod harden;
@@ -66,8 +68,8 @@ struct Cli {
 enum Command {
     /// Start the server; it asks for the passphrase
     Serve(serve::ServeArgs),
-    /// Start a temporary server on the loopback address, with a demo user and the default settings
-    Demo,
+    /// Start a temporary server with a demo user, on the loopback address unless --bind is given
+    Demo(demo::DemoArgs),
     /// Add, list and change users
     #[command(subcommand)]
     User(user::UserCommand),
@@ -106,14 +108,16 @@ enum Command {
     /// Print the OpenAPI document of the server
     Openapi(openapi::OpenapiArgs),
     /// Print the current settings and the source of each
-    Config,
+    Config(config::ConfigArgs),
+    /// Check the settings, files, database, keys, clock and server, and say what to do
+    Doctor,
 }
 
 impl Command {
     /// Returns the name of a command that uses no settings; `None` for the others.
     fn without_settings(&self) -> Option<&'static str> {
         match self {
-            Self::Demo => Some("demo"),
+            Self::Demo(_) => Some("demo"),
             Self::Openapi(_) => Some("openapi"),
             Self::Completions(_) => Some("completions"),
             Self::Man(_) => Some("man"),
@@ -158,7 +162,7 @@ fn run(cli: Cli, sockets: Sockets) -> Result<(), CommandError> {
             "these flags belong to hallpass serve, not to other commands; see hallpass serve --help",
         )),
         Some(Command::Serve(args)) => serve::run(&common, &args, sockets),
-        Some(Command::Demo) => demo::run(),
+        Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::User(command)) => user::run(&common, command),
         Some(Command::Sessions(command)) => sessions::run(&common, &command),
         Some(Command::Key(command)) => key::run(&common, command),
@@ -175,7 +179,8 @@ fn run(cli: Cli, sockets: Sockets) -> Result<(), CommandError> {
         Some(Command::Completions(args)) => completions::complete::<Cli>(&args),
         Some(Command::Man(args)) => completions::write_pages::<Cli>(&args),
         Some(Command::Openapi(args)) => openapi::run(&args),
-        Some(Command::Config) => config::run(&common),
+        Some(Command::Config(args)) => config::run(&common, &args),
+        Some(Command::Doctor) => doctor::run(&common),
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Start {
     pub(super) taken: Option<Taken>,
     /// Reads the settings again, for SIGHUP.
     pub(super) reread: Option<Box<dyn Fn() -> Result<Settings, CommandError>>>,
+    /// Somebody else prints where the server listens.
+    pub(super) is_silent: bool,
 }
 
 pub(super) fn run(common: &Common, args: &ServeArgs, sockets: Sockets) -> Result<(), CommandError> {
@@ -58,7 +60,7 @@ pub(super) fn run(common: &Common, args: &ServeArgs, sockets: Sockets) -> Result
     mail::check(&settings).map_err(CommandError::usage)?;
     let (reread_from, bind) = (common.clone(), args.bind.clone());
     let reread = move || reread_from.settings(bind.as_deref());
-    let mut start = Start { sockets, taken: None, reread: Some(Box::new(reread)) };
+    let mut start = Start { sockets, reread: Some(Box::new(reread)), ..Start::default() };
     block_on(async {
         let store = open_store(&settings).await?;
         if args.takeover {
@@ -96,7 +98,8 @@ async fn take_over(settings: &Settings, store: &Store, start: &mut Start) -> Res
     Ok(vault)
 }
 
-/// Serves until a signal. Once the server has its socket, `introduce` gets its URL; an error of it ends the server.
+/// Serves until a signal. Once the server has its socket, its URL is printed, and `introduce` gets it; an error of that
+/// ends the server.
 pub(super) async fn listen(
     settings: Settings,
     store: Store,
@@ -112,7 +115,7 @@ pub(super) async fn listen(
             "token.algorithm is {algorithm}, but this database signs with {other}; run hallpass key rotate to change it"
         );
     }
-    let Start { sockets, taken, reread } = start;
+    let Start { sockets, taken, reread, is_silent } = start;
     let mut running = bind_on(&server, sockets).map_err(CommandError::running)?;
     super::wiping::secrets_are_gone();
     // If the passphrase came from standard input, it could be read there again by anybody who gets the descriptor.
@@ -141,7 +144,7 @@ pub(super) async fn listen(
     }
     let url = running.url();
     // The server is useful without this line; the log has the address too.
-    if print_line(format_args!("listening on {url}")).is_err() {
+    if !is_silent && print_line(format_args!("listening on {url}")).is_err() {
         ::log::warn!("listening on {url}; standard output cannot be written");
     }
     if let Err(error) = introduce(&url) {

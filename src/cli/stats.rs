@@ -5,6 +5,7 @@ use chrono::Duration;
 use clap::Args;
 use serde_json::{Map, json};
 
+use super::columns::Columns;
 use super::common::{Common, with_store};
 use super::error::CommandError;
 use super::output::print_line;
@@ -58,15 +59,14 @@ async fn show(store: &Store, settings: &Settings, args: &StatsArgs) -> Result<()
             .collect();
         return print_line(format_args!("{:#}", json!({"counts": counts, "totals": totals})));
     }
-    let line = |title: &str, cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("{cell:>12}")).collect();
-        print_line(format_args!("{title:<16}{cells}"))
+    let row = |title: &str, cells: &mut dyn Iterator<Item = String>| {
+        std::iter::once(title.to_owned()).chain(cells).collect::<Vec<_>>()
     };
-    line("", columns.iter().map(|(name, _)| (*name).to_owned()).collect())?;
-    for place in 0..columns[0].1.len() {
-        let cells = columns.iter().map(|(_, rows)| rows[place].1.to_string()).collect();
-        line(columns[0].1[place].0, cells)?;
+    let mut table = vec![row("", &mut columns.iter().map(|(name, _)| (*name).to_owned()))];
+    for (place, (title, _)) in columns[0].1.iter().enumerate() {
+        table.push(row(title, &mut columns.iter().map(|(_, rows)| rows[place].1.to_string())));
     }
+    Columns::right(&[1, 2, 3]).print(&table)?;
     print_line(format_args!(
         "{} users, {} of them disabled; {} sessions; {} users with a second factor",
         totals.users, totals.users_disabled, totals.sessions, totals.second_factors

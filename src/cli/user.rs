@@ -5,10 +5,11 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::columns::Columns;
 use super::common::{Common, with_store};
 use super::error::CommandError;
 use super::import::Hashes;
-use super::output::{plain, plain_json, print, print_line};
+use super::output::{plain_json, print, print_line};
 use super::secret::{PassphraseSource, read_standard_input};
 use super::terminal::Terminal;
 use super::unlock::unlock_if_sealed;
@@ -356,26 +357,20 @@ async fn list(
     }
     let mut after = String::new();
     let mut separator = "[\n";
+    let mut columns = Columns::default();
     loop {
         let page =
             if is_filtered { directory.search(&search).await? } else { users.page(&after, PAGE).await? };
         let Some(last) = page.last() else { break };
         after.clone_from(&last.email);
         search.before = Some(last.id);
-        for user in &page {
-            if as_json {
+        if as_json {
+            for user in &page {
                 print(format_args!("{separator}{}", plain_json(&to_json(user).to_string())))?;
                 separator = ",\n";
-            } else {
-                print_line(format_args!(
-                    "{:<32} {:<24} {:<20} {:<9} {}",
-                    user.email,
-                    user.name.as_deref().map_or_else(|| "-".into(), plain),
-                    if user.roles.is_empty() { "-".into() } else { user.roles.join(",") },
-                    if user.disabled_at.is_some() { "disabled" } else { "enabled" },
-                    user.last_login_at.map_or_else(|| "never signed in".into(), rfc3339),
-                ))?;
             }
+        } else {
+            columns.print(&page.iter().map(as_row).collect::<Vec<_>>())?;
         }
     }
     let is_empty = after.is_empty();
@@ -388,6 +383,16 @@ async fn list(
     } else {
         Ok(())
     }
+}
+
+fn as_row(user: &UserRecord) -> Vec<String> {
+    vec![
+        user.email.clone(),
+        user.name.clone().unwrap_or_else(|| "-".into()),
+        if user.roles.is_empty() { "-".into() } else { user.roles.join(",") },
+        if user.disabled_at.is_some() { "disabled".into() } else { "enabled".into() },
+        user.last_login_at.map_or_else(|| "never signed in".into(), rfc3339),
+    ]
 }
 
 /// Returns the fields of a user that may be shown: all but the password hash.
