@@ -14,6 +14,7 @@ use super::{log, service, signals, user};
 use crate::clock::Clock;
 use crate::server::accounts::UserAdmin;
 use crate::server::config::Settings;
+use crate::server::credentials::check_passkeys;
 use crate::server::keys::PasswordHashes;
 use crate::server::keys::vault::Vault;
 use crate::server::mail;
@@ -58,6 +59,9 @@ pub(super) fn run(common: &Common, args: &ServeArgs, sockets: Sockets) -> Result
         ::log::warn!("{warning}");
     }
     mail::check(&settings).map_err(CommandError::usage)?;
+    if let Some(warning) = check_passkeys(&settings).map_err(CommandError::usage)? {
+        ::log::warn!("{warning}");
+    }
     let (reread_from, bind) = (common.clone(), args.bind.clone());
     let reread = move || reread_from.settings(bind.as_deref());
     let mut start = Start { sockets, reread: Some(Box::new(reread)), ..Start::default() };

@@ -16,7 +16,7 @@ use actix_web::web::ServiceConfig;
 use super::abuse::RateLimiter;
 use super::accounts::{Accounts, Directory, SecondFactorRules, UserAdmin};
 use super::config::{Settings, Verification, seconds};
-use super::credentials::{Hasher, PasswordRules};
+use super::credentials::{Hasher, PasskeyError, PasswordRules, RelyingParty};
 use super::events::{EventLog, Statistics};
 use super::guard_parts::GuardParts;
 use super::http::routes::console::Look;
@@ -28,7 +28,9 @@ use super::mail::{MailError, MailTokens, Mailer};
 use super::metrics::{Connections, Counter, Counters, Requests};
 use super::model::Lifetimes;
 use super::run::Tasks;
-use super::sessions::{AccessTokens, Challenges, Parts, Passwords, RefreshTokens, SessionCounts, Sessions};
+use super::sessions::{
+    AccessTokens, Challenges, Parts, Passwords, RefreshTokens, SessionCounts, Sessions, WebauthnChallenges,
+};
 use super::state::{ServerKeys, State};
 use super::store::{Store, StoreError};
 use crate::clock::Clock;
@@ -108,6 +110,9 @@ pub enum OpenError {
     /// The logo of the console cannot be used.
     #[error("console.logo: {0}")]
     Console(String),
+    /// Browsers would not accept the settings of passkeys.
+    #[error(transparent)]
+    Passkey(#[from] PasskeyError),
     /// The threads for password hashing cannot be started.
     #[error("the threads for password hashing cannot be started: {0}")]
     Hasher(std::io::Error),
@@ -205,6 +210,8 @@ impl AuthServer {
         let hashes = PasswordHashes::new(Arc::clone(&vault));
         let passwords =
             Passwords { hasher: hasher.clone(), hashes: hashes.clone(), state: Arc::clone(&state) };
+        let webauthn = Arc::new(WebauthnChallenges::new(&vault));
+        let relying_party = Arc::new(RelyingParty::new(&settings)?);
         let sessions = Sessions::new(Parts {
             store: store.clone(),
             clock: clock.clone(),
@@ -218,6 +225,8 @@ impl AuthServer {
             refresh_tokens: RefreshTokens::new(Arc::clone(&vault)),
             challenges: Challenges::new(&vault),
             vault: Arc::clone(&vault),
+            webauthn: Arc::clone(&webauthn),
+            relying_party: Arc::clone(&relying_party),
             totp_skew: settings.second_factor.totp_skew,
             lifetimes,
             per_user: settings.session.per_user,
@@ -242,6 +251,8 @@ impl AuthServer {
                 totp_skew: settings.second_factor.totp_skew,
                 issuer: settings.second_factor.issuer.clone(),
             },
+            webauthn,
+            relying_party,
             vault: Arc::clone(&vault),
             verification,
             mail_tokens,

@@ -144,8 +144,16 @@ fn wrong_usage_is_one_line_that_says_what_is_accepted() {
         (&["serve", "--key-stdin", "--key-fd", "3"], PASSPHRASE, 2, "--key-fd"),
         (&["serve", "--key-file", "missing"], "", 2, "missing"),
         (&["serve", "--config", "missing.toml"], "", 2, "missing.toml"),
+        (
+            &["serve", "--key-stdin", "--config", "passkey.toml"],
+            PASSPHRASE,
+            2,
+            "over http on localhost alone",
+        ),
         (&["user", "list", "--database-url", "mysql://x"], "", 2, "sqlite://"),
     ];
+    let passkey = "[passkey]\nrp_id = \"id.example\"\norigins = [\"http://id.example\"]\n";
+    std::fs::write(place.path("passkey.toml"), passkey).unwrap();
     for (arguments, input, status, reason) in table {
         place.run(arguments, format!("{input}\n")).expect_error(*status, reason);
     }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::app::{EMAIL, PASSWORD, Reply, TestApp};
+use crate::passkeys::Authenticator;
 use crate::test_database::TestDatabase;
 
 const NEW_PASSWORD: &str = "seventeen blue lanterns";
@@ -391,6 +392,28 @@ async fn a_thief_with_a_session_and_the_password_cannot_keep_the_account_from_it
     assert_eq!(thiefs[0].to(), "thief@example.com");
     let reply = app.with_token("/auth/email/change/undo", theirs).await;
     reply.expect_failure(400, "link_invalid", "which died with the owner's");
+}
+
+#[actix_rt::test]
+async fn an_undo_removes_the_passkeys_that_were_added_since() {
+    let app = MailApp::new().await;
+    let mut owners = Authenticator::new();
+    let bearer = app.with_passkey(&mut owners).await;
+    app.pass(Duration::minutes(1)).await;
+    expect_status(&app.ask_for_email(&bearer, "new@example.com", PASSWORD).await, 202, "asked");
+    let mails = app.mails().await;
+    let change = mails.iter().find(|mail| mail.to() == "new@example.com").unwrap().token().unwrap();
+    expect_status(&app.with_token("/auth/email/change", change).await, 204, "confirmed");
+    let undo = app.one_mail(EMAIL).await;
+    app.pass(Duration::minutes(1)).await;
+    let mut thiefs = Authenticator::new();
+    expect_status(&app.add_passkey(&bearer, &mut thiefs).await, 201, "added");
+    app.mails().await;
+    expect_status(&app.with_token("/auth/email/change/undo", undo.token().unwrap()).await, 204, "undone");
+    let options = app.request_options(json!({})).await;
+    let reply = app.sign_in_by(thiefs.get(&options)).await;
+    reply.expect_refused("second_factor_invalid", "a passkey that was added since");
+    app.sign_in_by(owners.get(&options)).await.expect_data("one that was there before");
 }
 
 #[actix_rt::test]

@@ -10,6 +10,8 @@ use crate::mail::every_route;
 pub const ROUTES: &[(&str, &str)] = &[
     ("/auth/login", "POST, OPTIONS"),
     ("/auth/second-factor", "POST, OPTIONS"),
+    ("/auth/passkey", "POST, OPTIONS"),
+    ("/auth/passkey/options", "POST, OPTIONS"),
     ("/auth/register", "POST, OPTIONS"),
     ("/auth/password-strength", "POST, OPTIONS"),
     ("/auth/refresh", "POST, OPTIONS"),
@@ -29,6 +31,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("/user/totp", "POST, DELETE, OPTIONS"),
     ("/user/totp/confirm", "POST, OPTIONS"),
     ("/user/recovery-codes", "POST, OPTIONS"),
+    ("/user/passkeys", "GET, HEAD, POST, OPTIONS"),
+    ("/user/passkeys/options", "POST, OPTIONS"),
+    ("/user/passkeys/{id}", "PATCH, DELETE, OPTIONS"),
     ("/user/password", "POST, OPTIONS"),
     ("/user/email", "POST, OPTIONS"),
     ("/user/sessions", "GET, HEAD, OPTIONS"),

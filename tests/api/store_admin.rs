@@ -37,6 +37,7 @@ fn the_stories_run_every_operation_that_the_store_lists() {
         include_str!("store.rs"),
         include_str!("store_accounts.rs"),
         include_str!("store_admin.rs"),
+        include_str!("store_passkeys.rs"),
         include_str!("store_sealed.rs"),
     ];
     let rows = listed.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once("` |"));

@@ -21,6 +21,7 @@ pub(super) const REASONS: &[&str] = &[
     "site",
     "mail",
     "recipient",
+    "passkey",
     "in_flight",
 ];
 

@@ -7,7 +7,7 @@
 //!   its /48, because one owner may have all 65,536 of these.
 //!
 //! Registrations are counted by address, refreshes by session, failed refreshes by address, and changes of an account
-//! by user. Each has a limit per hour.
+//! by user. Each has a limit per hour. Sign-ins by a passkey alone have a counter of their address, with its limit.
 //!
 //! An attempt is counted first, and the count is undone after a success. So an attempt stays counted if its client
 //! disconnects. The count is also undone if no password was hashed because the queue was full or the database failed:
@@ -19,6 +19,7 @@
 //! accounts or addresses that share a key share its delays.
 
 mod mails;
+mod passkeys;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -83,6 +84,7 @@ enum Kind {
     Site = 9,
     Mail = 10,
     Recipient = 11,
+    Passkey = 12,
 }
 
 /// An attempt within the limits. It is in flight until this is dropped, and stays counted unless it

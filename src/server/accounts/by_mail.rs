@@ -213,12 +213,13 @@ impl Accounts {
                 }
                 // Whoever made this change must not take it back in turn, with the undo of a later one.
                 tx.delete_undo_tokens(user.id, token.created_at).await?;
-                // An authenticator app that was added since would keep the owner out.
+                // An authenticator app that was added since would keep the owner out; a passkey would let another in.
                 let added = tx.totp(user.id).await?.and_then(|totp| totp.confirmed_at);
                 if added.is_some_and(|at| at >= token.created_at) {
                     tx.delete_totp(user.id).await?;
-                    tx.set_second_factors(user.id).await?;
                 }
+                tx.delete_passkeys_since(user.id, token.created_at).await?;
+                tx.set_second_factors(user.id).await?;
                 tx.remove_password(user.id).await?;
                 self.end_everything(tx, user.id, now).await?;
                 self.limiter.forgive(tx, &token.email, client.counted_address(), now).await?;

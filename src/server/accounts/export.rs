@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::own::Accounts;
 use crate::server::error::Error;
-use crate::server::model::{EventPage, RecordedEvent, Session, UserRecord};
+use crate::server::model::{EventPage, Passkey, RecordedEvent, Session, UserRecord};
 
 /// Events read at a time.
 const PAGE: u32 = 1_000;
@@ -21,6 +21,10 @@ pub(crate) struct Export {
     pub sessions: Vec<Session>,
     /// The events about the user, the newest first.
     pub events: Vec<RecordedEvent>,
+    /// The passkeys.
+    pub passkeys: Vec<Passkey>,
+    /// The recovery codes that were not used.
+    pub recovery_codes: i64,
     /// There are more sessions or events.
     pub is_cut: bool,
 }
@@ -35,6 +39,10 @@ impl Accounts {
         let user = user.ok_or(Error::UserGone)?;
         let read = self.store.read(async |connection| connection.stored_sessions_of(id, MOST as u32).await);
         let sessions = read.await?;
+        let factors = self.store.read(async |connection| {
+            Ok((connection.passkeys_of(id).await?, connection.count_recovery_codes(id).await?))
+        });
+        let (passkeys, recovery_codes) = factors.await?;
         let mut page = EventPage { user: Some(id), limit: PAGE, ..EventPage::default() };
         let mut events = Vec::new();
         while events.len() < MOST {
@@ -44,6 +52,6 @@ impl Accounts {
             events.extend(read);
         }
         let is_cut = events.len() >= MOST || sessions.len() >= MOST;
-        Ok(Export { user, sessions, events, is_cut })
+        Ok(Export { user, sessions, events, passkeys, recovery_codes, is_cut })
     }
 }

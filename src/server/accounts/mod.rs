@@ -7,6 +7,7 @@
 //! | `by_mail` | reset of a password, verification and change of an address, by links in mails |
 //! | `admin` | users added, changed, disabled, enabled, imported and deleted by the operator or an admin |
 //! | `last_admin` | the last admin stays |
+//! | `passkeys` | passkeys, by the account's owner |
 //! | `second_factors` | authenticator app and recovery codes, by the account's owner |
 //! | `export` | everything that is stored of a user |
 //! | `directory`, `terms` | the list of all users; the words by which they are found |
@@ -18,6 +19,7 @@ mod export;
 mod fields;
 mod last_admin;
 mod own;
+mod passkeys;
 mod second_factors;
 mod terms;
 

@@ -9,13 +9,15 @@ use crate::clock::Clock;
 use crate::guard::{AuthUser, User};
 use crate::server::abuse::RateLimiter;
 use crate::server::config::Verification;
-use crate::server::credentials::{Class, Origin, Password, PasswordContext, PasswordRules, Strength};
+use crate::server::credentials::{
+    Class, Origin, Password, PasswordContext, PasswordRules, RelyingParty, Strength,
+};
 use crate::server::error::{Error, FieldErrors};
 use crate::server::keys::PasswordHashes;
 use crate::server::keys::vault::Vault;
 use crate::server::mail::MailTokens;
 use crate::server::model::{Authentication, Change, Client, Event, EventKind, MailKind, NewMail, UserRecord};
-use crate::server::sessions::{Ended, Passwords, Sessions, Tokens, by_password};
+use crate::server::sessions::{Ended, Passwords, Sessions, Tokens, WebauthnChallenges, by_password};
 use crate::server::state::State;
 use crate::server::store::Store;
 
@@ -34,6 +36,10 @@ pub(crate) struct Accounts {
     pub(in crate::server) password_rules: PasswordRules,
     /// The rules for second factors.
     pub(in crate::server) second_factors: SecondFactorRules,
+    /// The challenges of passkeys.
+    pub(in crate::server) webauthn: std::sync::Arc<WebauthnChallenges>,
+    /// The party that passkeys are made for.
+    pub(in crate::server) relying_party: std::sync::Arc<RelyingParty>,
     /// What seals their secrets.
     pub(in crate::server) vault: std::sync::Arc<Vault>,
     /// `registration.verify`; `None` without mail.

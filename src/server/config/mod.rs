@@ -30,9 +30,9 @@ use crate::token::Algorithm;
 pub use load::{ConfigError, Loaded, Origin, Sources, variable_name};
 pub use mail_url::{MailServer, MailTls, MailUrl};
 use values::{
-    ADDRESS, ALGORITHM, BOOL, COLOUR, COUNT, Days, ExactOrigins, FilePath, Format, HEADER_NAME, LANGUAGE,
-    LINK_BASE, LOG_FORMAT, MAIL_URL, Millis, NAME, Networks, Optional, Origins, PUBLIC_URL, REALM, Roles,
-    SCHEMA, SENDER, Seconds, Threads, Url, VERIFICATION, Whole, default_of, is_list,
+    ADDRESS, ALGORITHM, BOOL, COLOUR, COUNT, Days, ExactOrigins, FilePath, Format, HEADER_NAME, HOST,
+    LANGUAGE, LINK_BASE, LOG_FORMAT, MAIL_URL, Millis, NAME, Networks, Optional, Origins, PUBLIC_URL, REALM,
+    Roles, SCHEMA, SENDER, Seconds, Threads, Url, VERIFICATION, Whole, default_of, is_list,
 };
 pub use values::{DatabaseUrl, LogFormat, Verification, seconds};
 
@@ -303,6 +303,13 @@ settings! {
         required_roles: Vec<String>, Roles;
         /// name that authenticator apps show beside the code
         issuer: String = "Hallpass", NAME;
+    }
+    /// Passkeys.
+    passkey: Passkey {
+        /// host name that passkeys are made for, like example.com; that of server.public_url if not set, or localhost
+        rp_id: Option<String>, Optional(HOST);
+        /// origins whose pages may use passkeys, separated by commas; server.public_url if not set, or https:// and passkey.rp_id
+        origins: Vec<String>, ExactOrigins;
     }
     /// The event log.
     events: Events {

@@ -155,6 +155,10 @@ pub(super) const REALM: Text = Text(
 );
 pub(super) const HEADER_NAME: Text =
     Text(is_header_name, "a header's name like X-Forwarded-For or Forwarded is accepted");
+pub(super) const HOST: Text = Text(
+    is_host,
+    "a host name like example.com is accepted, in small letters and without scheme and port; no IP address",
+);
 pub(super) const PUBLIC_URL: Text = Text(
     is_public_url,
     "a URL like https://id.example or http://127.0.0.1:8080, without a path, is accepted",
@@ -201,6 +205,14 @@ fn is_public_url(text: &str) -> bool {
 fn is_colour(text: &str) -> bool {
     let digits = text.strip_prefix('#').unwrap_or_default();
     digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label) && text.parse::<IpAddr>().is_err()
 }
 
 fn is_schema(text: &str) -> bool {

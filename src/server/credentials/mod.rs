@@ -13,6 +13,7 @@
 //! | `origin` | the origin of a request for a hash |
 //! | `queue`, `queue_memory` | which job is next, and which is shed; the origins that were served or shed before |
 //! | `hasher` | the threads that hash |
+//! | `webauthn/` | what an authenticator sends for a passkey |
 //! | `totp`, `recovery_code` | codes of an authenticator app; recovery codes |
 
 mod batch;
@@ -30,6 +31,7 @@ mod queue_memory;
 mod recovery_code;
 mod rules;
 mod totp;
+mod webauthn;
 
 pub(crate) use context::PasswordContext;
 pub use context::PasswordRules;
@@ -44,3 +46,8 @@ pub(crate) use queue_memory::RETRY_AFTER_SECS;
 pub(crate) use recovery_code::{RECOVERY_CODES, RecoveryCode};
 pub(crate) use rules::{Strength, check_new, check_presented, check_shape};
 pub(crate) use totp::{TotpSecret, qr_code};
+pub use webauthn::PasskeyError;
+pub(crate) use webauthn::{
+    Assertion, AssertionResponse, CreationOptions, RegistrationResponse, RelyingParty, RequestOptions,
+    check_passkeys, verify_assertion, verify_registration,
+};

@@ -71,6 +71,10 @@ kinds! {
     SecondFactorAdded = "second_factor_added",
     /// A user removed a second factor.
     SecondFactorRemoved = "second_factor_removed",
+    /// A user renamed a passkey.
+    PasskeyRenamed = "passkey_renamed",
+    /// The signature counter of a passkey has not grown: somebody may have copied it. The sign-in was refused.
+    PasskeyCloned = "passkey_cloned",
     /// A user made new recovery codes.
     RecoveryCodesMade = "recovery_codes_made",
     /// An admin or the operator removed every second factor of a user.

@@ -17,7 +17,7 @@ pub use client::Client;
 pub use event::{Event, EventFilter, EventKind, EventPage, RecordedEvent};
 pub use key::{EarlierKey, Handover, KdfParams, SealedInstallation, SealedKey, StoredKey};
 pub use mail::{MailDetails, MailKind, MailPurpose, MailToken, NewMail, SealedToken, WaitingMail};
-pub use second_factor::{SecondFactorAsked, SignInChallenge, StoredTotp};
+pub use second_factor::{Passkey, SecondFactorAsked, SignInChallenge, StoredTotp};
 pub use session::{Authentication, Digest, NewSession, Retention, Rotation};
 pub use session::{Lifetimes, Session, SessionPlace};
 pub use user::{SEALED_HASH, UserPage, UserRecord};

@@ -40,3 +40,30 @@ pub struct SecondFactorAsked {
     /// What the account has: `passkey`, `totp`, `recovery_code`.
     pub methods: Vec<String>,
 }
+
+/// A passkey, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passkey {
+    /// Our id of it.
+    pub id: Uuid,
+    /// Its user.
+    pub user_id: Uuid,
+    /// The id that the authenticator gave it.
+    pub credential_id: Vec<u8>,
+    /// The public key, as a COSE_Key.
+    pub public_key: Vec<u8>,
+    /// How the browser reaches its authenticator: `internal`, `hybrid`, `usb` and others, sorted.
+    pub transports: Vec<String>,
+    /// The name that its user gave it.
+    pub name: String,
+    /// The authenticator's count of its signatures; 0 where it does not count.
+    pub sign_count: u32,
+    /// It may be copied to other devices.
+    pub syncable: bool,
+    /// It has been copied to other devices.
+    pub synced: bool,
+    /// The time at which it was added.
+    pub created_at: DateTime<Utc>,
+    /// The last sign-in with it.
+    pub last_used_at: Option<DateTime<Utc>>,
+}

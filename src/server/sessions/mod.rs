@@ -7,6 +7,8 @@
 //! | `challenge` | the format of such a challenge |
 //! | `passwords` | users' passwords: hashed and sealed, unsealed and compared |
 //! | `link` | from a link or code in a mail to a session |
+//! | `passkey` | sign-in by a passkey |
+//! | `webauthn_challenge` | the challenges of passkeys |
 //! | `begin` | a session begins with a proof of identity |
 //! | `refresh` | rotation and reuse of refresh tokens |
 //! | `end` | sign-out, of one session or of all |
@@ -18,11 +20,13 @@ mod begin;
 mod challenge;
 mod end;
 mod link;
+mod passkey;
 mod passwords;
 mod refresh;
 mod refresh_token;
 mod second_factor;
 mod sign_in;
+mod webauthn_challenge;
 
 use std::sync::Arc;
 
@@ -40,8 +44,10 @@ pub(crate) use refresh::RefreshCredential;
 pub(crate) use refresh_token::{RefreshToken, RefreshTokens};
 pub(crate) use second_factor::Answer;
 pub(crate) use second_factor::{seal_totp, unseal_totp};
+pub(crate) use webauthn_challenge::{Ceremony, LIFETIME as WEBAUTHN_LIFETIME, WebauthnChallenges};
 
 use super::abuse::RateLimiter;
+use super::credentials::RelyingParty;
 use super::error::{Error, OUTCOMES};
 use super::keys::vault::Vault;
 use super::mail::MailTokens;
@@ -76,6 +82,10 @@ pub(crate) struct Parts {
     pub challenges: Challenges,
     /// What seals the secrets of authenticator apps.
     pub vault: Arc<Vault>,
+    /// The challenges of passkeys.
+    pub webauthn: Arc<WebauthnChallenges>,
+    /// The party that passkeys are made for.
+    pub relying_party: Arc<RelyingParty>,
     /// `second_factor.totp_skew`
     pub totp_skew: u32,
     /// The lifetimes of sessions.

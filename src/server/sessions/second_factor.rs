@@ -1,5 +1,5 @@
-//! Sign-in in two steps: the first factor gives a challenge, and the challenge with a second factor gives a session. Nothing
-//! has begun in between.
+//! Sign-in in two steps: the first factor gives a challenge, and the challenge with a second factor gives a session.
+//! Nothing has begun in between.
 
 use chrono::{DateTime, Duration, Utc};
 use secrecy::SecretString;
@@ -7,9 +7,10 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::begin::{Proof, begin_session};
+use super::passkey::METHOD;
 use super::{Parts, Sessions, Tokens};
 use crate::server::abuse::Attempt;
-use crate::server::credentials::{RecoveryCode, TotpSecret};
+use crate::server::credentials::{AssertionResponse, RecoveryCode, TotpSecret};
 use crate::server::error::{Error, outcome};
 use crate::server::keys::vault::{Purpose, Vault};
 use crate::server::model::{
@@ -32,21 +33,13 @@ pub(crate) enum Answer {
     Code(Zeroizing<String>),
     /// A recovery code.
     RecoveryCode(Zeroizing<String>),
-}
-
-impl Answer {
-    /// Returns the methods of the session that it begins (RFC 8176 §2), where the first factor had these.
-    fn methods(&self, first: &[String]) -> Vec<String> {
-        let second = match self {
-            Self::Code(_) | Self::RecoveryCode(_) => "otp",
-        };
-        first.iter().map(String::as_str).chain([second, "mfa"]).map(str::to_owned).collect()
-    }
+    /// The response of an authenticator with a passkey.
+    Passkey(Box<AssertionResponse>),
 }
 
 impl Sessions {
-    /// Issues a challenge to the user, whose first factor was right, and takes `attempt` back: nothing was guessed. The address
-    /// is not remembered as one that has signed in. Returns `None` where the account has changed meanwhile.
+    /// Issues a challenge to the user, whose first factor was right, and takes `attempt` back: nothing was guessed. The
+    /// address is not remembered as one that has signed in. Returns `None` where the account has changed meanwhile.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -96,12 +89,12 @@ impl Sessions {
         Ok(Waiting { challenge, stored, event })
     }
 
-    /// Signs in by the answer to a challenge. Each answer counts for the challenge and, like a password, for the account and
-    /// the client's address.
+    /// Signs in by the answer to a challenge. Each answer counts for the challenge and, like a password, for the
+    /// account and the client's address.
     ///
     /// # Errors
-    /// [`Error::SecondFactorInvalid`] for a wrong or used answer, and for a challenge that is unknown, used up or expired;
-    /// [`Error::TooManyAttempts`], [`Error::Unavailable`].
+    /// [`Error::SecondFactorInvalid`] for a wrong or used answer, and for a challenge that is unknown, used up or
+    /// expired; [`Error::TooManyAttempts`], [`Error::Unavailable`].
     pub(crate) async fn second_factor(
         &self,
         challenge: &str,
@@ -132,8 +125,14 @@ impl Sessions {
             .await?;
         let (challenge, user) = found.ok_or(Error::SecondFactorInvalid)?;
         let attempt = limiter.begin_attempt(&user.email, client.counted_address(), now).await?;
-        let prepared =
-            self.prepare(user.id, answer.methods(&challenge.methods), client, challenge.by_cookie)?;
+        let passkey = match answer {
+            Answer::Passkey(response) => self.own_passkey(&user, response, &digest, now).await?,
+            Answer::Code(_) | Answer::RecoveryCode(_) => None,
+        };
+        let second = if passkey.is_some() { METHOD } else { "otp" };
+        let methods = challenge.methods.iter().map(String::as_str).chain([second, "mfa"]);
+        let methods = methods.map(str::to_owned).collect();
+        let prepared = self.prepare(user.id, methods, client, challenge.by_cookie)?;
         let session = &prepared.session;
         let failed = Event::new(EventKind::SecondFactorFailed, now).user(user.id).by(client);
         let begun = store
@@ -150,6 +149,10 @@ impl Sessions {
                 let is_right = match answer {
                     Answer::Code(code) => use_code(tx, vault, user.id, code, *totp_skew, now).await?,
                     Answer::RecoveryCode(typed) => use_recovery_code(tx, user.id, typed, now, client).await?,
+                    Answer::Passkey(_) => match &passkey {
+                        Some(passkey) => passkey.use_up(tx, now, client).await?,
+                        None => false,
+                    },
                 };
                 if !is_right {
                     tx.record(failed.clone()).await?;

@@ -94,7 +94,7 @@ impl Sessions {
 
     /// Sends a link to verify the address to a user who cannot sign in before. If enough mails were sent, the last one
     /// still works.
-    async fn send_verification(&self, user: &UserRecord, client: &Client) -> Result<(), Error> {
+    pub(super) async fn send_verification(&self, user: &UserRecord, client: &Client) -> Result<(), Error> {
         let Parts { store, clock, limiter, .. } = &*self.inner;
         let now = clock.now();
         match limiter.try_count_mail(&user.email, client.counted_address(), now).await {

@@ -10,6 +10,7 @@
 //! | `terms` | `users_page`, `has_users_to_index`; `take_users_to_index`, `replace_terms`, `lock_admins` |
 //! | `sessions` | `session`, `sessions_of`, `stored_sessions_of`, `ended_sessions`; `lock_session`, `insert_session`, `set_refresh_digest`, `extend_tokens`, `rotation`, `insert_rotation`, `end_session`, `end_sessions_of`, `surplus_sessions`, `set_last_seen` |
 //! | `second_factors` | `totp`, `count_recovery_codes`, `sign_in_challenge`; `put_totp`, `confirm_totp`, `use_totp_step`, `delete_totp`, `replace_recovery_codes`, `use_recovery_code`, `set_second_factors`, `delete_second_factors`, `insert_sign_in_challenge`, `count_answer`, `delete_sign_in_challenge`, `set_methods` |
+//! | `passkeys` | `passkeys_of`, `passkey_by_credential`; `insert_passkey`, `rename_passkey`, `delete_passkey`, `delete_passkeys_since`, `use_passkey`, `use_challenge` |
 //! | `keys` | `installation`, `earlier_keys`, `signing_keys`; `insert_installation`, `replace_seal`, `lock_signing_keys`, `insert_key`, `replace_key`, `delete_key`, `raise_token_lifetime` |
 //! | `events` | `events`, `events_page`; `record`, `record_or_count`, `forget_events_of` |
 //! | `statistics` | `event_counts`, `count_all`; `Store::merge_event_counts` |
@@ -40,6 +41,7 @@ mod fast_path;
 mod hashes;
 mod keys;
 mod mail;
+mod passkeys;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod rekey;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::by_cookie::{TWO_COOKIES, cookie_credential, end_session_of};
-use super::{by_mail, link, second_factors};
+use super::{by_mail, link, passkeys, second_factors};
 use crate::guard::{AuthUser, Refusal, Refused, Unavailable, User};
 use crate::server::accounts::{Accounts, MAX_EMAIL_BYTES, Registered};
 use crate::server::credentials::{Password, Strength};
@@ -42,6 +42,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> Scope {
         .app_data(web::Data::new(context.settings.clone()))
         .service(endpoint("/login", [(Method::POST, web::to(login))]))
         .configure(second_factors::configure_sign_in)
+        .configure(passkeys::configure_sign_in)
         .service(endpoint("/register", [(Method::POST, web::to(register))]))
         .service(endpoint("/password-strength", [(Method::POST, web::to(password_strength))]))
         .service(endpoint("/refresh", [(Method::POST, web::to(refresh))]))

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::admin_events::{ListedEvent, an_event};
+use super::passkeys::{ListedPasskey, a_passkey};
 use crate::clock::serialize_rfc3339;
 use crate::guard::{AuthUser, Guard, User};
 use crate::server::accounts::{Accounts, Export};
@@ -38,6 +39,8 @@ pub(super) fn operation() -> Operation {
                     "ip": "192.0.2.7",
                     "methods": ["pwd"],
                 }],
+                "passkeys": [a_passkey()],
+                "recovery_codes": 10,
                 "events": [an_event()],
                 "is_cut": false,
             }),
@@ -53,6 +56,10 @@ struct ExportResponse {
     has_password: bool,
     /// The latest first, including ended sessions.
     sessions: Vec<StoredSession>,
+    /// In the order in which they were added.
+    passkeys: Vec<ListedPasskey>,
+    /// The number of recovery codes that were not used.
+    recovery_codes: i64,
     /// The newest first.
     events: Vec<ListedEvent>,
     /// True if there are more than 20,000 sessions or events; the oldest are then left out.
@@ -105,11 +112,13 @@ pub(super) async fn export(
     accounts: web::Data<Accounts>,
 ) -> Result<HttpResponse, ApiError> {
     let stored = accounts.export(user_id(&user)?).await.map_err(ApiError::behind(&guard))?;
-    let Export { user, sessions, events, is_cut } = stored;
+    let Export { user, sessions, events, passkeys, recovery_codes, is_cut } = stored;
     Ok(data(ExportResponse {
         has_password: user.password_hash.is_some(),
         user: user.into(),
         sessions: sessions.into_iter().map(StoredSession::from).collect(),
+        passkeys: passkeys.into_iter().map(ListedPasskey::from).collect(),
+        recovery_codes,
         events: events.into_iter().map(ListedEvent::from).collect(),
         is_cut,
     }))

@@ -8,9 +8,11 @@ mod by_mail;
 pub(crate) mod console;
 pub(crate) mod docs;
 mod export;
+mod factor_bodies;
 pub(crate) mod health;
 mod link;
 pub(crate) mod metrics;
+pub(crate) mod passkeys;
 pub(crate) mod second_factors;
 pub(crate) mod user;
 pub(crate) mod well_known;
@@ -25,6 +27,7 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
         link::operations(),
         user::operations(),
         second_factors::operations(),
+        passkeys::operations(),
         admin::operations(),
         well_known::operations(),
         health::operations(),

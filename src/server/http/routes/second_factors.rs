@@ -5,14 +5,14 @@ use actix_web::http::Method;
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::by_cookie::end_replaced;
+use super::factor_bodies::{PasswordRequest, credential};
 use crate::guard::{AuthUser, Guard};
 use crate::server::accounts::{Accounts, RecoveryCodes, TotpEnrolment};
-use crate::server::credentials::Password;
 use crate::server::error::Error;
 use crate::server::http::ApiError;
 use crate::server::http::body::{Body, given};
@@ -51,8 +51,9 @@ pub(crate) fn operations() -> Vec<Operation> {
         Operation::new("Sign-in", Method::POST, "/auth/second-factor", "secondFactor", "Sign in with a second factor")
             .text(
                 "After a sign-in that got 401 `second_factor_required`: its `challenge`, and one of `code` (from an \
-                 authenticator app) and `recovery_code`. A challenge is good for 300 seconds and five answers. Wrong ones are \
-                 counted like wrong passwords. A code is accepted once.",
+                 authenticator app), `recovery_code` and `credential` (of a passkey; see `POST /auth/passkey/options`). \
+                 A challenge is good for 300 seconds and five answers. Wrong ones are counted like wrong passwords. \
+                 A code is accepted once.",
             )
             .takes::<SecondFactorRequest>(json!({"challenge": CHALLENGE, "code": "287082"}))
             .gives::<TokenResponse<'_>>(200, "The tokens of a new session", some_tokens("Login successfully"))
@@ -122,6 +123,10 @@ struct SecondFactorRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, required = false)]
     recovery_code: Option<Zeroizing<String>>,
+    /// `PublicKeyCredential.toJSON()`
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Object, required = false)]
+    credential: Option<Map<String, Value>>,
 }
 
 async fn second_factor(
@@ -132,34 +137,20 @@ async fn second_factor(
 ) -> Result<HttpResponse, ApiError> {
     let mut checked = Checked::default();
     let challenge = checked.required("challenge", request.challenge);
-    let answer = match (request.code, request.recovery_code) {
-        (Some(code), None) => Some(Answer::Code(code)),
-        (None, Some(code)) => Some(Answer::RecoveryCode(code)),
+    let answer = match (request.code, request.recovery_code, request.credential) {
+        (Some(code), None, None) => Some(Answer::Code(code)),
+        (None, Some(code), None) => Some(Answer::RecoveryCode(code)),
+        (None, None, Some(response)) => Some(Answer::Passkey(Box::new(credential(Some(response))?))),
         _ => None,
     };
-    let answer = checked.exactly_one("code", "or recovery_code is required, and only one of them", answer);
+    let reason = "or recovery_code or credential is required, and only one of them";
+    let answer = checked.exactly_one("code", reason, answer);
     checked.verdict()?;
     // Without an answer, the verdict has refused.
     let answer = answer.ok_or(Error::SecondFactorInvalid)?;
     let signed_in = sessions.second_factor(&challenge, &answer, &client).await?;
     end_replaced(&http, &sessions, &signed_in, &client).await;
     Ok(tokens("Login successfully", signed_in))
-}
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = ConfirmPasswordRequest)]
-struct PasswordRequest {
-    #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = String, required = true, format = Password)]
-    password: Option<Password>,
-}
-
-impl PasswordRequest {
-    fn checked(self) -> Result<Password, Error> {
-        let mut checked = Checked::default();
-        let password = checked.presented("password", self.password);
-        checked.verdict().map(|()| password)
-    }
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -12,7 +12,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{by_mail, export, second_factors};
+use super::{by_mail, export, passkeys, second_factors};
 use crate::guard::{AuthUser, Guard, User};
 use crate::server::accounts::Accounts;
 use crate::server::credentials::Password;
@@ -42,6 +42,7 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         .service(spelled("", account()))
         .service(endpoint("/export", [(Method::GET, web::to(export::export))]))
         .configure(second_factors::configure)
+        .configure(passkeys::configure)
         .service(endpoint("/password", [(Method::POST, web::to(change_password))]))
         .configure(|config| by_mail::configure_user(config, context))
         .service(endpoint("/sessions", [(Method::GET, web::to(list_sessions))]))

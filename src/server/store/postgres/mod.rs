@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "admin", include_str!("../../../../migrations/postgres/0003_admin.sql")),
     (5, "second factors", include_str!("../../../../migrations/postgres/0005_second_factors.sql")),
     (6, "sealed hashes", include_str!("../../../../migrations/postgres/0006_sealed_hashes.sql")),
+    (7, "passkey transports", include_str!("../../../../migrations/postgres/0007_passkey_transports.sql")),
 ];
 
 /// The oldest PostgreSQL that is supported, as `server_version_num` writes it.

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "admin", include_str!("../../../../migrations/sqlite/0003_admin.sql")),
     (5, "second factors", include_str!("../../../../migrations/sqlite/0005_second_factors.sql")),
     (6, "sealed hashes", include_str!("../../../../migrations/sqlite/0006_sealed_hashes.sql")),
+    (7, "passkey transports", include_str!("../../../../migrations/sqlite/0007_passkey_transports.sql")),
 ];
 
 /// Marks a database file as ours (`PRAGMA application_id`): "Hall" in ASCII.
