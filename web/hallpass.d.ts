@@ -21,6 +21,11 @@ export interface SecondFactorNeeded {
   methods: ('passkey' | 'recovery_code' | 'totp')[];
 }
 
+/** What `signUp` resolves to if the address must be verified first: a mail says how. */
+export interface VerificationNeeded {
+  next: 'verify-email';
+}
+
 /** The claims of the access token (RFC 7519 §4.1). Times are seconds since 1970. The client does not verify them. */
 export interface Claims {
   iss: string;
@@ -117,8 +122,38 @@ export interface Hallpass {
    */
   secondFactor(answer: { code: string } | { recovery_code: string }): Promise<User>;
 
-  /** Creates an account, and signs in. */
-  signUp(account: { email: string; password: string; name?: string }): Promise<User>;
+  /**
+   * Creates an account, and signs in. If the address must be verified first (`registration.verify`), it resolves to that,
+   * whether or not the address was free.
+   */
+  signUp(account: { email: string; password: string; name?: string }): Promise<User | VerificationNeeded | SecondFactorNeeded>;
+
+  /** Sends a link to choose another password, if the address has an account. Nobody learns whether it has. */
+  forgotPassword(account: { email: string }): Promise<void>;
+
+  /** Sets the password by the token of such a link, or of an invitation. All sessions of the account end. */
+  resetPassword(change: { token: string; new_password: string }): Promise<void>;
+
+  /** Marks the address as verified, by the token of a link to it. */
+  verifyEmail(link: { token: string }): Promise<void>;
+
+  /** Sends the user another such link. */
+  resendVerification(): Promise<void>;
+
+  /** Sends a link to another address, and a notice to the present one. Nothing changes before `confirmEmail`. */
+  changeEmail(change: { email: string; password: string }): Promise<void>;
+
+  /** Makes the other address the account's, by the token of that link. */
+  confirmEmail(link: { token: string }): Promise<void>;
+
+  /** Takes a change of the address back, by the token of the link to the old address. The password no longer works then. */
+  undoEmailChange(link: { token: string }): Promise<void>;
+
+  /** Sends a link and a code to sign in, if the address has an account. The link works only in this browser. */
+  askForLink(account: { email: string }): Promise<void>;
+
+  /** Begins a session by the token of that link, or by the code beside it. */
+  signInByLink(proof: { token: string } | { email: string; code: string }): Promise<User | SecondFactorNeeded>;
 
   /**
    * Ends the session in all tabs; with `everywhere`, ends all sessions of the user. The page forgets the session

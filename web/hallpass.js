@@ -316,9 +316,21 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   const secondFactor = ({ code, recovery_code }) => enter('auth/second-factor', { challenge: pending, code, recovery_code });
 
   async function signUp({ email, password, name }) {
-    await data(await call('auth/register', { body: { email, password, name } }));
-    return signIn({ email, password });
+    const answer = await call('auth/register', { body: { email, password, name } });
+    await data(answer.clone());
+    // The address must be verified first; whether it was free, only its owner learns.
+    return answer.status === 202 ? { next: 'verify-email' } : signIn({ email, password });
   }
+
+  const post = async (path, body) => data(await call(path, { body }));
+
+  /** Posts the token of a mail. It may have changed the user who is signed in here, or ended their session. */
+  async function redeem(path, body) {
+    await post(path, body);
+    if (session) await user({ fresh: true }).catch(() => {});
+  }
+
+  const signInByLink = ({ token, email, code }) => enter('auth/link/redeem', { token, email, code, cookie: byCookie });
 
   /** Ends the session `left` at the server, or every session of its user. */
   async function tell(left, everywhere) {
@@ -370,6 +382,10 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     return (await change('user/password', { body: { current_password, new_password } }, adopt)).user;
   }
 
+  const changeEmail = ({ email, password }) => change('user/email', { body: { email, password } }, () => {});
+
+  const resendVerification = () => change('auth/email/resend', {}, () => {});
+
   async function deleteUser({ password }) {
     await change('user/', { method: 'DELETE', body: { password } }, (_, token) => {
       if (session?.claims.sub === read(token).sub) end(true);
@@ -402,6 +418,15 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
     current,
     changePassword,
     deleteUser,
+    forgotPassword: ({ email }) => post('auth/password/forgot', { email }),
+    resetPassword: ({ token, new_password }) => redeem('auth/password/reset', { token, new_password }),
+    verifyEmail: ({ token }) => redeem('auth/email/verify', { token }),
+    resendVerification,
+    changeEmail,
+    confirmEmail: ({ token }) => redeem('auth/email/change', { token }),
+    undoEmailChange: ({ token }) => redeem('auth/email/change/undo', { token }),
+    askForLink: ({ email }) => post('auth/link', { email }),
+    signInByLink,
     token,
     claims: () => session?.claims ?? null,
     now: () => new Date(Date.now() + (session?.skew ?? 0)),

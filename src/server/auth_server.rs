@@ -196,7 +196,7 @@ impl AuthServer {
         let mail_tokens = MailTokens::new(Arc::clone(&vault), &settings);
         let mailer = Mailer::open(&settings, store.clone(), mail_tokens.clone(), clock.clone())?;
         let verification = mailer.is_some().then_some(settings.registration.verify);
-        let look = Arc::new(Look::read(&settings.console).map_err(OpenError::Console)?);
+        let look = Arc::new(Look::read(&settings).map_err(OpenError::Console)?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::start(cores, settings.password.queue, settings.password.bcrypt_cost)
             .map_err(OpenError::Hasher)?

@@ -70,6 +70,8 @@ const SENTENCES = {
   sign_in_stale: 'For this, sign in again first.',
   already_enrolled: 'There is one already. Remove it first.',
   token_missing: 'You are signed out.',
+  link_invalid: 'This link or code does not work: it was used, has expired, or a newer one was sent.',
+  email_unverified: 'Verify your address first. Another link was sent to it.',
 };
 
 /** Returns a sentence about an error, for the user. */

@@ -4,17 +4,21 @@ import { field, form, h, heading } from './dom.js';
 import { look } from './look.js';
 import { meter } from './strength.js';
 
-const email = () =>
+export const email = () =>
   field({ label: 'E-mail', name: 'email', type: 'email', autocomplete: 'username', autofocus: true, autocapitalize: 'none', spellcheck: 'false' });
 
-function entry(title, text, content, other) {
+/** Creates the card of such a page. */
+export function entry(title, text, content, other) {
   const mark = h('img', { src: look.logo ? '/console/logo' : '/console/icon.svg', alt: '', width: '48', height: '48' });
   return h('div', { class: 'entry card' }, mark, heading(title, text), content, h('p', { class: 'other' }, ...other.filter(Boolean)));
 }
 
-export function signIn(hallpass) {
+export const signIn = (hallpass) => inSteps((steps) => firstStep(hallpass, steps));
+
+/** Creates a page whose steps replace each other; `first` gets it and returns the first one. */
+export function inSteps(first) {
   const steps = h('div', { class: 'steps' });
-  steps.append(firstStep(hallpass, steps));
+  steps.append(first(steps));
   return steps;
 }
 
@@ -24,17 +28,29 @@ function firstStep(hallpass, steps) {
     'Sign in',
     `to your ${look.name} account`,
     form({ fields: [email(), password], submit: 'Sign in' }, async (values) => {
-      const { next, methods } = await hallpass.signIn(values);
-      if (next) show(steps, secondStep(hallpass, methods, steps));
+      await orSecondStep(hallpass, steps, hallpass.signIn(values));
     }),
-    ['New here? ', h('a', { href: '#/register' }, 'Create an account')],
+    [
+      'New here? ',
+      h('a', { href: '#/register' }, 'Create an account'),
+      look.mail && h('br'),
+      look.mail && h('a', { href: '#/forgot' }, 'Forgot your password?'),
+      look.link && ' · ',
+      look.link && h('a', { href: '#/link' }, 'Sign in by mail'),
+    ],
   );
 }
 
+/** Shows the second step where a sign-in needs one. */
+export async function orSecondStep(hallpass, steps, signedIn) {
+  const { next, methods } = await signedIn;
+  if (next) show(steps, secondStep(hallpass, methods, steps));
+}
+
 /** Shows a step in place of another. */
-function show(steps, step) {
+export function show(steps, step) {
   steps.replaceChildren(step);
-  step.querySelector('[autofocus]').focus();
+  (step.querySelector('[autofocus]') ?? step.querySelector('h1')).focus();
 }
 
 /** The second step of a sign-in: a code, or a recovery code. */
@@ -65,7 +81,12 @@ export const codeField = () =>
 const recoveryField = () =>
   field({ label: 'Recovery code', name: 'code', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', autofocus: true });
 
-export function register(hallpass) {
+/** A link to the sign-in. */
+export const back = () => h('a', { href: '#/sign-in' }, 'Sign in');
+
+export const register = (hallpass) => inSteps((steps) => registration(hallpass, steps));
+
+function registration(hallpass, steps) {
   const address = email();
   const name = field({ label: 'Name', name: 'name', autocomplete: 'name', hint: 'Optional.', required: false, maxlength: '200' });
   const strength = meter(hallpass, () => address.input.value);
@@ -74,9 +95,10 @@ export function register(hallpass) {
   return entry(
     'Create an account',
     'with an e-mail address and a password',
-    form({ fields: [address, name, password], submit: 'Create account' }, ({ email, name, password }) =>
-      hallpass.signUp({ email, password, name: name || undefined }),
-    ),
-    ['Have one already? ', h('a', { href: '#/sign-in' }, 'Sign in')],
+    form({ fields: [address, name, password], submit: 'Create account' }, async ({ email, name, password }) => {
+      const { next } = await hallpass.signUp({ email, password, name: name || undefined });
+      if (next === 'verify-email') show(steps, entry('Look into your mail', `A mail to ${email} says how to go on.`, null, [back()]));
+    }),
+    ['Have one already? ', back()],
   );
 }

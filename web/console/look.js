@@ -1,7 +1,7 @@
 // What the operator has set: the product's name, logo and colour, and where people may be sent after a sign-in.
 
 /** Defaults until the server has told. */
-export const look = { name: 'Hallpass', accent: null, logo: false, continue_origins: [] };
+export const look = { name: 'Hallpass', accent: null, logo: false, continue_origins: [], mail: false, link: false };
 
 /** Returns 1 for white and 0 for black (WCAG 2, relative luminance). */
 function luminance(colour) {

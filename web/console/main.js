@@ -6,6 +6,7 @@ import { explain, h, heading, leaving, say } from './dom.js';
 import { register, signIn } from './entry.js';
 import { events } from './events.js';
 import { look, onward, wear } from './look.js';
+import { change, forgot, invite, link, reset, undo, verify } from './mail.js';
 import { overview } from './overview.js';
 import { password } from './password.js';
 import { profile } from './profile.js';
@@ -38,6 +39,17 @@ const ADMIN_PAGES = {
 const ENTRIES = {
   'sign-in': { title: 'Sign in', page: signIn },
   register: { title: 'Create an account', page: register },
+};
+
+/** The pages that links in mails lead to, for everybody. */
+const MAIL_PAGES = {
+  forgot: { title: 'Forgot your password?', page: forgot },
+  reset: { title: 'Choose a password', page: reset },
+  invite: { title: 'Choose a password', page: invite },
+  verify: { title: 'Verify your address', page: verify },
+  change: { title: 'Change your address', page: change },
+  undo: { title: 'Take the change back', page: undo },
+  link: { title: 'Sign in by mail', page: link },
 };
 
 const bar = document.getElementById('bar');
@@ -98,7 +110,8 @@ async function render(isNew) {
   // Somebody who is signed in has nothing left to do at the sign-in.
   const next = user && Object.hasOwn(ENTRIES, name) && onward(query);
   if (next) return location.replace(next);
-  const { title, page } = pages[Object.hasOwn(pages, name) ? name : fallback];
+  const all = { ...pages, ...MAIL_PAGES };
+  const { title, page } = all[Object.hasOwn(all, name) ? name : fallback];
   if (wasShownTo && !user && !leaving.isExpected()) say('You have been signed out.');
   let content;
   try {
@@ -113,7 +126,7 @@ async function render(isNew) {
 
 function put(title, content, isNew) {
   document.title = title === look.name ? title : `${title} · ${look.name}`;
-  main.className = shownTo ? 'inside' : 'outside';
+  main.className = shownTo && !content.matches('.entry, .steps') ? 'inside' : 'outside';
   main.replaceChildren(content);
   main.removeAttribute('aria-busy');
   // The pages of visitors link to each other; where to go on to is kept.

@@ -31,7 +31,7 @@ const LOGO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbo
 /// The largest logo, in bytes.
 const MAX_LOGO_BYTES: u64 = 262_144;
 
-/// What the operator has set about the console.
+/// What the operator has set that the console shows.
 #[derive(Debug)]
 pub(in crate::server) struct Look {
     json: String,
@@ -43,13 +43,18 @@ impl Look {
     ///
     /// # Errors
     /// The reason, with what is accepted.
-    pub(in crate::server) fn read(settings: &config::Console) -> Result<Self, String> {
+    pub(in crate::server) fn read(settings: &config::Settings) -> Result<Self, String> {
+        let has_mail = settings.mail.url.is_some();
+        let link = has_mail && settings.link.on;
+        let settings = &settings.console;
         let logo = settings.logo.as_deref().map(read_logo).transpose()?;
         let look = json!({
             "name": settings.name,
             "accent": settings.accent,
             "logo": logo.is_some(),
             "continue_origins": settings.continue_origins,
+            "mail": has_mail,
+            "link": link,
         });
         Ok(Self { json: look.to_string(), logo })
     }
