@@ -162,6 +162,19 @@ export async function signIn(page, password = PASSWORD, email = EMAIL) {
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
 
+/** Returns the plain text of a mail. */
+export function textOf(mail) {
+  const boundary = mail.match(/boundary="([^"]+)"/)[1];
+  const part = mail.split(`--${boundary}`).find((it) => it.includes('text/plain'));
+  const [head, ...body] = part.trimStart().split('\r\n\r\n');
+  const text = body.join('\r\n\r\n');
+  if (/base64/i.test(head)) return Buffer.from(text, 'base64').toString();
+  return /quoted-printable/i.test(head) ? text.replace(/=\r\n/g, '').replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16))) : text;
+}
+
+/** Returns the fragment of the link in a mail. */
+export const linkIn = (mail) => textOf(mail).match(/#\/\S+/)?.[0];
+
 /** The source of axe, and the folder of the pictures. */
 export const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 export const SHOTS = join(root, 'target/browser');

@@ -5,21 +5,11 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { AXE, EMAIL, PASSWORD, SHOTS, closeBrowser, heading, openBrowser, press, said, signIn, startServer, until } from './harness.mjs';
+import { AXE, EMAIL, PASSWORD, SHOTS, closeBrowser, heading, linkIn, openBrowser, press, said, signIn, startServer, textOf, until } from './harness.mjs';
 
 const NEW_PASSWORD = 'seventeen blue lanterns';
 
 after(closeBrowser);
-
-/** Returns the plain text of a mail. */
-function textOf(mail) {
-  const boundary = mail.match(/boundary="([^"]+)"/)[1];
-  const part = mail.split(`--${boundary}`).find((it) => it.includes('text/plain'));
-  const [head, ...body] = part.trimStart().split('\r\n\r\n');
-  const text = body.join('\r\n\r\n');
-  if (/base64/i.test(head)) return Buffer.from(text, 'base64').toString();
-  return /quoted-printable/i.test(head) ? text.replace(/=\r\n/g, '').replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16))) : text;
-}
 
 /** Starts a server whose mails are files, and a console. */
 async function start(t, settings = {}, options = {}) {
@@ -40,7 +30,7 @@ async function start(t, settings = {}, options = {}) {
         if (!mail.includes(`To: ${to}\r\n`)) continue;
         rmSync(join(folder, name));
         const text = textOf(mail);
-        found = { link: text.match(/#\/\S+/)?.[0], code: text.match(/^\s*(\d{6})\s*$/m)?.[1], text };
+        found = { link: linkIn(mail), code: text.match(/^\s*(\d{6})\s*$/m)?.[1], text };
       }
       return found;
     });
