@@ -186,6 +186,8 @@ async fn the_look_of_the_console_is_told_and_a_logo_that_cannot_be_used_stops_th
         "logo": true,
         "accent": "#facc15",
         "continue_origins": ["https://app.example"],
+        "mail": false,
+        "link": false,
     });
     assert_eq!(look.json(), expected);
     let sent = app.get("/console/logo").send().await;
@@ -194,6 +196,9 @@ async fn the_look_of_the_console_is_told_and_a_logo_that_cannot_be_used_stops_th
     assert!(policy.contains("sandbox") && policy.contains("default-src 'none'"), "{policy}");
     let plain = TestApp::new().await;
     assert_eq!(plain.get("/console/look.json").send().await.json()["logo"], false);
+    let mailing = TestApp::with(crate::mail::every_route).await;
+    let look = mailing.get("/console/look.json").send().await.json();
+    assert_eq!((&look["mail"], &look["link"]), (&true.into(), &true.into()));
     plain.get("/console/logo").send().await.expect_failure(404, "not_found", "no logo");
 
     std::fs::write(folder.path().join("logo.txt"), "x").unwrap();
