@@ -140,7 +140,7 @@ pub(super) enum UserCommand {
 
 pub(super) fn run(common: &Common, command: UserCommand) -> Result<(), CommandError> {
     with_store(common, async |store, settings| {
-        let users = UserAdmin::new(store.clone(), Clock::system());
+        let users = UserAdmin::new(store.clone(), Clock::system()).telling(settings.mail.url.is_some());
         execute(store, &users, &Directory::new(store.clone()), settings, command).await
     })
 }

@@ -233,6 +233,7 @@ impl AuthServer {
             limiter: limiter.clone(),
             passwords: passwords.clone(),
             counts: SessionCounts::default(),
+            has_mail: mailer.is_some(),
             mail_tokens: mail_tokens.clone(),
             link_lifetime: (mailer.is_some() && settings.link.on).then(|| seconds(settings.link.lifetime)),
             needs_verified: verification == Some(Verification::Required),
@@ -506,7 +507,7 @@ impl AuthServer {
     #[doc(hidden)]
     pub fn users(&self) -> UserAdmin {
         let users = UserAdmin::new(self.inner.store.clone(), self.inner.clock.clone());
-        users.sealing(self.inner.hashes.clone())
+        users.sealing(self.inner.hashes.clone()).telling(self.inner.mailer.is_some())
     }
 
     /// Returns the list of users, to be searched.

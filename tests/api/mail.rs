@@ -2,6 +2,7 @@
 
 mod link;
 mod registration;
+mod second_factors;
 mod sending;
 mod sink;
 mod tls;

@@ -24,6 +24,8 @@ pub struct UserAdmin {
     keeps_an_admin: bool,
     /// Seals password hashes; none in a command, whose hashes the next server seals.
     hashes: Option<PasswordHashes>,
+    /// Owners are told by mail.
+    has_mail: bool,
 }
 
 /// The admin who acts, for the events.
@@ -95,7 +97,7 @@ pub(crate) struct ImportCounts {
 impl UserAdmin {
     /// The accounts in `store`.
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, actor: None, keeps_an_admin: true, hashes: None }
+        Self { store, clock, actor: None, keeps_an_admin: true, hashes: None, has_mail: false }
     }
 
     /// Records `actor` with every act.
@@ -108,6 +110,12 @@ impl UserAdmin {
     #[must_use]
     pub fn sealing(&self, hashes: PasswordHashes) -> Self {
         Self { hashes: Some(hashes), ..self.clone() }
+    }
+
+    /// Tells owners by mail of what was done to their second factors, if there is mail.
+    #[must_use]
+    pub fn telling(&self, has_mail: bool) -> Self {
+        Self { has_mail, ..self.clone() }
     }
 
     /// Lets acts leave no enabled admin.
@@ -433,8 +441,19 @@ impl UserAdmin {
     /// # Errors
     /// [`Error::NotFound`] where there is no such user; [`Error::Unavailable`].
     pub async fn reset_second_factors(&self, id: Uuid) -> Result<(), Error> {
-        let reset = EventKind::SecondFactorsReset;
-        self.change(id, reset, async |tx, _| tx.delete_second_factors(id).await).await
+        let kind = EventKind::SecondFactorsReset;
+        let event = self.event(kind);
+        self.change(id, kind, async |tx, _| {
+            if self.has_mail
+                && let Some(user) = tx.lock_user(id).await?
+            {
+                let mut notice = NewMail::of_second_factors(&event, &user, &Client::default());
+                notice.details.by_admin = true;
+                tx.insert_mail(&notice, None).await?;
+            }
+            tx.delete_second_factors(id).await
+        })
+        .await
     }
 
     /// Ends every session of the user.

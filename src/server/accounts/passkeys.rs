@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::own::Accounts;
-use super::second_factors::{factors_changed, with_second_factor};
+use super::second_factors::with_second_factor;
 use crate::guard::AuthUser;
 use crate::server::credentials::{CreationOptions, Password, RegistrationResponse, verify_registration};
 use crate::server::error::{Error, FieldErrors};
@@ -95,7 +95,7 @@ impl Accounts {
                 if let Some(session) = session {
                     tx.set_methods(session, &with_second_factor(user.claims(), "hwk")).await?;
                 }
-                Ok(factors_changed(tx, id, event.clone()).await?)
+                Ok(self.factors_changed(tx, &stored, event.clone(), client).await?)
             })
             .await?;
         self.state.sync_changes().await?;
@@ -158,7 +158,7 @@ impl Accounts {
                 if tx.delete_passkey(id, passkey).await? == 0 {
                     return Err(Error::NotFound);
                 }
-                Ok(factors_changed(tx, id, event.clone()).await?)
+                Ok(self.factors_changed(tx, &stored, event.clone(), client).await?)
             })
             .await?;
         Ok(self.state.sync_changes().await?)

@@ -10,7 +10,7 @@ use super::own::Accounts;
 use crate::guard::AuthUser;
 use crate::server::credentials::{Password, RECOVERY_CODES, RecoveryCode, TotpSecret, qr_code};
 use crate::server::error::Error;
-use crate::server::model::{Change, Client, Digest, Event, EventKind, UserRecord};
+use crate::server::model::{Change, Client, Digest, Event, EventKind, NewMail, UserRecord};
 use crate::server::sessions::{seal_totp, unseal_totp};
 use crate::server::state::session_of;
 use crate::server::store::{StoreError, Transaction};
@@ -121,7 +121,7 @@ impl Accounts {
                 if let Some(session) = session {
                     tx.set_methods(session, &with_second_factor(user.claims(), "otp")).await?;
                 }
-                Ok(factors_changed(tx, id, event.clone()).await?)
+                Ok(self.factors_changed(tx, &stored, event.clone(), client).await?)
             })
             .await?;
         self.state.sync_changes().await?;
@@ -144,11 +144,11 @@ impl Accounts {
         let event = event.detail("method", "totp");
         self.store
             .write(async |tx| {
-                tx.lock_user(id).await?.ok_or(Error::UserGone)?;
+                let stored = tx.lock_user(id).await?.ok_or(Error::UserGone)?;
                 if tx.delete_totp(id).await? == 0 {
                     return Err(Error::NotFound);
                 }
-                Ok(factors_changed(tx, id, event.clone()).await?)
+                Ok(self.factors_changed(tx, &stored, event.clone(), client).await?)
             })
             .await?;
         Ok(self.state.sync_changes().await?)
@@ -175,10 +175,39 @@ impl Accounts {
                     return Err(Error::NotFound);
                 }
                 tx.replace_recovery_codes(id, &digests(&codes), event.at).await?;
+                self.tell_of_factors(tx, &stored, &event, client).await?;
                 Ok(tx.record(event.clone()).await?)
             })
             .await?;
         Ok(codes.iter().map(RecoveryCode::to_text).collect())
+    }
+
+    /// Notes that second factors of the user were added or removed: in the user, for every server, as an event, and in a mail
+    /// to the owner.
+    pub(super) async fn factors_changed(
+        &self,
+        tx: &mut Transaction,
+        user: &UserRecord,
+        event: Event,
+        client: &Client,
+    ) -> Result<(), StoreError> {
+        tx.set_second_factors(user.id).await?;
+        tx.note_change(Change::User(user.id), event.at).await?;
+        self.tell_of_factors(tx, user, &event, client).await?;
+        tx.record(event).await
+    }
+
+    async fn tell_of_factors(
+        &self,
+        tx: &mut Transaction,
+        user: &UserRecord,
+        event: &Event,
+        client: &Client,
+    ) -> Result<(), StoreError> {
+        if self.has_mail() {
+            tx.insert_mail(&NewMail::of_second_factors(event, user, client), None).await?;
+        }
+        Ok(())
     }
 
     /// Checks the sign-in and the password of a user who is about to change their second factors.
@@ -195,13 +224,6 @@ impl Accounts {
         self.check_fresh(&stored.second_factors, user.claims())?;
         Ok(stored)
     }
-}
-
-/// Notes that second factors of the user were added or removed: in the user, for every server, and as an event.
-pub(super) async fn factors_changed(tx: &mut Transaction, id: Uuid, event: Event) -> Result<(), StoreError> {
-    tx.set_second_factors(id).await?;
-    tx.note_change(Change::User(id), event.at).await?;
-    tx.record(event).await
 }
 
 /// Returns the methods of a session whose user has just proved to have a second factor.

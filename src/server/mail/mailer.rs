@@ -311,6 +311,7 @@ impl Mailer {
             at: shown(mail.created_at),
             address: details.address.as_deref(),
             program: details.program.as_deref(),
+            change: details.change.as_deref(),
             by_admin: details.by_admin,
         };
         let lasting = |reason: String| SendError { reason, is_final: true };

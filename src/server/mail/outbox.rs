@@ -37,7 +37,10 @@ impl MailTokens {
             MailKind::Verify => is_own && user.email_verified_at.is_none(),
             MailKind::Reset | MailKind::Invite | MailKind::Link | MailKind::Taken => is_own,
             MailKind::Change => user.is_enabled() && user.email != mail.recipient,
-            MailKind::ChangeAsked | MailKind::Changed | MailKind::PasswordChanged => true,
+            MailKind::ChangeAsked
+            | MailKind::Changed
+            | MailKind::PasswordChanged
+            | MailKind::SecondFactors => true,
         };
         if !is_wanted {
             return Ok(None);

@@ -29,6 +29,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "en/change_asked.jinja",
     "en/changed.jinja",
     "en/password_changed.jinja",
+    "en/second_factors.jinja",
     "en/link.jinja",
     "de/base.jinja",
     "de/verify.jinja",
@@ -39,6 +40,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "de/change_asked.jinja",
     "de/changed.jinja",
     "de/password_changed.jinja",
+    "de/second_factors.jinja",
     "de/link.jinja",
 ];
 
@@ -76,6 +78,8 @@ pub(super) struct Variables<'a> {
     pub(super) address: Option<&'a str>,
     /// The client's browser and system.
     pub(super) program: Option<&'a str>,
+    /// The kind of the event that a notice is about.
+    pub(super) change: Option<&'a str>,
     /// An admin asked.
     pub(super) by_admin: bool,
 }
@@ -142,6 +146,7 @@ impl Templates {
             at: "2026-01-31 09:30 UTC".into(),
             address: Some("192.0.2.1"),
             program: Some("Firefox, Linux"),
+            change: Some("second_factor_added"),
             by_admin: false,
         };
         let few = Variables { bound: false, address: None, program: None, by_admin: true, ..all.clone() };
@@ -167,10 +172,11 @@ impl Templates {
     ) -> Result<Rendered, MailError> {
         let language = self.language(languages);
         let name = format!("{language}/{}.jinja", kind.name());
-        let Variables { link, until, code, bound, host, at, address, program, by_admin } = variables.clone();
+        let Variables { link, until, code, bound, host, at, address, program, change, by_admin } =
+            variables.clone();
         let values = |html: bool| {
             let (link, until, at) = (link.clone(), until.clone(), at.clone());
-            context! { language, html, link, until, code, bound, host, at, address, program, by_admin }
+            context! { language, html, link, until, code, bound, host, at, address, program, change, by_admin }
         };
         let place_of = |error: minijinja::Error| place(&self.files, &name, &error);
         let render = |environment: &Environment<'static>, values: Value| {
@@ -315,6 +321,7 @@ mod tests {
             at: "2026-01-31 09:30 UTC".into(),
             address: Some("192.0.2.1"),
             program: Some("<b>Firefox</b>"),
+            change: Some("second_factor_added"),
             by_admin: false,
         }
     }

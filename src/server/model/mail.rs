@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Client, Digest};
+use super::{Client, Digest, Event, UserRecord};
 
 macro_rules! named {
     ($(#[$about:meta])* $Name:ident { $($(#[$doc:meta])* $item:ident = $text:literal,)* }) => {
@@ -53,6 +53,8 @@ named! {
         Changed = "changed",
         /// The password was changed.
         PasswordChanged = "password_changed",
+        /// A second factor or a recovery code was added, removed or used.
+        SecondFactors = "second_factors",
         /// A link and a code to sign in.
         Link = "link",
     }
@@ -86,7 +88,7 @@ impl MailKind {
             Self::Change => Some(MailPurpose::Change),
             Self::Changed => Some(MailPurpose::Undo),
             Self::Link => Some(MailPurpose::Link),
-            Self::Taken | Self::ChangeAsked | Self::PasswordChanged => None,
+            Self::Taken | Self::ChangeAsked | Self::PasswordChanged | Self::SecondFactors => None,
         }
     }
 }
@@ -120,6 +122,13 @@ impl NewMail {
         let details = MailDetails::of(client);
         Self { id: Uuid::now_v7(), kind, recipient: recipient.to_owned(), user, details, at }
     }
+
+    /// Returns the notice to `user` of an event of their second factors, which a request of `client` caused.
+    pub(crate) fn of_second_factors(event: &Event, user: &UserRecord, client: &Client) -> Self {
+        let mut mail = Self::new(MailKind::SecondFactors, &user.email, Some(user.id), client, event.at);
+        mail.details.change = Some(event.kind.name().to_owned());
+        mail
+    }
 }
 
 /// What a mail says about the request that caused it. No text of a client is in it: browsers and systems are chosen
@@ -139,6 +148,9 @@ pub struct MailDetails {
     /// SHA-256 of the cookie of the browser that asked, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub browser: Option<String>,
+    /// The kind of the event that a notice is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
     /// An admin asked, or the operator.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_admin: bool,
@@ -207,6 +219,7 @@ impl MailDetails {
             program: client.user_agent.as_deref().and_then(program),
             languages: client.languages.clone(),
             browser: None,
+            change: None,
             by_admin: false,
         }
     }

@@ -98,6 +98,8 @@ pub(crate) struct Parts {
     pub passwords: Passwords,
     /// What is counted.
     pub counts: SessionCounts,
+    /// Owners are told by mail that a recovery code was used.
+    pub has_mail: bool,
     /// The tokens and codes of mails.
     pub mail_tokens: MailTokens,
     /// How long a sign-in link works; `None` where there are none.

@@ -14,7 +14,7 @@ use crate::server::credentials::{AssertionResponse, RecoveryCode, TotpSecret};
 use crate::server::error::{Error, outcome};
 use crate::server::keys::vault::{Purpose, Vault};
 use crate::server::model::{
-    Client, Event, EventKind, SecondFactorAsked, SignInChallenge, StoredTotp, UserRecord,
+    Client, Event, EventKind, NewMail, SecondFactorAsked, SignInChallenge, StoredTotp, UserRecord,
 };
 use crate::server::store::{StoreError, Transaction};
 
@@ -148,7 +148,9 @@ impl Sessions {
                 }
                 let is_right = match answer {
                     Answer::Code(code) => use_code(tx, vault, user.id, code, *totp_skew, now).await?,
-                    Answer::RecoveryCode(typed) => use_recovery_code(tx, user.id, typed, now, client).await?,
+                    Answer::RecoveryCode(typed) => {
+                        self.use_recovery_code(tx, &user, typed, now, client).await?
+                    }
                     Answer::Passkey(_) => match &passkey {
                         Some(passkey) => passkey.use_up(tx, now, client).await?,
                         None => false,
@@ -165,6 +167,29 @@ impl Sessions {
             })
             .await?;
         self.tokens(begun.ok_or(Error::SecondFactorInvalid)?, prepared).await
+    }
+
+    /// Uses up a recovery code of the user, who is told by mail. Returns false for one that is wrong or was used before.
+    async fn use_recovery_code(
+        &self,
+        tx: &mut Transaction,
+        user: &UserRecord,
+        typed: &str,
+        now: DateTime<Utc>,
+        client: &Client,
+    ) -> Result<bool, Error> {
+        let Some(code) = RecoveryCode::read(typed) else { return Ok(false) };
+        if tx.use_recovery_code(user.id, &code.digest()).await? == 0 {
+            return Ok(false);
+        }
+        let left = tx.count_recovery_codes(user.id).await?;
+        let event =
+            Event::new(EventKind::RecoveryCodeUsed, now).user(user.id).by(client).detail("left", left);
+        if self.inner.has_mail {
+            tx.insert_mail(&NewMail::of_second_factors(&event, user, client), None).await?;
+        }
+        tx.record(event).await?;
+        Ok(true)
     }
 }
 
@@ -208,23 +233,6 @@ async fn use_code(
     let Some(step) = unseal_totp(vault, user, &totp)?.step_of(code, now, skew) else { return Ok(false) };
     // The write decides: of any number of requests with one code, at any number of servers, one changes the row.
     Ok(tx.use_totp_step(user, step).await? > 0)
-}
-
-async fn use_recovery_code(
-    tx: &mut Transaction,
-    user: Uuid,
-    typed: &str,
-    now: DateTime<Utc>,
-    client: &Client,
-) -> Result<bool, Error> {
-    let Some(code) = RecoveryCode::read(typed) else { return Ok(false) };
-    if tx.use_recovery_code(user, &code.digest()).await? == 0 {
-        return Ok(false);
-    }
-    let left = tx.count_recovery_codes(user).await?;
-    tx.record(Event::new(EventKind::RecoveryCodeUsed, now).user(user).by(client).detail("left", left))
-        .await?;
-    Ok(true)
 }
 
 /// Seals the secret of the user's authenticator app.

@@ -177,6 +177,7 @@ async fn a_link_dies_with_a_newer_one_with_a_new_password_with_time_and_with_its
 async fn a_second_factor_is_asked_for_after_a_link_and_after_a_code() {
     let app = MailApp::with(with_links).await;
     let Enrolled { authenticator, .. } = app.enrol().await;
+    app.mails().await;
     for by_code in [false, true] {
         let mail = app.link_mail().await;
         let reply = if by_code {
@@ -199,6 +200,7 @@ async fn a_second_factor_is_asked_for_after_a_link_and_after_a_code() {
 async fn a_change_of_address_needs_the_second_factor_of_a_user_who_has_one() {
     let app = MailApp::new().await;
     let Enrolled { pair, authenticator, .. } = app.enrol().await;
+    app.mails().await;
     let stolen = app.ask_for_email(&pair.access, "eve@example.com", PASSWORD).await;
     stolen.expect_failure(401, "sign_in_stale", "a session of before, and the password");
     assert!(app.mails().await.is_empty());
