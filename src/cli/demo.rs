@@ -22,7 +22,7 @@ use super::output::{plain_json, print, print_line};
 use super::serve::{Start, listen};
 use crate::clock::Clock;
 use crate::server::accounts::{NewUser, UserAdmin, parse_email, parse_roles};
-use crate::server::config::{self, DatabaseUrl, Loaded, Settings, Sources, seconds};
+use crate::server::config::{self, DatabaseUrl, Loaded, MailUrl, Settings, Sources, seconds};
 use crate::server::credentials::{Hasher, Origin, Password};
 use crate::server::keys::vault::Vault;
 use crate::server::keys::{PasswordHashes, installation};
@@ -101,6 +101,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CommandError> {
         ))
     })?;
     settings.database.url = DatabaseUrl::Sqlite(folder.path().join("demo.db"));
+    settings.mail.url = Some(MailUrl::Shown(folder.path().join("mails")));
     let outcome = block_on(async {
         let store = Store::open(&settings.database).await?;
         let key: SecretString = random().as_str().into();
@@ -140,6 +141,16 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CommandError> {
         if !is_bound {
             settings.server.bind = loopback();
         }
+        // The links in mails need the port before the server listens.
+        if settings.server.bind.port() == 0
+            && let Ok(listener) = TcpListener::bind(settings.server.bind)
+        {
+            settings.server.bind = listener.local_addr().unwrap_or(settings.server.bind);
+        }
+        if settings.server.public_url.is_none() {
+            let scheme = if settings.server.tls_cert.is_some() { "https" } else { "http" };
+            settings.mail.link_base = Some(format!("{scheme}://{}/", reachable(settings.server.bind)));
+        }
         let start = Start { is_silent: args.json, ..Start::default() };
         listen(settings, store, vault, start, introduce).await
     });
@@ -160,6 +171,11 @@ fn loopback() -> SocketAddr {
     }
 }
 
+/// Returns the address at which this machine reaches a server that listens on `bind`.
+fn reachable(bind: SocketAddr) -> SocketAddr {
+    if bind.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, bind.port())) } else { bind }
+}
+
 /// Returns 32 random characters.
 fn random() -> Zeroizing<String> {
     Zeroizing::new(Uuid::new_v4().simple().to_string())
@@ -178,6 +194,8 @@ The user is {email}, the password {password}. Sign in at {url}, or paste this in
 curl -i {url}/user/
 TOKEN=$(curl -s {url}/auth/login -H 'Content-Type: application/json' -d '{{"email":"{email}","password":"{password}"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
 curl -i {url}/user/ -H "Authorization: Bearer $TOKEN"
+
+Nothing is mailed: the log shows the link of each mail.
 
 "#
     ))

@@ -86,3 +86,23 @@ fn an_option_of_the_demo_that_is_not_acceptable_is_refused_with_what_is() {
         finish_or_kill(command).expect_error(2, expected);
     }
 }
+
+#[test]
+fn the_demo_mails_nothing_and_its_log_shows_a_link_that_works() {
+    let place = Workplace::new();
+    let (mut server, printed) =
+        demo(&place, &["--bind", "127.0.0.1:0"], &[("HALLPASS_MAIL__URL", "smtp://mail.example.com")]);
+    let asked = json!({"email": printed["email"]});
+    assert_eq!(server.ask("POST /auth/password/forgot", None, Some(&asked)).0, 202);
+    let base = format!("http://{}/#/reset?token=", server.address);
+    let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let line = log.find(|line| line.contains(&base)).expect("the log ends with the demo");
+    let token = line.split_once(&base).unwrap().1.trim();
+    let reset = json!({"token": token, "new_password": "seventeen blue lanterns"});
+    assert_eq!(server.ask("POST /auth/password/reset", None, Some(&reset)).0, 204);
+    // What reads the log must not keep the demo from ending.
+    let rest = std::thread::spawn(move || log.count());
+    server.signal("INT");
+    assert!(server.child.wait().unwrap().success());
+    rest.join().unwrap();
+}

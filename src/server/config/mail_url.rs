@@ -13,6 +13,8 @@ pub enum MailUrl {
     Smtp(MailServer),
     /// A folder: each mail is written to a file of its own. For development and tests.
     Folder(PathBuf),
+    /// The same, and the log shows each link: whoever reads the log can use it. For `hallpass demo`; no text is read as this.
+    Shown(PathBuf),
 }
 
 /// A mail server (RFC 5321).
@@ -124,7 +126,7 @@ impl fmt::Display for MailUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Smtp(server) => f.write_str(&server.url),
-            Self::Folder(path) => write!(f, "file://{}", path.display()),
+            Self::Folder(path) | Self::Shown(path) => write!(f, "file://{}", path.display()),
         }
     }
 }

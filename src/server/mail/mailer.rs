@@ -67,6 +67,8 @@ struct Sending {
     from: Mailbox,
     link_base: String,
     host: String,
+    /// The log shows the link of each mail.
+    shows_links: bool,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +107,7 @@ enum Claim {
 impl Sending {
     fn open(settings: &Settings, url: &MailUrl) -> Result<Self, MailError> {
         let is_local = match url {
-            MailUrl::Folder(_) => true,
+            MailUrl::Folder(_) | MailUrl::Shown(_) => true,
             MailUrl::Smtp(server) => server.tls == MailTls::None,
         };
         let from = match &settings.mail.from {
@@ -137,6 +139,7 @@ impl Sending {
             from: sender(from).map_err(MailError::Settings)?,
             link_base,
             host,
+            shows_links: matches!(url, MailUrl::Shown(_)),
         })
     }
 }
@@ -303,7 +306,7 @@ impl Mailer {
             _ => Some(format!("{}#/forgot", sending.link_base)),
         };
         let variables = Variables {
-            link,
+            link: link.clone(),
             until: secret.as_ref().map(|(_, until)| shown(*until)).or(Some(String::new())),
             code: secret.as_ref().and_then(|(secret, _)| secret.code.as_ref()).map(|code| code.as_str()),
             bound: details.browser.is_some(),
@@ -317,8 +320,14 @@ impl Mailer {
         let lasting = |reason: String| SendError { reason, is_final: true };
         let rendered = templates.render(*kind, &details.languages, &variables);
         let rendered = rendered.map_err(|error| lasting(error.to_string()))?;
+        let shown =
+            sending.shows_links.then(|| format!("{}: {}", rendered.subject, link.unwrap_or_default()));
         let outgoing = message(&sending.from, &mail.recipient, mail.id, mail.created_at, rendered);
-        sending.transport.send(outgoing.map_err(lasting)?, (mail.id, mail.created_at)).await
+        let taken = sending.transport.send(outgoing.map_err(lasting)?, (mail.id, mail.created_at)).await?;
+        if let Some(shown) = shown {
+            log::info!("a mail to {}: {shown}", mail.recipient);
+        }
+        Ok(taken)
     }
 
     async fn sent(&self, mail: &WaitingMail, prepared: &Prepared, answer: &str) -> Result<(), Error> {

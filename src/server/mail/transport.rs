@@ -27,7 +27,7 @@ impl Transport {
     /// [`MailError`] for a file that cannot be read, and for certificates that cannot be.
     pub(super) fn open(url: &MailUrl, settings: &config::Mail) -> Result<Self, MailError> {
         match url {
-            MailUrl::Folder(path) => {
+            MailUrl::Folder(path) | MailUrl::Shown(path) => {
                 std::fs::create_dir_all(path).map_err(|error| {
                     MailError::Settings(format!("mail.url names the folder {}: {error}", path.display()))
                 })?;
