@@ -1,7 +1,7 @@
 //! Replaces the installation key, and seals everything anew under the new one.
 //!
 //! One transaction replaces the key. From then on both keys are there: the earlier one is sealed under the new one, and
-//! running servers are handed the new one (see [`handover`](super::handover)). After the time in which they follow, what the
+//! running servers are handed the new one (see `handover`). After the time in which they follow, what the
 //! earlier key sealed is sealed anew, a few rows at a time; how far that has come is stored with each of them. So it can be
 //! interrupted anywhere, and run again.
 
