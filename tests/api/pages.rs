@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use actix_web::http::StatusCode;
 use hallpass::server::config::Settings;
+use hallpass::server::model::EventKind;
 
 use crate::app::{Reply, TestApp};
 
@@ -216,4 +217,13 @@ async fn the_look_of_the_console_is_told_and_a_logo_that_cannot_be_used_stops_th
         let error = start.start().await.unwrap_err().to_string();
         assert!(error.starts_with("console.logo: ") && error.contains(reason), "{error}");
     }
+}
+
+#[actix_rt::test]
+async fn the_console_says_what_every_kind_of_event_means() {
+    let app = TestApp::new().await;
+    let script = app.get("/console/admin.js").send().await.text();
+    let names = EventKind::ALL.iter().map(|kind| kind.name());
+    let missing: Vec<_> = names.filter(|name| !script.contains(&format!("\n  {name}: '"))).collect();
+    assert!(missing.is_empty(), "web/console/admin.js, KINDS: {missing:?} are missing");
 }

@@ -1,6 +1,7 @@
 // Parts of the admin's pages: escaped names, a user's state, buttons with an action, tables.
 
 import { explain, h, say } from './dom.js';
+import { t } from './language.js';
 
 /** Characters that turn or break the line, or that cannot be seen. */
 const HARMFUL = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu;
@@ -15,7 +16,7 @@ export const pageOf = (id) => `#/users/${id}`;
 
 /** Shows whether a user can sign in. */
 export function state(user) {
-  return user.disabled ? h('span', { class: 'badge bad' }, 'disabled') : h('span', {}, 'enabled');
+  return user.disabled ? h('span', { class: 'badge bad' }, t('disabled')) : h('span', {}, t('enabled'));
 }
 
 /** Creates a button. While its action runs it is disabled; a failure is shown. `sure`: the question to answer first. */
@@ -46,7 +47,7 @@ export function action(title, run, { danger = false, sure } = {}) {
 
 /** Creates a table that scrolls by itself. `columns` are names; one that begins with `-` is left out on a phone. */
 export function table(label, columns, body) {
-  const head = columns.map((name) => h('th', { scope: 'col', class: name.startsWith('-') && 'spare' }, name.replace(/^-/, '')));
+  const head = columns.map((name) => h('th', { scope: 'col', class: name.startsWith('-') && 'spare' }, t(name.replace(/^-/, ''))));
   return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': label }, h('table', { class: 'list' }, h('thead', {}, h('tr', {}, head)), body));
 }
 
@@ -73,4 +74,30 @@ export const KINDS = {
   user_disabled: 'disabled, all sessions ended',
   user_enabled: 'enabled',
   user_deleted: 'deleted',
+  second_factor_asked: 'password right, second factor asked for',
+  second_factor_failed: 'second factor wrong',
+  recovery_code_used: 'a recovery code was used',
+  second_factor_added: 'second factor added',
+  second_factor_removed: 'second factor removed',
+  recovery_codes_made: 'new recovery codes',
+  second_factors_reset: 'all second factors removed',
+  all_sessions_ended: 'all sessions of all users ended',
+  users_imported: 'users imported',
+  password_reset_asked: 'a link to reset the password was asked for',
+  password_reset: 'password reset by mail, all sessions ended',
+  email_verified: 'address verified by mail',
+  email_taken: 'registration with an address that has an account',
+  email_change_asked: 'another address was asked for',
+  email_changed: 'address changed',
+  email_change_undone: 'change of address taken back, all sessions ended',
+  mail_sent: 'a mail was sent',
+  mail_delayed: 'a mail could not be sent yet',
+  mail_failed: 'a mail was given up',
+  key_added: 'new signing key',
+  key_revoked: 'signing key revoked',
+  key_dropped: 'retired signing key removed',
+  passphrase_changed: 'passphrase changed',
+  installation_key_replaced: 'installation key replaced',
+  passkey_renamed: 'passkey renamed',
+  passkey_cloned: 'a passkey may have been copied: sign-in refused',
 };

@@ -2,9 +2,10 @@
 
 import { ask } from './ask.js';
 import { card, download, explain, field, form, h, heading, leaving, say } from './dom.js';
+import { t } from './language.js';
 
 export function data(hallpass) {
-  const proof = field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'current-password' });
+  const proof = field({ label: t('Password'), name: 'password', type: 'password', autocomplete: 'current-password' });
 
   async function save() {
     try {
@@ -17,18 +18,18 @@ export function data(hallpass) {
   return h(
     'div',
     {},
-    heading('Your data', 'Download what is stored about you, or delete your account.'),
+    heading(t('Your data'), t('Download what is stored about you, or delete your account.')),
     card(
-      'Download',
-      h('p', {}, 'Everything that this server stores about you: your account, your sessions and the recorded events.'),
-      h('button', { type: 'button', class: 'quiet', onclick: save }, 'Download your data'),
+      t('Download'),
+      h('p', {}, t('Everything that this server stores about you: your account, your sessions and the recorded events.')),
+      h('button', { type: 'button', class: 'quiet', onclick: save }, t('Download your data')),
     ),
     card(
-      'Delete your account',
-      h('p', {}, 'This deletes your account and ends all your sessions immediately. It cannot be undone.'),
-      form({ fields: [proof], submit: 'Delete my account', danger: true, label: 'Delete your account' }, async (values) => {
+      t('Delete your account'),
+      h('p', {}, t('This deletes your account and ends all your sessions immediately. It cannot be undone.')),
+      form({ fields: [proof], submit: t('Delete my account'), danger: true, label: t('Delete your account') }, async (values) => {
         await leaving(() => hallpass.deleteUser(values));
-        say('Your account was deleted.');
+        say(t('Your account was deleted.'));
       }),
     ),
   );

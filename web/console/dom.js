@@ -1,5 +1,7 @@
 // The building blocks of the pages: elements, forms, times. Text is inserted as text and never parsed as HTML.
 
+import { format, t, told } from './language.js';
+
 /** Creates an element. Attributes such as `onclick` are listeners; true is an empty attribute; false and null are left out. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -36,13 +38,12 @@ export async function leaving(action) {
 }
 leaving.isExpected = () => performance.now() < expectedUntil;
 
-const DATE_AND_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
+const dateAndTime = (date) => format(Intl.DateTimeFormat, { dateStyle: 'medium', timeStyle: 'short' }).format(date);
 
 /** Shows a time in the user's language. */
 export function time(moment) {
   const date = new Date(moment);
-  return h('time', { datetime: date.toISOString() }, DATE_AND_TIME.format(date));
+  return h('time', { datetime: date.toISOString() }, dateAndTime(date));
 }
 
 /** Shows how long ago a time was, by the server's clock. Hovering shows the full time. */
@@ -51,8 +52,8 @@ export function ago(moment, now) {
   const seconds = Math.round((date - now) / 1000);
   const units = [['day', 86_400], ['hour', 3_600], ['minute', 60]];
   const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
-  const text = unit === 'second' ? 'just now' : RELATIVE.format(Math.trunc(seconds / size), unit);
-  return h('time', { datetime: date.toISOString(), title: DATE_AND_TIME.format(date) }, text);
+  const text = unit === 'second' ? t('just now') : format(Intl.RelativeTimeFormat, { numeric: 'auto' }).format(Math.trunc(seconds / size), unit);
+  return h('time', { datetime: date.toISOString(), title: dateAndTime(date) }, text);
 }
 
 const SENTENCES = {
@@ -77,8 +78,8 @@ const SENTENCES = {
 /** Returns a sentence about an error, for the user. */
 export function explain(error) {
   // An error without a status comes from the network.
-  if (error.status === undefined) return 'The server cannot be reached. Check your connection and try again.';
-  return SENTENCES[error.error] ?? `That did not work: ${error.message}.`;
+  if (error.status === undefined) return t('The server cannot be reached. Check your connection and try again.');
+  return Object.hasOwn(SENTENCES, error.error) ? t(SENTENCES[error.error]) : t('That did not work: {reason}.', { reason: told(error.message) });
 }
 
 /** Saves a text as a file. */
@@ -99,13 +100,13 @@ export function field({ label, hint, extra, ...attributes }) {
   const input = h('input', { id, required: true, 'aria-describedby': described, ...attributes });
   const reveal =
     attributes.type === 'password' &&
-    h('button', { type: 'button', class: 'reveal', 'aria-pressed': 'false', 'aria-label': `Show ${label.toLowerCase()}`, onclick: toggle }, 'Show');
+    h('button', { type: 'button', class: 'reveal', 'aria-pressed': 'false', 'aria-label': t('Show: {field}', { field: label }), onclick: toggle }, t('Show'));
 
   function toggle() {
     const isShown = input.type === 'password';
     input.type = isShown ? 'text' : 'password';
     reveal.setAttribute('aria-pressed', String(isShown));
-    reveal.textContent = isShown ? 'Hide' : 'Show';
+    reveal.textContent = isShown ? t('Hide') : t('Show');
     input.focus();
   }
 
@@ -116,7 +117,7 @@ export function field({ label, hint, extra, ...attributes }) {
     name: attributes.name,
     /** Shows the reasons why the value is not accepted; clears them if `reasons` is undefined. */
     blame(reasons) {
-      problem.textContent = reasons ? reasons.map((reason) => `${label} ${reason}.`).join(' ') : '';
+      problem.textContent = reasons ? reasons.map((reason) => `${label} ${told(reason)}.`).join(' ') : '';
       if (reasons) input.setAttribute('aria-invalid', 'true');
       else input.removeAttribute('aria-invalid');
     },
@@ -139,7 +140,7 @@ export function form({ fields, submit, danger = false, label }, send) {
     const tick = () => {
       const left = Math.ceil((until - performance.now()) / 1000);
       button.disabled = left > 0;
-      button.textContent = left > 0 ? `Try again in ${left} s` : submit;
+      button.textContent = left > 0 ? t('Try again in {left} s', { left }) : submit;
       if (left > 0 && button.isConnected) setTimeout(tick, 250);
     };
     tick();

@@ -1,11 +1,12 @@
 // The pages of visitors who are not signed in: sign in, create an account.
 
 import { field, form, h, heading } from './dom.js';
+import { t } from './language.js';
 import { look } from './look.js';
 import { meter } from './strength.js';
 
 export const email = () =>
-  field({ label: 'E-mail', name: 'email', type: 'email', autocomplete: 'username', autofocus: true, autocapitalize: 'none', spellcheck: 'false' });
+  field({ label: t('E-mail'), name: 'email', type: 'email', autocomplete: 'username', autofocus: true, autocapitalize: 'none', spellcheck: 'false' });
 
 /** Creates the card of such a page. */
 export function entry(title, text, content, other) {
@@ -23,20 +24,21 @@ export function inSteps(first) {
 }
 
 function firstStep(hallpass, steps) {
-  const password = field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'current-password' });
+  const password = field({ label: t('Password'), name: 'password', type: 'password', autocomplete: 'current-password' });
   return entry(
-    'Sign in',
-    `to your ${look.name} account`,
-    form({ fields: [email(), password], submit: 'Sign in' }, async (values) => {
+    t('Sign in'),
+    t('to your {name} account', { name: look.name }),
+    form({ fields: [email(), password], submit: t('Sign in') }, async (values) => {
       await orSecondStep(hallpass, steps, hallpass.signIn(values));
     }),
     [
-      'New here? ',
-      h('a', { href: '#/register' }, 'Create an account'),
+      t('New here?'),
+      ' ',
+      h('a', { href: '#/register' }, t('Create an account')),
       look.mail && h('br'),
-      look.mail && h('a', { href: '#/forgot' }, 'Forgot your password?'),
+      look.mail && h('a', { href: '#/forgot' }, t('Forgot your password?')),
       look.link && ' · ',
-      look.link && h('a', { href: '#/link' }, 'Sign in by mail'),
+      look.link && h('a', { href: '#/link' }, t('Sign in by mail')),
     ],
   );
 }
@@ -55,50 +57,50 @@ export function show(steps, step) {
 
 /** The second step of a sign-in: a code, or a recovery code. */
 function secondStep(hallpass, methods, steps) {
-  const back = h('button', { type: 'button', class: 'link', onclick: () => show(steps, firstStep(hallpass, steps)) }, 'Start again');
+  const back = h('button', { type: 'button', class: 'link', onclick: () => show(steps, firstStep(hallpass, steps)) }, t('Start again'));
   const other = (text, step) => h('button', { type: 'button', class: 'link', onclick: () => show(steps, step()) }, text);
   const code = () =>
     entry(
-      'Second step',
-      'Enter the code that your authenticator app shows.',
-      form({ fields: [codeField()], submit: 'Sign in' }, ({ code }) => hallpass.secondFactor({ code })),
-      [methods.includes('recovery_code') && other('Use a recovery code', recovery), ' ', back],
+      t('Second step'),
+      t('Enter the code that your authenticator app shows.'),
+      form({ fields: [codeField()], submit: t('Sign in') }, ({ code }) => hallpass.secondFactor({ code })),
+      [methods.includes('recovery_code') && other(t('Use a recovery code'), recovery), ' ', back],
     );
   const recovery = () =>
     entry(
-      'Recovery code',
-      'Enter one of the codes that you kept. Each is good once.',
-      form({ fields: [recoveryField()], submit: 'Sign in' }, ({ code }) => hallpass.secondFactor({ recovery_code: code })),
-      [methods.includes('totp') && other('Use the authenticator app', code), ' ', back],
+      t('Recovery code'),
+      t('Enter one of the codes that you kept. Each is good once.'),
+      form({ fields: [recoveryField()], submit: t('Sign in') }, ({ code }) => hallpass.secondFactor({ recovery_code: code })),
+      [methods.includes('totp') && other(t('Use the authenticator app'), code), ' ', back],
     );
   return methods.includes('totp') ? code() : recovery();
 }
 
 /** A field for a code of an authenticator app. */
 export const codeField = () =>
-  field({ label: 'Code', name: 'code', inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: '7', autofocus: true, hint: 'Six digits.' });
+  field({ label: t('Code'), name: 'code', inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: '7', autofocus: true, hint: t('Six digits.') });
 
 const recoveryField = () =>
-  field({ label: 'Recovery code', name: 'code', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', autofocus: true });
+  field({ label: t('Recovery code'), name: 'code', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', autofocus: true });
 
 /** A link to the sign-in. */
-export const back = () => h('a', { href: '#/sign-in' }, 'Sign in');
+export const back = () => h('a', { href: '#/sign-in' }, t('Sign in'));
 
 export const register = (hallpass) => inSteps((steps) => registration(hallpass, steps));
 
 function registration(hallpass, steps) {
   const address = email();
-  const name = field({ label: 'Name', name: 'name', autocomplete: 'name', hint: 'Optional.', required: false, maxlength: '200' });
+  const name = field({ label: t('Name'), name: 'name', autocomplete: 'name', hint: t('Optional.'), required: false, maxlength: '200' });
   const strength = meter(hallpass, () => address.input.value);
-  const password = field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'new-password', extra: strength.element });
+  const password = field({ label: t('Password'), name: 'password', type: 'password', autocomplete: 'new-password', extra: strength.element });
   strength.watch(password.input);
   return entry(
-    'Create an account',
-    'with an e-mail address and a password',
-    form({ fields: [address, name, password], submit: 'Create account' }, async ({ email, name, password }) => {
+    t('Create an account'),
+    t('with an e-mail address and a password'),
+    form({ fields: [address, name, password], submit: t('Create account') }, async ({ email, name, password }) => {
       const { next } = await hallpass.signUp({ email, password, name: name || undefined });
-      if (next === 'verify-email') show(steps, entry('Look into your mail', `A mail to ${email} says how to go on.`, null, [back()]));
+      if (next === 'verify-email') show(steps, entry(t('Look into your mail'), t('A mail to {email} says how to go on.', { email }), null, [back()]));
     }),
-    ['Have one already? ', back()],
+    [t('Have one already?'), ' ', back()],
   );
 }

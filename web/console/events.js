@@ -3,6 +3,7 @@
 import { KINDS, choice, pageOf, plain, table } from './admin.js';
 import { ask } from './ask.js';
 import { ago, download, explain, h, heading, say } from './dom.js';
+import { t } from './language.js';
 
 /** How often to look for new events, ms. */
 const FOLLOW = 2000;
@@ -16,7 +17,7 @@ export async function events(hallpass, me, id, query) {
   const user = query.get('user');
   const wanted = { kind: '', age: '' };
   const told = h('p', { class: 'hint', role: 'status' });
-  const more = h('button', { type: 'button', class: 'quiet', hidden: true, onclick: () => load(false) }, 'Show more');
+  const more = h('button', { type: 'button', class: 'quiet', hidden: true, onclick: () => load(false) }, t('Show more'));
   const list = h('tbody');
   const follow = h('input', { type: 'checkbox', onchange: again });
   let cursor = null;
@@ -38,7 +39,7 @@ export async function events(hallpass, me, id, query) {
       else list.append(...added);
       cursor = page.next_cursor;
       if (isNew) newest = page.events[0]?.id ?? 0;
-      told.textContent = list.children.length === 0 ? 'No events.' : '';
+      told.textContent = list.children.length === 0 ? t('No events.') : '';
     } catch (error) {
       if (mine !== asked) return;
       told.textContent = explain(error);
@@ -68,30 +69,30 @@ export async function events(hallpass, me, id, query) {
       found.push(...page.events);
       next = page.next_cursor;
     } while (next && found.length < MOST);
-    if (next) say(`The newest ${MOST} events were saved.`);
+    if (next) say(t('The newest {count} events were saved.', { count: MOST }));
     return found;
   }
 
   const save = (name, type, write) =>
-    h('button', { type: 'button', class: 'quiet', onclick: () => all().then((found) => download(name, type, write(found)), (error) => say(explain(error))) }, `Save as ${name.split('.').pop() === 'csv' ? 'CSV' : 'JSON lines'}`);
+    h('button', { type: 'button', class: 'quiet', onclick: () => all().then((found) => download(name, type, write(found)), (error) => say(explain(error))) }, t('Save as {format}', { format: name.endsWith('.csv') ? 'CSV' : 'JSON lines' }));
 
   await load(true);
   return h(
     'div',
     { class: 'wide' },
-    heading('Events', user && h('a', { href: pageOf(user) }, 'of one user')),
+    heading(t('Events'), user && h('a', { href: pageOf(user) }, t('of one user'))),
     h(
       'section',
-      { class: 'card', 'aria-label': 'Events' },
+      { class: 'card', 'aria-label': t('Events') },
       h(
         'div',
         { class: 'filters' },
-        choice('Kind', [['', 'all'], ...Object.keys(KINDS).map((kind) => [kind, kind])], (value) => ((wanted.kind = value), load(true))),
-        choice('Time', TIMES, (value) => ((wanted.age = value), load(true))),
-        h('label', { class: 'choice' }, follow, 'Follow'),
+        choice(t('Kind'), [['', t('all')], ...Object.keys(KINDS).map((kind) => [kind, kind])], (value) => ((wanted.kind = value), load(true))),
+        choice(t('Time'), TIMES.map(([age, text]) => [age, t(text)]), (value) => ((wanted.age = value), load(true))),
+        h('label', { class: 'choice' }, follow, t('Follow')),
       ),
       told,
-      table('Table of events', ['Time', 'Event', ...(user ? [] : ['User']), '-Address', '-By'], list),
+      table(t('Table of events'), ['Time', 'Event', ...(user ? [] : ['User']), '-Address', '-By'], list),
       more,
       h('div', { class: 'actions' }, save('events.csv', 'text/csv', csv), save('events.jsonl', 'application/jsonl', (found) => found.map((event) => JSON.stringify(event) + '\n').join(''))),
     ),
@@ -110,16 +111,16 @@ export function rows(hallpass, events, withUser) {
         'tr',
         { class: event.kind === 'sign_in_failed' && 'failed' },
         h('td', {}, ago(event.at, hallpass.now())),
-        h('th', { scope: 'row', title: plain(KINDS[event.kind] ?? event.kind) }, plain(event.kind + change)),
+        h('th', { scope: 'row', title: plain(t(KINDS[event.kind] ?? event.kind)) }, plain(event.kind + change)),
         withUser && h('td', {}, who || '–'),
         h('td', { class: 'spare' }, event.ip ?? '–'),
-        h('td', { class: 'spare' }, event.by ? h('a', { href: pageOf(event.by) }, 'an admin') : '–'),
+        h('td', { class: 'spare' }, event.by ? h('a', { href: pageOf(event.by) }, t('an admin')) : '–'),
       );
     }),
   );
 }
 
-const said = (value) => (Array.isArray(value) ? value.join(' ') || 'none' : String(value ?? 'none'));
+const said = (value) => (Array.isArray(value) ? value.join(' ') || t('none') : String(value ?? t('none')));
 
 const COLUMNS = ['id', 'at', 'kind', 'user_id', 'email', 'session_id', 'ip', 'request_id', 'by', 'details'];
 

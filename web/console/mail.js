@@ -3,6 +3,7 @@
 
 import { back, codeField, email, entry, inSteps, orSecondStep, show } from './entry.js';
 import { field, form, h, say } from './dom.js';
+import { t } from './language.js';
 import { meter } from './strength.js';
 
 /** Leaves the page without a trace of its token in the history. */
@@ -10,16 +11,15 @@ function go(page) {
   location.replace(`#/${page}`);
 }
 
-const sent = (address, text) => entry('Look into your mail', `If there is an account for ${address}, ${text}`, null, [back()]);
-
 export const forgot = (hallpass) =>
   inSteps((steps) =>
     entry(
-      'Forgot your password?',
-      'A link to choose another one is sent to your address.',
-      form({ fields: [email()], submit: 'Send the link', label: 'Forgot your password?' }, async ({ email }) => {
+      t('Forgot your password?'),
+      t('A link to choose another one is sent to your address.'),
+      form({ fields: [email()], submit: t('Send the link'), label: t('Forgot your password?') }, async ({ email }) => {
         await hallpass.forgotPassword({ email });
-        show(steps, sent(email, 'a link to choose another password is on its way.'));
+        const text = t('If there is an account for {email}, a link to choose another password is on its way.', { email });
+        show(steps, entry(t(t('Look into your mail')), text, null, [back()]));
       }),
       [back()],
     ),
@@ -27,25 +27,25 @@ export const forgot = (hallpass) =>
 
 function choose(hallpass, title, text, query) {
   const strength = meter(hallpass, () => '');
-  const next = field({ label: 'New password', name: 'new_password', type: 'password', autocomplete: 'new-password', extra: strength.element, autofocus: true });
+  const next = field({ label: t('New password'), name: 'new_password', type: 'password', autocomplete: 'new-password', extra: strength.element, autofocus: true });
   strength.watch(next.input);
   return entry(
     title,
     text,
-    form({ fields: [next], submit: 'Save', label: title }, async ({ new_password }) => {
+    form({ fields: [next], submit: t('Save'), label: title }, async ({ new_password }) => {
       await hallpass.resetPassword({ token: query.get('token'), new_password });
       go('sign-in');
-      say('Your password was saved. Sign in with it.');
+      say(t('Your password was saved. Sign in with it.'));
     }),
     [back()],
   );
 }
 
 export const reset = (hallpass, user, id, query) =>
-  choose(hallpass, 'Choose a password', 'All your sessions end when you save it.', query);
+  choose(hallpass, t('Choose a password'), t('All your sessions end when you save it.'), query);
 
 export const invite = (hallpass, user, id, query) =>
-  choose(hallpass, 'Welcome', 'Choose a password for your new account.', query);
+  choose(hallpass, t('Welcome'), t('Choose a password for your new account.'), query);
 
 /** A page with one button, which posts the token. */
 function button(title, text, submit, query, post) {
@@ -53,44 +53,44 @@ function button(title, text, submit, query, post) {
 }
 
 export const verify = (hallpass, user, id, query) =>
-  button('Verify your address', 'This confirms that mails to this address reach you.', 'Verify', query, async (link) => {
+  button(t('Verify your address'), t('This confirms that mails to this address reach you.'), t('Verify'), query, async (link) => {
     await hallpass.verifyEmail(link);
     go('profile');
-    say('Your address is verified.');
+    say(t('Your address is verified.'));
   });
 
 export const change = (hallpass, user, id, query) =>
-  button('Change your address', 'From now on you sign in with this address.', 'Change', query, async (link) => {
+  button(t('Change your address'), t('From now on you sign in with this address.'), t('Change'), query, async (link) => {
     await hallpass.confirmEmail(link);
     go('profile');
-    say('Your address was changed. The old one gets a link that takes it back.');
+    say(t('Your address was changed. The old one gets a link that takes it back.'));
   });
 
 export const undo = (hallpass, user, id, query) =>
   button(
-    'Take the change back',
-    'Your old address is your account\'s again. All sessions end, and you get a link to choose another password.',
-    'Take it back',
+    t('Take the change back'),
+    t('Your account has its old address again. All sessions end, and you get a link to choose another password.'),
+    t('Take it back'),
     query,
     async (link) => {
       await hallpass.undoEmailChange(link);
       go('sign-in');
-      say('The change was taken back. Look into your mail for a link to choose another password.');
+      say(t('The change was taken back. Look into your mail for a link to choose another password.'));
     },
   );
 
 export const link = (hallpass, user, id, query) =>
   inSteps((steps) => {
     if (query.has('token')) {
-      return button('Sign in', 'with the link from your mail', 'Sign in', query, async (link) => {
+      return button(t('Sign in'), t('with the link from your mail'), t('Sign in'), query, async (link) => {
         await orSecondStep(hallpass, steps, hallpass.signInByLink(link));
         if (hallpass.current()) go('profile');
       });
     }
     return entry(
-      'Sign in by mail',
-      'A link and a code are sent to your address.',
-      form({ fields: [email()], submit: 'Send', label: 'Sign in by mail' }, async ({ email }) => {
+      t('Sign in by mail'),
+      t('A link and a code are sent to your address.'),
+      form({ fields: [email()], submit: t('Send'), label: t('Sign in by mail') }, async ({ email }) => {
         await hallpass.askForLink({ email });
         show(steps, typed(hallpass, steps, email));
       }),
@@ -100,9 +100,9 @@ export const link = (hallpass, user, id, query) =>
 
 function typed(hallpass, steps, email) {
   return entry(
-    'Look into your mail',
-    `If there is an account for ${email}, a link and a code are on their way. Open the link in this browser, or type the code.`,
-    form({ fields: [codeField()], submit: 'Sign in', label: 'Sign in with the code' }, async ({ code }) => {
+    t('Look into your mail'),
+    t('If there is an account for {email}, a link and a code are on their way. Open the link in this browser, or type the code.', { email }),
+    form({ fields: [codeField()], submit: t('Sign in'), label: t('Sign in with the code') }, async ({ code }) => {
       await orSecondStep(hallpass, steps, hallpass.signInByLink({ email, code }));
       if (hallpass.current()) go('profile');
     }),

@@ -5,6 +5,7 @@ import { data } from './data.js';
 import { explain, h, heading, leaving, say } from './dom.js';
 import { register, signIn } from './entry.js';
 import { events } from './events.js';
+import { LANGUAGES, choose, current, t } from './language.js';
 import { look, onward, wear } from './look.js';
 import { change, forgot, invite, link, reset, undo, verify } from './mail.js';
 import { overview } from './overview.js';
@@ -72,21 +73,23 @@ function showBar(user) {
   if (!user) return;
   const pages = pagesOf(user);
   bar.className = pages === PAGES ? '' : 'wide';
-  const current = Object.hasOwn(pages, asked().name) ? asked().name : 'profile';
-  const links = Object.entries(pages).map(([name, { title }]) => h('a', { href: `#/${name}`, 'aria-current': name === current && 'page' }, title));
+  const shown = Object.hasOwn(pages, asked().name) ? asked().name : 'profile';
+  const links = Object.entries(pages).map(([name, { title }]) => h('a', { href: `#/${name}`, 'aria-current': name === shown && 'page' }, t(title)));
   bar.querySelector('nav').replaceChildren(...links);
+  // On a phone the links are one row that scrolls.
+  links.find((link) => link.hasAttribute('aria-current'))?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   bar.querySelector('.who').replaceChildren(
     h('span', { class: 'name', title: user.email }, user.name ?? user.email),
-    h('button', { type: 'button', class: 'quiet', onclick: leave }, 'Sign out'),
+    h('button', { type: 'button', class: 'quiet', onclick: leave }, t('Sign out')),
   );
 }
 
 async function leave() {
   try {
     await leaving(() => hallpass.signOut());
-    say('You are signed out.');
+    say(t('You are signed out.'));
   } catch (error) {
-    say(`You are signed out in this browser, but the session may still be active. ${explain(error)}`);
+    say(`${t('You are signed out in this browser, but the session may still be active.')} ${explain(error)}`);
   }
 }
 
@@ -112,7 +115,7 @@ async function render(isNew) {
   if (next) return location.replace(next);
   const all = { ...pages, ...MAIL_PAGES };
   const { title, page } = all[Object.hasOwn(all, name) ? name : fallback];
-  if (wasShownTo && !user && !leaving.isExpected()) say('You have been signed out.');
+  if (wasShownTo && !user && !leaving.isExpected()) say(t('You have been signed out.'));
   let content;
   try {
     content = await page(hallpass, user, id, query);
@@ -121,7 +124,7 @@ async function render(isNew) {
     if (error.status === 401) return;
     content = cannot(error);
   }
-  if (mine === rendering) put(title, content, isNew || wasShownTo !== shownTo);
+  if (mine === rendering) put(t(title), content, isNew || wasShownTo !== shownTo);
 }
 
 function put(title, content, isNew) {
@@ -137,9 +140,26 @@ function put(title, content, isNew) {
 }
 
 function cannot(error) {
-  const again = h('button', { type: 'button', class: 'primary', onclick: () => render(true) }, 'Try again');
-  return h('div', { class: 'trouble' }, heading('Something went wrong', explain(error)), again);
+  const again = h('button', { type: 'button', class: 'primary', onclick: () => render(true) }, t('Try again'));
+  return h('div', { class: 'trouble' }, heading(t('Something went wrong'), explain(error)), again);
 }
+
+/** Offers the languages, and puts the parts of the page that are always there into the one in use. */
+function speak() {
+  document.documentElement.lang = current();
+  document.getElementById('skip').textContent = t('Skip to content');
+  bar.querySelector('nav').setAttribute('aria-label', t('Pages'));
+  for (const button of languages.children) button.setAttribute('aria-pressed', String(button.lang === current()));
+  languages.setAttribute('aria-label', t('Language'));
+}
+
+const languages = document.getElementById('languages');
+languages.append(
+  ...Object.entries(LANGUAGES).map(([code, name]) =>
+    h('button', { type: 'button', class: 'link', lang: code, onclick: () => (choose(code), speak(), render(false)) }, name),
+  ),
+);
+speak();
 
 document.getElementById('skip').addEventListener('click', () => main.focus());
 addEventListener('hashchange', () => render(true));

@@ -4,13 +4,13 @@ import { choice } from './admin.js';
 import { ask } from './ask.js';
 import { chart } from './chart.js';
 import { explain, h, heading } from './dom.js';
+import { format, number, t } from './language.js';
 
 const DAY = 86_400_000;
 const RANGES = { '24 hours': [DAY, 'hour'], '30 days': [30 * DAY, 'day'], 'a year': [365 * DAY, 'day'] };
 const SERIES = { sign_ins: 'Sign-ins', sign_ins_failed: 'Failed sign-ins', refreshes: 'Refreshes', registrations: 'Users added' };
 const TOTALS = { users: 'users', users_disabled: 'disabled', sessions: 'sessions', second_factors: 'second factors' };
 const FORMATS = { hour: { dateStyle: 'short', timeStyle: 'short' }, day: { dateStyle: 'medium', timeZone: 'UTC' } };
-const NUMBER = new Intl.NumberFormat();
 
 export async function overview(hallpass) {
   const totals = h('ul', { class: 'totals' });
@@ -24,9 +24,9 @@ export async function overview(hallpass) {
     const since = new Date(hallpass.now() - length).toISOString();
     const stats = await ask(hallpass, 'GET', `/admin/stats?${new URLSearchParams({ since, step })}`);
     if (mine !== asked) return;
-    const format = new Intl.DateTimeFormat(undefined, FORMATS[step]);
-    totals.replaceChildren(...Object.entries(TOTALS).map(([name, text]) => h('li', {}, h('strong', {}, NUMBER.format(stats.totals[name])), ` ${text}`)));
-    charts.replaceChildren(...Object.entries(SERIES).map(([name, title]) => chart(title, stats.series[name], (at) => format.format(new Date(at)))));
+    const written = (at) => format(Intl.DateTimeFormat, FORMATS[step]).format(new Date(at));
+    totals.replaceChildren(...Object.entries(TOTALS).map(([name, text]) => h('li', {}, h('strong', {}, number(stats.totals[name])), ` ${t(text)}`)));
+    charts.replaceChildren(...Object.entries(SERIES).map(([name, title]) => chart(t(title), stats.series[name], written)));
   }
 
   function change(range) {
@@ -38,5 +38,5 @@ export async function overview(hallpass) {
   }
 
   await load('24 hours');
-  return h('div', { class: 'wide' }, heading('Overview'), totals, h('div', { class: 'filters' }, choice('Time', Object.keys(RANGES).map((name) => [name, name]), change)), problem, charts);
+  return h('div', { class: 'wide' }, heading(t('Overview')), totals, h('div', { class: 'filters' }, choice(t('Time'), Object.keys(RANGES).map((name) => [name, t(name)]), change)), problem, charts);
 }

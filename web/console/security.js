@@ -3,11 +3,12 @@
 import { ask } from './ask.js';
 import { card, download, field, form, h, heading, say } from './dom.js';
 import { codeField } from './entry.js';
+import { t } from './language.js';
 
 /** How long ago a sign-in may be for a change, s. The server has the last word (`second_factor.fresh_s`). */
 const FRESH = 600;
 
-const passwordField = () => field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'current-password' });
+const passwordField = () => field({ label: t('Password'), name: 'password', type: 'password', autocomplete: 'current-password' });
 
 export async function security(hallpass) {
   const page = h('div');
@@ -21,20 +22,20 @@ export async function security(hallpass) {
     const has = user.second_factors;
     const isFresh = hallpass.now() / 1000 - at < FRESH && (has.length === 0 || amr.includes('mfa'));
     page.replaceChildren(
-      heading('Security', 'A second factor protects your account from whoever knows your password.'),
+      heading(t('Security'), t('A second factor protects your account from whoever knows your password.')),
       ...(isFresh ? [app(has), has.length > 0 && recovery()].filter(Boolean) : [confirmation(user)]),
     );
   }
 
   /** Asks for a sign-in, as changes need one that is not old. */
   function confirmation(user) {
-    const section = card('Confirm that it is you', h('p', {}, 'To change your second factors, sign in again.'));
-    const first = form({ fields: [passwordField()], submit: 'Continue', label: 'Sign in again' }, async ({ password }) => {
+    const section = card(t('Confirm that it is you'), h('p', {}, t('To change your second factors, sign in again.')));
+    const first = form({ fields: [passwordField()], submit: t('Continue'), label: t('Sign in again') }, async ({ password }) => {
       const { next, methods } = await hallpass.signIn({ email: user.email, password });
       if (!next) return show();
       const usesApp = methods.includes('totp');
-      const code = usesApp ? codeField() : field({ label: 'Recovery code', name: 'code', autocomplete: 'off', autofocus: true });
-      const second = form({ fields: [code], submit: 'Continue', label: 'Second step' }, async ({ code }) => {
+      const code = usesApp ? codeField() : field({ label: t('Recovery code'), name: 'code', autocomplete: 'off', autofocus: true });
+      const second = form({ fields: [code], submit: t('Continue'), label: t('Second step') }, async ({ code }) => {
         await hallpass.secondFactor(usesApp ? { code } : { recovery_code: code });
         await show();
       });
@@ -48,19 +49,19 @@ export async function security(hallpass) {
   function app(has) {
     if (has.includes('totp')) {
       return card(
-        'Authenticator app',
-        h('p', {}, 'Your app is asked for a code at each sign-in.'),
-        form({ fields: [passwordField()], submit: 'Remove the app', danger: true, label: 'Remove the app' }, async (values) => {
+        t('Authenticator app'),
+        h('p', {}, t('Your app is asked for a code at each sign-in.')),
+        form({ fields: [passwordField()], submit: t('Remove the app'), danger: true, label: t('Remove the app') }, async (values) => {
           await ask(hallpass, 'DELETE', '/user/totp', values);
           await show();
-          say('The app was removed.');
+          say(t('The app was removed.'));
         }),
       );
     }
     const section = card(
-      'Authenticator app',
-      h('p', {}, 'An app on your phone shows a code that changes every 30 seconds. You enter it after your password.'),
-      form({ fields: [passwordField()], submit: 'Set up an app', label: 'Set up an app' }, async (values) => {
+      t('Authenticator app'),
+      h('p', {}, t('An app on your phone shows a code that changes every 30 seconds. You enter it after your password.')),
+      form({ fields: [passwordField()], submit: t('Set up an app'), label: t('Set up an app') }, async (values) => {
         section.replaceWith(confirmApp(await ask(hallpass, 'POST', '/user/totp', values)));
         page.querySelector('[autofocus]').focus();
       }),
@@ -70,28 +71,28 @@ export async function security(hallpass) {
 
   function confirmApp({ secret, uri, qr }) {
     return card(
-      'Set up the app',
-      h('p', {}, 'Scan this with your authenticator app, or type the secret into it.'),
+      t('Set up the app'),
+      h('p', {}, t('Scan this with your authenticator app, or type the secret into it.')),
       // As an image, no part of it is ever run.
-      h('img', { class: 'qr', src: `data:image/svg+xml;base64,${btoa(qr)}`, alt: 'QR code of the secret below', width: '200', height: '200' }),
-      h('p', {}, h('a', { href: uri }, 'Open in an app on this device')),
-      h('p', {}, 'Secret: ', h('code', {}, secret.replace(/.{4}(?=.)/g, '$& '))),
-      form({ fields: [codeField()], submit: 'Confirm', label: 'Confirm the app' }, async ({ code }) => {
+      h('img', { class: 'qr', src: `data:image/svg+xml;base64,${btoa(qr)}`, alt: t('QR code of the secret below'), width: '200', height: '200' }),
+      h('p', {}, h('a', { href: uri }, t('Open in an app on this device'))),
+      h('p', {}, t('Secret:'), ' ', h('code', {}, secret.replace(/.{4}(?=.)/g, '$& '))),
+      form({ fields: [codeField()], submit: t('Confirm'), label: t('Confirm the app') }, async ({ code }) => {
         const { recovery_codes: codes } = await ask(hallpass, 'POST', '/user/totp/confirm', { code });
         // So that the token says that this session has a second factor.
         await hallpass.token({ fresh: true });
-        shownOnce(codes, 'The app is set up. Each sign-in asks for its code now.');
+        shownOnce(codes, t('The app is set up. Each sign-in asks for its code now.'));
       }),
     );
   }
 
   function recovery() {
     return card(
-      'Recovery codes',
-      h('p', {}, 'For the day when your phone is lost. New codes replace the ones that you have.'),
-      form({ fields: [passwordField()], submit: 'Make new codes', label: 'Make new recovery codes' }, async (values) => {
+      t('Recovery codes'),
+      h('p', {}, t('For the day when your phone is lost. New codes replace the ones that you have.')),
+      form({ fields: [passwordField()], submit: t('Make new codes'), label: t('Make new recovery codes') }, async (values) => {
         const { recovery_codes: codes } = await ask(hallpass, 'POST', '/user/recovery-codes', values);
-        shownOnce(codes, 'These are your new recovery codes. Earlier ones are no longer good.');
+        shownOnce(codes, t('These are your new recovery codes. Earlier ones are no longer good.'));
       }),
     );
   }
@@ -102,21 +103,21 @@ export async function security(hallpass) {
       event.target.disabled = true;
       const sessions = await ask(hallpass, 'GET', '/user/sessions');
       for (const { id } of sessions.filter((it) => !it.current)) await ask(hallpass, 'DELETE', `/user/sessions/${id}`);
-      say('All other sessions have ended.');
+      say(t('All other sessions have ended.'));
     };
-    const title = heading('Recovery codes', text);
+    const title = heading(t('Recovery codes'), text);
     page.replaceChildren(
       title,
       card(
-        'Keep these codes',
-        h('p', {}, 'Each signs you in once, in place of your second factor. They are shown this once: store them where your phone is not.'),
+        t('Keep these codes'),
+        h('p', {}, t('Each signs you in once, in place of your second factor. They are shown this once: store them where your phone is not.')),
         h('ul', { class: 'codes' }, codes.map((code) => h('li', {}, h('code', {}, code)))),
         h(
           'div',
           { class: 'actions' },
-          h('button', { type: 'button', class: 'primary', onclick: save }, 'Save as a file'),
-          h('button', { type: 'button', class: 'quiet', onclick: others }, 'End all other sessions'),
-          h('button', { type: 'button', class: 'quiet', onclick: show }, 'Done'),
+          h('button', { type: 'button', class: 'primary', onclick: save }, t('Save as a file')),
+          h('button', { type: 'button', class: 'quiet', onclick: others }, t('End all other sessions')),
+          h('button', { type: 'button', class: 'quiet', onclick: show }, t('Done')),
         ),
       ),
     );

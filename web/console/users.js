@@ -3,6 +3,7 @@
 import { choice, pageOf, plain, state, table } from './admin.js';
 import { ask } from './ask.js';
 import { ago, card, explain, field, form, h, heading, say } from './dom.js';
+import { t } from './language.js';
 
 const PAUSE = 150;
 
@@ -10,9 +11,9 @@ export async function users(hallpass) {
   const wanted = { q: '', role: '', disabled: '' };
   const body = h('tbody');
   const told = h('p', { class: 'hint', role: 'status' });
-  const more = h('button', { type: 'button', class: 'quiet', onclick: () => load(false), hidden: true }, 'Show more');
-  const search = h('input', { type: 'search', 'aria-label': 'Search by e-mail or name', placeholder: 'Search by e-mail or name', autofocus: true, spellcheck: 'false', maxlength: '200' });
-  const role = h('input', { 'aria-label': 'Role', placeholder: 'Role', autocapitalize: 'none', spellcheck: 'false', maxlength: '32', class: 'short' });
+  const more = h('button', { type: 'button', class: 'quiet', onclick: () => load(false), hidden: true }, t('Show more'));
+  const search = h('input', { type: 'search', 'aria-label': t('Search by e-mail or name'), placeholder: t('Search by e-mail or name'), autofocus: true, spellcheck: 'false', maxlength: '200' });
+  const role = h('input', { 'aria-label': t('Role'), placeholder: t('Role'), autocapitalize: 'none', spellcheck: 'false', maxlength: '32', class: 'short' });
   let cursor = null;
   let asked;
   let timer;
@@ -23,7 +24,7 @@ export async function users(hallpass) {
   }
   search.addEventListener('input', () => ((wanted.q = search.value.trim()), changed()));
   role.addEventListener('input', () => ((wanted.role = role.value.trim().toLowerCase()), changed()));
-  const disabled = choice('State', [['', 'all'], ['false', 'enabled'], ['true', 'disabled']], (value) => ((wanted.disabled = value), load(true)));
+  const disabled = choice(t('State'), [['', t('all')], ['false', t('enabled')], ['true', t('disabled')]], (value) => ((wanted.disabled = value), load(true)));
 
   /** Loads the first page, or the next one. */
   async function load(isNew) {
@@ -37,7 +38,7 @@ export async function users(hallpass) {
       else body.append(...rows);
       cursor = page.next_cursor;
       const count = body.children.length;
-      told.textContent = count === 0 ? 'No users found.' : cursor ? `The newest ${count} are shown.` : `${count} found.`;
+      told.textContent = count === 0 ? t('No users found.') : cursor ? t('The newest {count} are shown.', { count }) : t('{count} found.', { count });
       if (!isNew) rows[0]?.querySelector('a').focus();
     } catch (error) {
       if (mine !== asked) return;
@@ -52,8 +53,8 @@ export async function users(hallpass) {
   return h(
     'div',
     { class: 'wide' },
-    heading('Users'),
-    h('section', { class: 'card', 'aria-label': 'Users' }, h('div', { class: 'filters', role: 'search' }, search, role, disabled), told, table('Table of users', ['E-mail', '-Name', '-Roles', 'State', '-Last sign-in'], body), more),
+    heading(t('Users')),
+    h('section', { class: 'card', 'aria-label': t('Users') }, h('div', { class: 'filters', role: 'search' }, search, role, disabled), told, table(t('Table of users'), ['E-mail', '-Name', '-Roles', 'State', '-Last sign-in'], body), more),
     addition(hallpass, () => load(true)),
   );
 }
@@ -66,22 +67,22 @@ function row(hallpass, user) {
     h('td', { class: 'spare' }, h('bdi', {}, user.name === null ? '–' : plain(user.name))),
     h('td', { class: 'spare' }, user.roles.map((name) => h('span', { class: 'badge' }, name))),
     h('td', {}, state(user)),
-    h('td', { class: 'spare' }, user.last_login_at ? ago(user.last_login_at, hallpass.now()) : 'never'),
+    h('td', { class: 'spare' }, user.last_login_at ? ago(user.last_login_at, hallpass.now()) : t('never')),
   );
 }
 
 function addition(hallpass, done) {
   const fields = [
-    field({ label: 'E-mail', name: 'email', type: 'email', autocomplete: 'off' }),
-    field({ label: 'Password', name: 'password', type: 'password', autocomplete: 'new-password' }),
-    field({ label: 'Name', name: 'name', autocomplete: 'off', required: false, maxlength: '200' }),
-    field({ label: 'Roles', name: 'roles', autocomplete: 'off', autocapitalize: 'none', required: false, hint: 'Separated by spaces.' }),
+    field({ label: t('E-mail'), name: 'email', type: 'email', autocomplete: 'off' }),
+    field({ label: t('Password'), name: 'password', type: 'password', autocomplete: 'new-password' }),
+    field({ label: t('Name'), name: 'name', autocomplete: 'off', required: false, maxlength: '200' }),
+    field({ label: t('Roles'), name: 'roles', autocomplete: 'off', autocapitalize: 'none', required: false, hint: t('Separated by spaces.') }),
   ];
   return card(
-    'Add a user',
-    form({ fields, submit: 'Add user', label: 'Add a user' }, async ({ email, password, name, roles }) => {
+    t('Add a user'),
+    form({ fields, submit: t('Add user'), label: t('Add a user') }, async ({ email, password, name, roles }) => {
       await ask(hallpass, 'POST', '/admin/users', { email, password, roles: words(roles), ...(name && { name }) });
-      say('The user was added.');
+      say(t('The user was added.'));
       fields[0].input.value = '';
       await done();
     }),
