@@ -14,6 +14,16 @@ export interface User {
   last_login_at: string | null;
 }
 
+/** A passkey of a user. Times are RFC 3339 in UTC. */
+export interface Passkey {
+  id: string;
+  name: string;
+  created_at: string;
+  last_used_at: string | null;
+  /** It has been copied to other devices of its user. */
+  synced: boolean;
+}
+
 /** What `signIn` resolves to if the account has a second factor. No session has begun. */
 export interface SecondFactorNeeded {
   next: 'second-factor';
@@ -120,7 +130,20 @@ export interface Hallpass {
    * Ends the sign-in that `signIn` has begun. A wrong answer rejects with `second_factor_invalid`, and another one may be
    * given; after five, or after five minutes, `signIn` again.
    */
-  secondFactor(answer: { code: string } | { recovery_code: string }): Promise<User>;
+  secondFactor(answer: { code: string } | { recovery_code: string } | { passkey: true; signal?: AbortSignal }): Promise<User>;
+
+  /**
+   * Begins a session by a passkey; no e-mail is asked for. With `autofill`, the browser offers its passkeys in the list of a
+   * field with `autocomplete="username webauthn"`, until `signal` ends that. Rejects with the browser's `DOMException` if the
+   * user chooses none (`NotAllowedError`), or if the browser or the page has none (`NotSupportedError`).
+   */
+  signInWithPasskey(options?: { autofill?: boolean; signal?: AbortSignal }): Promise<User>;
+
+  /**
+   * Adds a passkey of this device, or of a security key, to the account. The sign-in must be a fresh one, else it rejects
+   * with `sign_in_stale`; with the browser's `DOMException` as above, and `InvalidStateError` if the device has one already.
+   */
+  addPasskey(passkey: { name: string; password: string }): Promise<Passkey>;
 
   /**
    * Creates an account, and signs in. If the address must be verified first (`registration.verify`), it resolves to that,

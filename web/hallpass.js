@@ -18,6 +18,8 @@ const PATIENCE_S = 30;
 const TIMEOUT_MS = 30_000;
 /** The timeout of a refresh. It is shorter, so that a lost answer is requested again within `session.reuse_grace_s`. */
 const REFRESH_TIMEOUT_MS = 6_000;
+/** How long one challenge is offered in the list of a field, ms. The challenge is good for 300 s. */
+const OFFER_MS = 240_000;
 /** The longest time for which a refresh is postponed, ms. */
 const POSTPONE_MS = 300_000;
 
@@ -70,6 +72,13 @@ async function data(answer) {
   if (answer.status === 204 || (answer.ok && 'data' in body)) return body.data;
   const { error = '', message = `the server answered ${answer.status}, but not like Hallpass`, fields = {} } = body;
   throw new HallpassError({ status: answer.status, error, message, fields, retryAfter: retryAfter(answer) });
+}
+
+/** Returns the browser's `PublicKeyCredential`. A page without HTTPS has none, and an old browser cannot read its JSON. */
+function passkeys() {
+  const { PublicKeyCredential: found } = globalThis;
+  if (found?.parseRequestOptionsFromJSON) return found;
+  throw new DOMException('passkeys need a browser of 2025 or later, and a page over https or on localhost', 'NotSupportedError');
 }
 
 /** Sends. If the answer has a short `Retry-After`, waits and sends again. */
@@ -313,7 +322,50 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
 
   const signIn = ({ email, password }) => enter('auth/login', { email, password, cookie: byCookie });
 
-  const secondFactor = ({ code, recovery_code }) => enter('auth/second-factor', { challenge: pending, code, recovery_code });
+  /** Asks the browser for an answer to a challenge of the server, by a passkey. */
+  async function assertion(body, { signal, mediation } = {}) {
+    const { parseRequestOptionsFromJSON: parse } = passkeys();
+    const publicKey = parse(await data(await call('auth/passkey/options', { body })));
+    return (await navigator.credentials.get({ publicKey, signal, mediation })).toJSON();
+  }
+
+  async function secondFactor({ code, recovery_code, passkey, signal }) {
+    const credential = passkey && (await assertion({ challenge: pending }, { signal }));
+    return enter('auth/second-factor', { challenge: pending, code, recovery_code, credential });
+  }
+
+  async function signInWithPasskey({ autofill = false, signal } = {}) {
+    if (autofill && !(await passkeys().isConditionalMediationAvailable?.())) {
+      throw new DOMException('this browser offers no passkeys in the list of a field', 'NotSupportedError');
+    }
+    let credential;
+    while (!credential) {
+      // An offer in a list stays for as long as the page; a challenge does not.
+      const limit = autofill ? AbortSignal.timeout(OFFER_MS) : null;
+      const signals = [limit, signal].filter(Boolean);
+      try {
+        credential = await assertion(undefined, {
+          signal: signals.length ? AbortSignal.any(signals) : undefined,
+          mediation: autofill ? 'conditional' : undefined,
+        });
+      } catch (error) {
+        if (!limit?.aborted || signal?.aborted) throw error;
+      }
+    }
+    return enter('auth/passkey', { credential, cookie: byCookie });
+  }
+
+  async function addPasskey({ name, password }) {
+    const { parseCreationOptionsFromJSON: parse } = passkeys();
+    const post = async (path, body) =>
+      data(await fetch(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }));
+    const publicKey = parse(await post('user/passkeys/options', { password }));
+    const credential = (await navigator.credentials.create({ publicKey })).toJSON();
+    const added = await post('user/passkeys', { name, credential });
+    // The next token says that the session has a second factor.
+    await token({ fresh: true });
+    return added;
+  }
 
   async function signUp({ email, password, name }) {
     const answer = await call('auth/register', { body: { email, password, name } });
@@ -410,6 +462,8 @@ export function createHallpass({ url = '/', cookie, origins = [] } = {}) {
   return {
     signIn,
     secondFactor,
+    signInWithPasskey,
+    addPasskey,
     signUp,
     signOut,
     user,

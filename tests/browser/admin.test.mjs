@@ -173,6 +173,8 @@ for (const [look, options] of LOOKS) {
       assert.deepEqual(violations.map(({ id, impact, nodes }) => [id, impact, nodes.map((node) => node.html)]), [], `${name}, ${look}`);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(overflow <= 0, `${name} is ${overflow} px too wide, ${look}`);
+      const cut = await page.evaluate(() => document.querySelector('nav').scrollWidth - document.querySelector('nav').clientWidth);
+      assert.equal(cut, 0, `${name}: ${cut} px of the links are cut off, ${look}`);
     };
     await goTo(page, 'Overview');
     await page.getByRole('img', { name: /^Sign-ins: 2/ }).waitFor();

@@ -23,6 +23,8 @@ const { signIn, secondFactor, signUp, signOut, user, current, fetch, onChange, c
 export async function promised(): Promise<void> {
   const entered: User | SecondFactorNeeded = await signIn({ email: 'ada@example.com', password: 'correct horse battery' });
   const ada: User = 'next' in entered ? await secondFactor({ code: '287082' }) : entered;
+  const back: string = (await secondFactor({ passkey: true })).id + (await client.signInWithPasskey({ autofill: true })).id;
+  const copied: boolean = (await client.addPasskey({ name: '', password: '' })).synced;
   const methods: string[] = 'next' in entered ? entered.methods : [];
   const made: User | SecondFactorNeeded | VerificationNeeded = await signUp({ email: ada.email, password: '' });
   const roles: string[] = 'next' in made ? [made.next] : made.roles;
@@ -50,7 +52,7 @@ export async function promised(): Promise<void> {
   const slug: ErrorSlug = 'token_expired';
   const reacts: User | null | undefined = useUser();
   const vues: User | null | undefined = useHallpass().user.value;
-  void [linked, methods, somebody, answer, stop, said, held, year, known, slug, reacts, vues, HallpassProvider, hallpass];
+  void [back, copied, linked, methods, somebody, answer, stop, said, held, year, known, slug, reacts, vues, HallpassProvider, hallpass];
 }
 
 export function refused(): void {
@@ -62,6 +64,8 @@ export function refused(): void {
   void secondFactor({});
   // @ts-expect-error: the code is of an address
   void client.signInByLink({ code: '287082' });
+  // @ts-expect-error: a name is missing
+  void client.addPasskey({ password: '' });
   // @ts-expect-error: nobody may be signed in
   void user().then((it) => it.email);
   // @ts-expect-error: a name may be null

@@ -142,6 +142,19 @@ export async function listen(page) {
   );
 }
 
+/** Gives a page an authenticator that verifies its user, and answers as if its user agreed at once. */
+export async function addAuthenticator(page, options = {}) {
+  const session = await page.context().newCDPSession(page);
+  await session.send('WebAuthn.enable');
+  const { authenticatorId } = await session.send('WebAuthn.addVirtualAuthenticator', {
+    options: { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true, ...options },
+  });
+  const credentials = async () => (await session.send('WebAuthn.getCredentials', { authenticatorId })).credentials;
+  /** Whether its user agrees to everything, the offer in the list of a field included. */
+  const agree = (enabled) => session.send('WebAuthn.setAutomaticPresenceSimulation', { authenticatorId, enabled });
+  return { credentials, agree };
+}
+
 /** Repeats a check until it is true, within the test's time limit. */
 export async function until(condition) {
   while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 50));
@@ -159,7 +172,7 @@ export function watch(context, path) {
 export async function signIn(page, password = PASSWORD, email = EMAIL) {
   await page.getByLabel('E-mail').fill(email);
   await page.getByLabel('Password', { exact: true }).fill(password);
-  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 }
 
 /** Returns the plain text of a mail. */

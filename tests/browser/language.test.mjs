@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { GERMAN } from '../../web/console/german.js';
-import { AXE, EMAIL, PASSWORD, closeBrowser, heading, openBrowser, startServer } from './harness.mjs';
+import { AXE, EMAIL, PASSWORD, addAuthenticator, closeBrowser, heading, openBrowser, startServer } from './harness.mjs';
 
 after(closeBrowser);
 
@@ -200,6 +200,48 @@ test('every text of every page is in the German table', async (t) => {
 
   // Texts of the server that the table does not have are shown as they come.
   const missing = [...asked].filter((text) => text !== '' && !Object.hasOwn(GERMAN, text) && !/[a-z]+_[a-z]|server answered/.test(text));
+  assert.deepEqual(missing, []);
+});
+
+test('every text about passkeys is in the German table', async (t) => {
+  const server = await startServer(t);
+  const context = await openBrowser(t, GERMAN_BROWSER);
+  await context.route('**/console/german.js', (route) => route.fulfill({ contentType: 'text/javascript', body: PSEUDO }));
+  const page = await context.newPage();
+  const see = async (text) => {
+    await page.getByText(`⟦${text}⟧`).first().waitFor();
+    assert.deepEqual(await page.evaluate(untold), [], text);
+  };
+  const submit = (name) => page.getByRole('button', { name: `⟦${name}⟧`, exact: true }).click();
+  const password = async (typed) => {
+    await page.getByLabel('⟦E-mail⟧').fill(EMAIL);
+    await page.getByLabel('⟦Password⟧', { exact: true }).fill(typed);
+    await submit('Sign in');
+  };
+  await page.goto(`http://localhost:${server.port}/#/security`);
+  await see('Sign in with a passkey');
+  const { agree } = await addAuthenticator(page);
+  await password(PASSWORD);
+  await see('A passkey signs you in with the screen lock of your device, or with a security key.');
+  const add = page.getByRole('form', { name: '⟦Add a passkey⟧' });
+  for (const text of ['The passkey was added.', 'This device has a passkey for your account already.']) {
+    await add.getByLabel('⟦Name of the passkey⟧').fill('__');
+    await add.getByLabel('⟦Password⟧', { exact: true }).fill(PASSWORD);
+    await add.getByRole('button', { name: '⟦Add a passkey⟧' }).click();
+    await see(text);
+  }
+  await page.getByRole('button', { name: '⟦Rename __⟧' }).click();
+  await see('Save');
+  await agree(false);
+  await submit('Sign out');
+  await see('New here?');
+  await password(PASSWORD);
+  await see('Use the passkey of your account.');
+  await page.goto(`${server.url}/#/sign-in`);
+  await page.reload();
+  await password(PASSWORD);
+  await see('Your account has a passkey, and this browser or this address has none.');
+  const missing = (await page.evaluate(() => [...globalThis.askedTexts])).filter((text) => text !== '' && !Object.hasOwn(GERMAN, text));
   assert.deepEqual(missing, []);
 });
 

@@ -34,7 +34,7 @@ before(() => {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
     writeFileSync(join(folder, name), code);
   }
-  for (const app of [...APPS, ...RESETS, 'factors']) for (const file of ['hallpass.js', 'hallpass.d.ts']) copyFileSync(join(web, file), join(folder, app, file));
+  for (const app of [...APPS, ...RESETS, 'factors', 'passkeys']) for (const file of ['hallpass.js', 'hallpass.d.ts']) copyFileSync(join(web, file), join(folder, app, file));
 });
 
 after(closeBrowser);
@@ -42,7 +42,7 @@ after(closeBrowser);
 test('tsc accepts the examples, and rejects what the declarations do not have', () => {
   const files = readdirSync(folder, { recursive: true }).filter((name) => /(?<!\.d)\.(ts|tsx|vue)$/.test(name));
   assert.deepEqual(files.sort(), [
-    'factors/main.ts', 'plain/main.ts', 'react/main.tsx',
+    'factors/main.ts', 'passkeys/main.ts', 'plain/main.ts', 'react/main.tsx',
     'reset/plain/main.ts', 'reset/react/main.tsx', 'reset/vue/Reset.vue', 'reset/vue/main.ts', 'vue/App.vue', 'vue/main.ts',
   ]);
   const check = (program) => execFileSync(join(here, 'node_modules/.bin', program), ['--project', here], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });

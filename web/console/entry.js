@@ -3,10 +3,11 @@
 import { field, form, h, heading } from './dom.js';
 import { t } from './language.js';
 import { look } from './look.js';
+import { explainPasskey, hasPasskeys, namedPage, offerPasskeys, withdrawOffer } from './passkeys.js';
 import { meter } from './strength.js';
 
-export const email = () =>
-  field({ label: t('E-mail'), name: 'email', type: 'email', autocomplete: 'username', autofocus: true, autocapitalize: 'none', spellcheck: 'false' });
+export const email = (autocomplete = 'username') =>
+  field({ label: t('E-mail'), name: 'email', type: 'email', autocomplete, autofocus: true, autocapitalize: 'none', spellcheck: 'false' });
 
 /** Creates the card of such a page. */
 export function entry(title, text, content, other) {
@@ -24,14 +25,17 @@ export function inSteps(first) {
 }
 
 function firstStep(hallpass, steps) {
+  offerPasskeys(hallpass);
   const password = field({ label: t('Password'), name: 'password', type: 'password', autocomplete: 'current-password' });
   return entry(
     t('Sign in'),
     t('to your {name} account', { name: look.name }),
-    form({ fields: [email(), password], submit: t('Sign in') }, async (values) => {
+    form({ fields: [email('username webauthn'), password], submit: t('Sign in') }, async (values) => {
+      withdrawOffer();
       await orSecondStep(hallpass, steps, hallpass.signIn(values));
     }),
     [
+      hasPasskeys() && byPasskey(hallpass),
       t('New here?'),
       ' ',
       h('a', { href: '#/register' }, t('Create an account')),
@@ -49,31 +53,64 @@ export async function orSecondStep(hallpass, steps, signedIn) {
   if (next) show(steps, secondStep(hallpass, methods, steps));
 }
 
+/** A button that signs in by a passkey, or says why not. */
+function byPasskey(hallpass) {
+  const problem = h('span', { role: 'alert' });
+  async function use() {
+    // A browser asks for one passkey at a time.
+    withdrawOffer();
+    problem.textContent = '';
+    await hallpass.signInWithPasskey().catch((error) => {
+      problem.textContent = ` ${explainPasskey(error)}`;
+    });
+  }
+  return h('span', { class: 'by-passkey' }, h('button', { type: 'button', class: 'link', onclick: use }, t('Sign in with a passkey')), problem);
+}
+
 /** Shows a step in place of another. */
 export function show(steps, step) {
   steps.replaceChildren(step);
   (step.querySelector('[autofocus]') ?? step.querySelector('h1')).focus();
 }
 
-/** The second step of a sign-in: a code, or a recovery code. */
+/** The second step of a sign-in: a passkey, a code, or a recovery code. */
 function secondStep(hallpass, methods, steps) {
   const back = h('button', { type: 'button', class: 'link', onclick: () => show(steps, firstStep(hallpass, steps)) }, t('Start again'));
   const other = (text, step) => h('button', { type: 'button', class: 'link', onclick: () => show(steps, step()) }, text);
+  const usesPasskey = methods.includes('passkey') && hasPasskeys();
   const code = () =>
     entry(
       t('Second step'),
       t('Enter the code that your authenticator app shows.'),
       form({ fields: [codeField()], submit: t('Sign in') }, ({ code }) => hallpass.secondFactor({ code })),
-      [methods.includes('recovery_code') && other(t('Use a recovery code'), recovery), ' ', back],
+      [usesPasskey && other(t('Use a passkey'), passkey), ' ', methods.includes('recovery_code') && other(t('Use a recovery code'), recovery), ' ', back],
     );
   const recovery = () =>
     entry(
       t('Recovery code'),
       t('Enter one of the codes that you kept. Each is good once.'),
       form({ fields: [recoveryField()], submit: t('Sign in') }, ({ code }) => hallpass.secondFactor({ recovery_code: code })),
-      [methods.includes('totp') && other(t('Use the authenticator app'), code), ' ', back],
+      [usesPasskey && other(t('Use a passkey'), passkey), ' ', methods.includes('totp') && other(t('Use the authenticator app'), code), ' ', back],
     );
-  return methods.includes('totp') ? code() : recovery();
+  const passkey = () => {
+    const problem = h('p', { class: 'alert', role: 'alert', hidden: true });
+    const use = () =>
+      hallpass.secondFactor({ passkey: true }).catch((error) => {
+        problem.textContent = explainPasskey(error);
+        problem.hidden = false;
+      });
+    return entry(
+      t('Second step'),
+      t('Use the passkey of your account.'),
+      h('div', {}, problem, h('button', { type: 'button', class: 'primary', autofocus: true, onclick: use }, t('Use a passkey'))),
+      [methods.includes('totp') && other(t('Use the authenticator app'), code), ' ', methods.includes('recovery_code') && other(t('Use a recovery code'), recovery), ' ', back],
+    );
+  };
+  if (usesPasskey) return passkey();
+  if (methods.includes('totp')) return code();
+  if (methods.includes('recovery_code')) return recovery();
+  const named = namedPage();
+  return entry(t('Second step'), t('Your account has a passkey, and this browser or this address has none.'), named ? h('p', {}, h('a', { href: named }, t('Open this page on localhost'))) : '', [back]);
 }
 
 /** A field for a code of an authenticator app. */

@@ -10,7 +10,7 @@ export async function profile(hallpass) {
   // The session has just ended; the sign-in page follows.
   if (!user) return h('div');
   const rows = [
-    [t('E-mail'), [user.email, !user.email_verified && h('span', { class: 'badge' }, t('not verified'))]],
+    [t('E-mail'), [h('span', {}, user.email), !user.email_verified && h('span', { class: 'badge' }, t('not verified'))]],
     [t('Roles'), user.roles.length > 0 ? user.roles.map((role) => h('span', { class: 'badge' }, role)) : t('none')],
     [t('Member since'), time(user.created_at)],
     [t('Last sign-in'), user.last_login_at ? time(user.last_login_at) : t('never')],

@@ -1,9 +1,10 @@
-// Second factors: the authenticator app and the recovery codes.
+// Second factors: the authenticator app, passkeys and the recovery codes.
 
 import { ask } from './ask.js';
-import { card, download, field, form, h, heading, say } from './dom.js';
+import { card, download, explain, field, form, h, heading, say, time } from './dom.js';
 import { codeField } from './entry.js';
 import { t } from './language.js';
+import { explainPasskey, hasPasskeys, namedPage } from './passkeys.js';
 
 /** How long ago a sign-in may be for a change, s. The server has the last word (`second_factor.fresh_s`). */
 const FRESH = 600;
@@ -21,9 +22,10 @@ export async function security(hallpass) {
     const { auth_time: at = 0, amr = [] } = hallpass.claims();
     const has = user.second_factors;
     const isFresh = hallpass.now() / 1000 - at < FRESH && (has.length === 0 || amr.includes('mfa'));
+    const keys = isFresh && (await ask(hallpass, 'GET', '/user/passkeys'));
     page.replaceChildren(
       heading(t('Security'), t('A second factor protects your account from whoever knows your password.')),
-      ...(isFresh ? [app(has), has.length > 0 && recovery()].filter(Boolean) : [confirmation(user)]),
+      ...(isFresh ? [passkeys(keys), app(has), has.length > 0 && recovery()].filter(Boolean) : [confirmation(user)]),
     );
   }
 
@@ -33,6 +35,7 @@ export async function security(hallpass) {
     const first = form({ fields: [passwordField()], submit: t('Continue'), label: t('Sign in again') }, async ({ password }) => {
       const { next, methods } = await hallpass.signIn({ email: user.email, password });
       if (!next) return show();
+      if (methods.includes('passkey') && hasPasskeys()) return withPasskey();
       const usesApp = methods.includes('totp');
       const code = usesApp ? codeField() : field({ label: t('Recovery code'), name: 'code', autocomplete: 'off', autofocus: true });
       const second = form({ fields: [code], submit: t('Continue'), label: t('Second step') }, async ({ code }) => {
@@ -42,6 +45,15 @@ export async function security(hallpass) {
       first.replaceWith(second);
       code.input.focus();
     });
+
+    async function withPasskey() {
+      await hallpass.secondFactor({ passkey: true }).then(show, (error) => {
+        section.replaceChildren(...confirmation(user).childNodes);
+        section.querySelector('.alert').textContent = explainPasskey(error);
+        section.querySelector('.alert').hidden = false;
+      });
+    }
+
     section.append(first);
     return section;
   }
@@ -84,6 +96,69 @@ export async function security(hallpass) {
         shownOnce(codes, t('The app is set up. Each sign-in asks for its code now.'));
       }),
     );
+  }
+
+  function passkeys(keys) {
+    const name = field({ label: t('Name of the passkey'), name: 'name', maxlength: '200', autocomplete: 'off', hint: t('Such as “My phone”.') });
+    const problem = h('p', { class: 'alert', role: 'alert', hidden: true });
+    const add = form({ fields: [name, passwordField()], submit: t('Add a passkey'), label: t('Add a passkey') }, async (values) => {
+      problem.hidden = true;
+      try {
+        await hallpass.addPasskey(values);
+      } catch (error) {
+        if (!(error instanceof DOMException) && error.error !== 'second_factor_invalid') throw error;
+        problem.textContent = explainPasskey(error);
+        problem.hidden = false;
+        return;
+      }
+      await show();
+      say(t('The passkey was added.'));
+    });
+    const named = namedPage();
+    const elsewhere = named ? [t('Passkeys belong to a name.'), ' ', h('a', { href: named }, t('Open this page on localhost')), '.'] : [t('This browser, or this address, has no passkeys.')];
+    return card(
+      t('Passkeys'),
+      h('p', {}, t('A passkey signs you in with the screen lock of your device, or with a security key.')),
+      keys.length > 0 && h('ul', { class: 'passkeys' }, keys.map(passkey)),
+      problem,
+      hasPasskeys() ? add : h('p', { class: 'hint' }, elsewhere),
+    );
+  }
+
+  function passkey({ id, name, created_at: created, last_used_at: used, synced }) {
+    const path = `/user/passkeys/${id}`;
+    const button = (text, label, style, action) =>
+      h('button', { type: 'button', class: style, 'aria-label': label, onclick: () => action().catch((error) => say(explain(error))) }, text);
+    async function remove() {
+      await ask(hallpass, 'DELETE', path);
+      await show();
+      say(t('The passkey was removed.'));
+    }
+    async function rename() {
+      const other = field({ label: t('New name'), name: 'name', value: name, maxlength: '200', autocomplete: 'off' });
+      row.replaceChildren(
+        form({ fields: [other], submit: t('Save'), label: t('Rename {name}', { name }) }, async (values) => {
+          await ask(hallpass, 'PATCH', path, values);
+          await show();
+          say(t('The passkey was renamed.'));
+        }),
+      );
+      other.input.select();
+    }
+    const row = h(
+      'li',
+      {},
+      h(
+        'div',
+        {},
+        h('bdi', {}, name),
+        synced && h('span', { class: 'badge', title: t('It is on other devices of yours too.') }, t('synced')),
+        h('span', { class: 'hint' }, t('Added:'), ' ', time(created), ' · ', t('Last used:'), ' ', used ? time(used) : t('never')),
+      ),
+      button(t('Rename'), t('Rename {name}', { name }), 'quiet', rename),
+      button(t('Remove'), t('Remove {name}', { name }), 'danger', remove),
+    );
+    return row;
   }
 
   function recovery() {
