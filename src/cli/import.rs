@@ -322,11 +322,11 @@ impl<W: Write> Lines<W> {
     }
 }
 
-/// What an export writes of password hashes.
+/// The password hashes in an export.
 pub(super) enum Hashes {
     /// Nothing.
     LeftOut,
-    /// What is stored: no server has sealed any.
+    /// As stored: no server has sealed any.
     AsStored,
     /// The hashes, unsealed.
     Unsealed(PasswordHashes),

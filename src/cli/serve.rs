@@ -39,7 +39,7 @@ impl ServeArgs {
     }
 }
 
-/// What a server starts with, besides its settings.
+/// The inputs of a start, besides the settings.
 #[derive(Default)]
 pub(super) struct Start {
     /// Sockets that are open already.

@@ -64,7 +64,7 @@ pub(super) struct Authenticated<U> {
     pub claims: Arc<Claims>,
 }
 
-/// What is known about the user of a request without waiting.
+/// The decision on a request, as far as it can be made from memory.
 pub(super) enum Known<U> {
     Decided(Result<Authenticated<U>, Refused>),
     /// The token is good, and its user is not in memory.

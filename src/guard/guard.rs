@@ -65,7 +65,7 @@ pub struct Guard<U = User> {
     pub(super) users: Arc<dyn DynUsers<U>>,
 }
 
-/// What a guard remembers of a token, beside that it was verified.
+/// The part of a decision that the guard caches with a token.
 pub(super) enum Remember {
     /// Nothing: its checks and its users may change at any time.
     Nothing,
@@ -75,7 +75,7 @@ pub(super) enum Remember {
     While(Box<Version>),
 }
 
-/// What was decided about a verified token.
+/// An accepted token and its user.
 pub(super) struct Accepted {
     pub version: u64,
     pub user: AnyUser,

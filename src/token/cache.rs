@@ -22,10 +22,10 @@ const TOKENS: usize = 16_384;
 /// The maximum weight of the cache, in bytes.
 const BYTES: u64 = 32 << 20;
 
-/// What a cached token takes for each of its own bytes: the token and its payload in JSON.
+/// The memory of a cached token for each of its own bytes: the token and its payload in JSON.
 const BYTES_PER_BYTE: u64 = 2;
 
-/// What a cached token takes beside that, for its claims and its place in the cache.
+/// The rest of its memory, for its claims and its place in the cache.
 const BYTES_PER_TOKEN: u64 = 1_024;
 
 /// Verifies tokens, and caches those that passed. Whoever asks may leave a note of type `N` with a cached token.

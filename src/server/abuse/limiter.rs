@@ -55,7 +55,7 @@ pub struct RateLimiter {
     hasher: Hasher,
     key: hmac::Key,
     in_flight: Arc<Mutex<HashMap<CounterKey, usize>>>,
-    /// What the database said of an address and account a moment ago, and when.
+    /// Answers of the database about address and account, for a moment.
     recent: Recent,
     /// The attempts that were delayed, by what delayed them.
     delayed: Arc<Counters>,

@@ -1,4 +1,4 @@
-//! What counts as one client's address.
+//! The network that counts as one client.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! What operators and admins do with accounts: add, change, disable, enable, delete, import. This needs neither the
+//! The acts of operators and admins on accounts: add, change, disable, enable, delete, import. This needs neither the
 //! passphrase nor a running server; servers read each change from the database.
 
 use chrono::{DateTime, Utc};

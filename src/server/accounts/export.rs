@@ -12,7 +12,7 @@ const PAGE: u32 = 1_000;
 /// The most events, and the most sessions, of an export: so that one request takes little memory.
 const MOST: usize = 20_000;
 
-/// What is stored of a user.
+/// Everything stored about a user.
 #[derive(Debug)]
 pub(crate) struct Export {
     /// The user.

@@ -40,7 +40,7 @@ pub(crate) struct Accounts {
     pub(in crate::server) webauthn: std::sync::Arc<WebauthnChallenges>,
     /// The party that passkeys are made for.
     pub(in crate::server) relying_party: std::sync::Arc<RelyingParty>,
-    /// What seals their secrets.
+    /// Seals their secrets.
     pub(in crate::server) vault: std::sync::Arc<Vault>,
     /// `registration.verify`; `None` without mail.
     pub(in crate::server) verification: Option<Verification>,

@@ -508,7 +508,7 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// Whether the address of a new account is verified by mail.
+/// The verification of a new account's address by mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verification {

@@ -22,7 +22,7 @@ pub struct PasswordRules {
     site_words: Arc<[String]>,
 }
 
-/// What a new password of one user is judged by.
+/// The context that a user's new password must not resemble.
 #[derive(Debug, Clone)]
 pub(crate) struct PasswordContext {
     pub(super) min_chars: usize,

@@ -59,7 +59,7 @@ struct Queue {
     patient: Mutex<Vec<i32>>,
 }
 
-/// What is counted of hashes, by the class of who asks.
+/// Metrics of hashing, by class.
 #[derive(Debug)]
 pub(crate) struct HashCounts {
     waits: [Histogram; 3],

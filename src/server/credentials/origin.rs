@@ -23,7 +23,7 @@ impl Class {
     }
 }
 
-/// Who asks for a hash.
+/// The client for whom a hash is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin {
     class: Class,

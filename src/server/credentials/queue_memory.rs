@@ -50,7 +50,7 @@ impl Counts {
     }
 }
 
-/// Who was served in the last minute.
+/// The networks that were served in the last minute.
 #[derive(Default)]
 pub(super) struct Served {
     order: VecDeque<(Instant, Origin)>,

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::ApiError;
 use crate::server::config;
 
-/// What is allocated for a body before its bytes come: most bodies fit. A client that announces more and sends nothing
+/// The memory allocated for a body before its bytes come: most bodies fit. A client that announces more and sends nothing
 /// costs no more.
 const FIRST: usize = 1_024;
 

@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 
 use crate::server::metrics::{Requests, RouteCounts};
 
-/// What requests are counted as that match no route.
+/// The route of requests that match none.
 const UNMATCHED: &str = "unmatched";
 
 /// The table of a resource in this worker, made by its first request. [`endpoint`](super::endpoint) gives every

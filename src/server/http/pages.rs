@@ -92,7 +92,7 @@ fn hash<'a>(known: &'a OnceLock<String>, bytes: &[u8]) -> &'a str {
     known.get_or_init(|| URL_SAFE_NO_PAD.encode(&digest(&SHA256, bytes).as_ref()[..16]))
 }
 
-/// What is sent of a file.
+/// The representation of a file that is sent.
 struct Sent<'a> {
     name: &'static str,
     bytes: &'static [u8],

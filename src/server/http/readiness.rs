@@ -1,4 +1,4 @@
-//! Whether the server is ready, and what is missing.
+//! The readiness of the server: `GET /health/ready`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::server::store::Store;
 /// The longest time in which the database must answer.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// What is missing if it does not.
+/// The reason given if it does not.
 const SILENT: &str = "the database does not answer";
 
 /// Tells whether the server is ready. Requests that come while the database is being asked wait for the same answer, so

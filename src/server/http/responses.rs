@@ -51,7 +51,7 @@ pub(crate) fn created(value: impl Serialize) -> HttpResponse {
     response
 }
 
-/// What a route answers that sends a mail, if there is one to send.
+/// The answer of a route that sends a mail, if there is one to send.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
     message: &'static str,

@@ -26,10 +26,10 @@ pub enum VaultError {
         "the signing key {0} cannot be decrypted, so its row was altered; restore the database from a backup"
     )]
     KeyAltered(String),
-    /// What is sealed does not unseal.
+    /// Sealed data does not unseal.
     #[error("{0} cannot be decrypted, so its row was altered or moved; restore it from a backup")]
     Altered(&'static str),
-    /// What is sealed needs an installation key that this process does not have.
+    /// Sealed data needs an installation key that this process does not have.
     #[error(
         "the installation key was replaced, and this process has not received the new one (generation {0}); restart it"
     )]

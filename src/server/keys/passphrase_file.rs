@@ -16,7 +16,7 @@ const ROOT: u32 = 0;
 /// The longest secret, in bytes.
 const MAX_BYTES: usize = 1024;
 
-/// Who named a file, and who may have access to it.
+/// The origin of a file's name, and the access that is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// An app that embeds the server: the owner of the process alone.

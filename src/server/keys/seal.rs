@@ -34,7 +34,7 @@ const HKDF_SHA256_AES_256_GCM: u8 = 1;
 /// place of a seal.
 const DOMAIN: &[u8] = b"hallpass seal";
 
-/// What a seal protects. Each purpose has a key of its own, so a seal of one is none of another.
+/// The purpose of a seal. Each purpose has a key of its own, so a seal of one is none of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {
@@ -74,7 +74,7 @@ impl Purpose {
     }
 }
 
-/// What the first bytes of a seal say.
+/// The header of a seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     suite: u8,

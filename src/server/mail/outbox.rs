@@ -1,4 +1,4 @@
-//! What a mail that is due needs: its user, looked up now, and its token. A mail that nobody needs any more is not
+//! Prepares a mail that is due: its user, looked up now, and its token. A mail that nobody needs any more is not
 //! sent.
 
 use chrono::{DateTime, Utc};

@@ -59,7 +59,7 @@ pub(super) struct Templates {
     files: BTreeMap<String, PathBuf>,
 }
 
-/// What a mail says.
+/// The variables of a template.
 #[derive(Debug, Clone)]
 pub(super) struct Variables<'a> {
     /// The link; `None` in a mail without one.

@@ -32,7 +32,7 @@ pub(crate) struct MailTokens {
     link: Duration,
 }
 
-/// What is in a mail: the token, and the code beside a sign-in link.
+/// The secrets in a mail: the token, and the code beside a sign-in link.
 pub(crate) struct MailSecret {
     /// The token as text.
     pub(crate) token: Zeroizing<String>,

@@ -1,4 +1,4 @@
-//! What is counted, for `GET /metrics`. Each part of the server owns its own counters, made of these types; the route
+//! Metrics, for `GET /metrics`. Each part of the server owns its own counters, made of these types; the route
 //! reads them all.
 //!
 //! | file | what it owns |

@@ -1,4 +1,4 @@
-//! What the kernel knows of this process.
+//! Metrics of this process, from the kernel.
 
 /// Times in seconds, memory in bytes; `None` where the system does not tell.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -61,7 +61,7 @@ named! {
 }
 
 named! {
-    /// What a token that was sent by mail is good for.
+    /// The purpose of a token that was sent by mail.
     MailPurpose {
         /// To verify the address.
         Verify = "verify",
@@ -104,7 +104,7 @@ pub struct NewMail {
     pub recipient: String,
     /// The user it is about; `None` where only an address was given, which is looked up when the mail is sent.
     pub user: Option<Uuid>,
-    /// What the text says about the request.
+    /// The details of the request, for the text.
     pub details: MailDetails,
     /// The time.
     pub at: DateTime<Utc>,
@@ -131,7 +131,7 @@ impl NewMail {
     }
 }
 
-/// What a mail says about the request that caused it. No text of a client is in it: browsers and systems are chosen
+/// The details of the request that caused a mail. No text of a client is in it: browsers and systems are chosen
 /// from a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -167,7 +167,7 @@ pub struct WaitingMail {
     pub recipient: String,
     /// The user it is about.
     pub user: Option<Uuid>,
-    /// What the text says about the request.
+    /// The details of the request, for the text.
     pub details: MailDetails,
     /// The token in it, if it has one already.
     pub token: Option<SealedToken>,
@@ -195,7 +195,7 @@ pub struct SealedToken {
 pub struct MailToken {
     /// SHA-256 of the token.
     pub digest: Digest,
-    /// What it is good for.
+    /// The purpose.
     pub purpose: MailPurpose,
     /// The account.
     pub user: Uuid,

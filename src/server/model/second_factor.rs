@@ -32,12 +32,12 @@ pub struct SignInChallenge {
     pub expires_at: DateTime<Utc>,
 }
 
-/// What a client needs to sign in with a second factor.
+/// The answer to a right first factor that needs a second.
 #[derive(Debug)]
 pub struct SecondFactorAsked {
     /// The challenge. It is a credential: `Debug` does not show it.
     pub challenge: SecretString,
-    /// What the account has: `passkey`, `totp`, `recovery_code`.
+    /// The methods of the account: `passkey`, `totp`, `recovery_code`.
     pub methods: Vec<String>,
 }
 

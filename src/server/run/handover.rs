@@ -35,7 +35,7 @@ const MAX_KEYS: usize = 16;
 /// The longest time in which the new process must serve: it may have to migrate the database.
 const START: Duration = Duration::from_secs(120);
 
-/// What the new process sends once it serves.
+/// The answer of the new process once it serves.
 const SERVING: &[u8; 8] = b"serving\n";
 
 /// Why nothing was taken over.
@@ -63,7 +63,7 @@ pub enum HandoverError {
     },
 }
 
-/// What was taken over. The old process serves until [`Taken::serving`].
+/// The parts that were taken over. The old process serves until [`Taken::serving`].
 #[derive(Debug)]
 pub struct Taken {
     /// The sockets.
@@ -108,7 +108,7 @@ impl Taken {
     }
 }
 
-/// What a server hands over.
+/// The parts that a server hands over.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub http: OwnedFd,

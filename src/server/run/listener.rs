@@ -29,7 +29,7 @@ const DISCONNECT: Duration = Duration::from_secs(1);
 /// What connections wait for to be accepted, at most: the kernel has a limit of its own.
 const BACKLOG: i32 = 2_048;
 
-/// What every connection of a socket is subject to.
+/// The limits of every connection of a socket.
 #[derive(Clone)]
 pub(super) struct Terms {
     pub gate: Gate,

@@ -37,7 +37,7 @@ pub enum TlsError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is expected.
+        /// The content that is expected.
         what: &'static str,
     },
     /// The pair is not accepted.
@@ -55,7 +55,7 @@ pub(crate) struct Tls {
     seen: Mutex<[u8; 32]>,
 }
 
-/// What the files hold.
+/// The content of the files.
 struct Pair {
     cert: Vec<u8>,
     key: Zeroizing<Vec<u8>>,

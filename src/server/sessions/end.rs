@@ -10,7 +10,7 @@ use crate::server::state::session_of;
 use crate::server::store::{StoreError, Transaction};
 use crate::token::Claims;
 
-/// What a request has ended.
+/// The sessions that a request has ended.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Ended {

@@ -20,7 +20,7 @@ use crate::server::store::Transaction;
 /// anybody's.
 const MOST_CODES: u32 = 5;
 
-/// What a right link or code leads to.
+/// The outcome of a right link or code.
 enum Outcome {
     SignedIn(Box<UserRecord>),
     /// The account has these second factors.

@@ -80,7 +80,7 @@ pub(crate) struct Parts {
     pub refresh_tokens: RefreshTokens,
     /// The challenges of sign-ins that wait for a second factor.
     pub challenges: Challenges,
-    /// What seals the secrets of authenticator apps.
+    /// Seals the secrets of authenticator apps.
     pub vault: Arc<Vault>,
     /// The challenges of passkeys.
     pub webauthn: Arc<WebauthnChallenges>,
@@ -96,7 +96,7 @@ pub(crate) struct Parts {
     pub limiter: RateLimiter,
     /// The passwords of users.
     pub passwords: Passwords,
-    /// What is counted.
+    /// The metrics.
     pub counts: SessionCounts,
     /// Owners are told by mail that a recovery code was used.
     pub has_mail: bool,
@@ -108,7 +108,7 @@ pub(crate) struct Parts {
     pub needs_verified: bool,
 }
 
-/// What is counted of sessions.
+/// Metrics of sessions.
 #[derive(Debug)]
 pub(crate) struct SessionCounts {
     /// Sign-ins with a password, by outcome.

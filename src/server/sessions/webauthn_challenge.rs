@@ -16,7 +16,7 @@ const RANDOM: usize = 16;
 const TIME: usize = 8;
 const MAC: usize = 32;
 
-/// What a challenge is for. It is good for nothing else.
+/// The purpose of a challenge. It is good for no other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ceremony<'a> {
     /// To add a passkey to this user.

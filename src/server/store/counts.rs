@@ -1,4 +1,4 @@
-//! What is counted of the database: how long it takes, what fails, and which events are recorded.
+//! Metrics of the database: how long it takes, what fails, and which events are recorded.
 
 use std::time::Instant;
 

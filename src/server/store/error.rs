@@ -45,7 +45,7 @@ pub(super) enum CommitError {
     Failed(StoreError),
 }
 
-/// Whether running the work again can help after a failure.
+/// The kind of a failure: whether running the work again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// There was no failure, or running again would not help.

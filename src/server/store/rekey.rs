@@ -1,4 +1,4 @@
-//! What is sealed anew when the installation key is replaced, and how running servers receive the new one.
+//! Replacement of the installation key: the rows to be sealed anew, and the handover to running servers.
 
 use uuid::Uuid;
 

@@ -52,7 +52,7 @@ pub(crate) struct NewCredential {
     pub user_verified: bool,
 }
 
-/// What a valid assertion says.
+/// The content of a valid assertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Assertion {
     /// The authenticator's count of signatures.

@@ -93,7 +93,7 @@ struct Descriptor {
     transports: Vec<String>,
 }
 
-/// What the authenticator should be able to do.
+/// The abilities that the authenticator should have.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = PasskeyAuthenticator)]
 #[serde(rename_all = "camelCase")]

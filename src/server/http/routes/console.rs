@@ -31,7 +31,7 @@ const LOGO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbo
 /// The largest logo, in bytes.
 const MAX_LOGO_BYTES: u64 = 262_144;
 
-/// What the operator has set that the console shows.
+/// The settings that the console shows.
 #[derive(Debug)]
 pub(in crate::server) struct Look {
     json: String,

@@ -102,7 +102,7 @@ struct RedeemRequest {
     cookie: Option<bool>,
 }
 
-/// What was sent to sign in with.
+/// The proof in a request.
 enum Proof {
     Link(Zeroizing<String>),
     Code { email: String, code: Zeroizing<String> },

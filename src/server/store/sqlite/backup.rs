@@ -52,7 +52,7 @@ pub enum BackupError {
     NotOurs {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         why: &'static str,
     },
     /// The file is damaged.
@@ -60,7 +60,7 @@ pub enum BackupError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The message of SQLite.
         why: String,
     },
     /// A newer binary has written it.
