@@ -9,10 +9,13 @@ use super::columns::Columns;
 use super::common::{Common, block_on, open_store};
 use super::error::CommandError;
 use super::health::ask;
+use super::output::plain;
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::{Directory, UserAdmin, UserSearch};
+use crate::server::certificate_end;
 use crate::server::config::{DatabaseUrl, Settings};
 use crate::server::keys::rotation::{self, Reason};
+use crate::server::mail::probe;
 use crate::server::model::EventPage;
 use crate::server::store::{Store, StoreError};
 
@@ -24,6 +27,12 @@ const MANY: usize = 20;
 
 /// How far a clock may be behind what it has dated.
 const CLOCK_DIFFERS: Duration = Duration::seconds(60);
+
+/// How long before its end a certificate should be replaced. Those of Let's Encrypt are at 30 days.
+const RENEWAL: Duration = Duration::days(14);
+
+/// From then on a mail has waited for too long.
+const LONG: Duration = Duration::hours(1);
 
 /// One line of the result.
 struct Finding {
@@ -67,6 +76,8 @@ pub(super) fn run(common: &Common) -> Result<(), CommandError> {
             }
         });
     }
+    check_certificate(&settings, &mut found);
+    check_mail(&settings, &mut found);
     check_server(&settings, &mut found);
     let problems = found.0.iter().filter(|it| it.verdict == Verdict::Problem).count();
     found.0.sort_by_key(|it| it.verdict == Verdict::Problem);
@@ -103,6 +114,9 @@ fn check_files(settings: &Settings, found: &mut Findings) -> bool {
     }
     if let Some(file) = &settings.server.tls_key {
         check_private("server.tls_key", file, found);
+    }
+    if let Some(file) = &settings.mail.password_file {
+        check_private("mail.password_file", file, found);
     }
     match &settings.database.url {
         DatabaseUrl::Sqlite(file) if !file.exists() => {
@@ -186,6 +200,7 @@ async fn check_database(store: &Store, settings: &Settings, found: &mut Findings
         );
     }
 
+    check_outbox(store, found).await?;
     let users = UserAdmin::new(store.clone(), clock);
     let directory = Directory::new(store.clone());
     let admins =
@@ -204,6 +219,49 @@ async fn check_database(store: &Store, settings: &Settings, found: &mut Findings
         );
     } else {
         found.add(Verdict::Good, "users", "somebody has the role admin");
+    }
+    Ok(())
+}
+
+fn check_certificate(settings: &Settings, found: &mut Findings) {
+    let now = Clock::system().now();
+    match certificate_end(&settings.server) {
+        // The warnings about settings say where that is risky.
+        Ok(None) => {}
+        Ok(Some(end)) if end <= now => {
+            let text = format!("the certificate has ended at {}; renew it", rfc3339(end));
+            found.add(Verdict::Problem, "tls", text);
+        }
+        Ok(Some(end)) if end <= now + RENEWAL => {
+            let text = format!("the certificate ends at {}; renew it soon", rfc3339(end));
+            found.add(Verdict::Advice, "tls", text);
+        }
+        Ok(Some(end)) => {
+            found.add(Verdict::Good, "tls", format!("the certificate is valid until {}", rfc3339(end)));
+        }
+        Err(error) => found.add(Verdict::Problem, "tls", error.to_string()),
+    }
+}
+
+/// Tries the way that mails take. None is sent.
+fn check_mail(settings: &Settings, found: &mut Findings) {
+    match block_on(probe(settings)) {
+        Ok(Some(target)) => found.add(Verdict::Good, "mail", plain(&target)),
+        Ok(None) => found.add(Verdict::Good, "mail", "off, since mail.url is not set"),
+        Err(error) => found.add(Verdict::Problem, "mail", plain(&error.to_string())),
+    }
+}
+
+/// Checks that no mail has waited for long.
+async fn check_outbox(store: &Store, found: &mut Findings) -> Result<(), StoreError> {
+    let (count, oldest) = store.read(async |connection| connection.count_mails().await).await?;
+    let waited = oldest.map(|oldest| Clock::system().now() - oldest);
+    if let Some(waited) = waited.filter(|waited| *waited > LONG) {
+        let text = format!(
+            "{count} mails wait, the first for {} hours; hallpass mail list says why",
+            waited.num_hours()
+        );
+        found.add(Verdict::Problem, "mail", text);
     }
     Ok(())
 }

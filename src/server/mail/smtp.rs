@@ -46,13 +46,23 @@ impl Smtp {
             let answer = hand_over(&mut connection, mail).await;
             Ok((connection, answer))
         });
-        let (mut connection, answer) = sent.await.unwrap_or_else(|_| {
-            let reason = format!("no answer within {} s (mail.timeout_s)", self.timeout.as_secs());
-            Err(SendError { reason, is_final: false })
-        })?;
+        let (mut connection, answer) = sent.await.unwrap_or_else(|_| Err(self.timed_out()))?;
         // Whatever becomes of the connection, the answer stands: a mail that was taken is not sent again.
         let _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
         answer
+    }
+
+    /// Connects and signs in, and leaves.
+    pub(super) async fn probe(&self) -> Result<(), SendError> {
+        let connected = tokio::time::timeout(self.timeout, self.connect()).await;
+        let mut connection = connected.unwrap_or_else(|_| Err(self.timed_out()))?;
+        let _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
+        Ok(())
+    }
+
+    fn timed_out(&self) -> SendError {
+        let reason = format!("no answer within {} s (mail.timeout_s)", self.timeout.as_secs());
+        SendError { reason, is_final: false }
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
