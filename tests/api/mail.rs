@@ -1,10 +1,12 @@
 //! Accounts by mail: what is sent, to whom, and what the links in it do. The mails are written to a folder.
 
 mod link;
+mod outages;
 mod registration;
 mod second_factors;
 mod sending;
 mod sink;
+mod strangers;
 mod tls;
 
 use std::ops::Deref;
@@ -217,33 +219,6 @@ async fn a_token_works_for_its_own_purpose_alone() {
     app.reset(change, NEW_PASSWORD).await.expect_failure(400, "link_invalid", "a change is no reset");
     expect_status(&app.reset(&reset, NEW_PASSWORD).await, 204, "nothing was used up");
     app.with_token("/auth/email/change", change).await.expect_failure(400, "link_invalid", "a new password");
-}
-
-#[actix_rt::test]
-async fn forgot_answers_the_same_for_everybody_and_writes_the_same_row() {
-    let app = MailApp::with(|settings| settings.throttle.on = false).await;
-    app.add_user("disabled@example.com", PASSWORD).await;
-    let disabled = app.users().find("disabled@example.com").await.unwrap().unwrap();
-    app.users().disable(disabled.id).await.unwrap();
-    let waiting = async || {
-        let read =
-            app.server.store().read(async |connection| connection.waiting_mails(uuid::Uuid::nil(), 10).await);
-        read.await.unwrap()
-    };
-    let mut answers = Vec::new();
-    for email in [EMAIL, "nobody@example.com", "disabled@example.com"] {
-        let reply = app.forgot(email).await;
-        let headers =
-            ["content-type", "cache-control", "set-cookie"].map(|name| reply.header(name).map(str::to_owned));
-        answers.push((reply.status, reply.text(), headers));
-        let rows = waiting().await;
-        assert_eq!(rows.len(), answers.len(), "the outbox grows by one for each");
-        let row = rows.last().unwrap();
-        assert_eq!((row.user, row.token.is_none(), row.kind.as_str()), (None, true, "reset"), "{email}");
-    }
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    app.one_mail(EMAIL).await;
-    assert_eq!(waiting().await, vec![], "nobody else gets a mail");
 }
 
 #[actix_rt::test]

@@ -99,7 +99,7 @@ impl Accounts {
         Ok(self.state.sync_changes().await?)
     }
 
-    /// Sends the user another link to verify the address, unless it is verified.
+    /// Sends the user another link to verify the address, unless it is verified, which the worker finds out.
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`], [`Error::UserGone`], [`Error::Unavailable`].
@@ -108,11 +108,8 @@ impl Accounts {
         let user = user.filter(UserRecord::is_enabled).ok_or(Error::UserGone)?;
         let now = self.clock.now();
         self.limiter.count_mail(&user.email, client.counted_address(), now).await?;
-        if user.email_verified_at.is_none() {
-            let mail = NewMail::new(MailKind::Verify, &user.email, Some(id), client, now);
-            self.store.write(async |tx| tx.insert_mail(&mail, None).await).await?;
-        }
-        Ok(())
+        let mail = NewMail::new(MailKind::Verify, &user.email, Some(id), client, now);
+        Ok(self.store.write(async |tx| tx.insert_mail(&mail, None).await).await?)
     }
 
     /// Sends a link to the new address `email`, and a notice to the old one. Nothing changes before the link is used.

@@ -11,7 +11,7 @@ use lettre::message::Mailbox;
 use uuid::Uuid;
 
 use super::error::{MailError, SendError};
-use super::message::{message, sender};
+use super::message::{Outgoing, message, sender};
 use super::outbox::Prepared;
 use super::templates::{Rendered, Templates, Variables};
 use super::token::MailTokens;
@@ -31,8 +31,10 @@ const AT_ONCE: usize = 4;
 const FIRST_PAUSE: Duration = Duration::minutes(1);
 const LONGEST_PAUSE: Duration = Duration::hours(1);
 
-/// A mail that was not sent after this time is given up.
+/// A mail that was not sent after this time and so many tries is given up. Time alone does not tell: the clock may have stepped
+/// ahead, or no server have run.
 const GIVEN_UP_AFTER: Duration = Duration::days(1);
+const LEAST_TRIES: u32 = 10;
 
 /// How much longer than `mail.timeout_s` a mail stays claimed: until the mail server has said goodbye, and the outcome is
 /// stored.
@@ -175,7 +177,10 @@ pub(crate) async fn send_test(
         Rendered { subject: "A test mail".into(), html: format!("<p>{}</p>\n", text.trim_end()), text };
     let id = Uuid::now_v7();
     let outgoing = message(&sending.from, recipient, id, now, rendered).map_err(MailError::Settings)?;
-    sending.transport.send(outgoing, (id, now)).await.map_err(|error| MailError::Settings(error.reason))
+    let sent = sending.transport.send(outgoing, (id, now)).await;
+    let outcome = sent.outcome.clone().map_err(|error| MailError::Settings(error.reason));
+    sent.close().await;
+    outcome
 }
 
 impl Mailer {
@@ -207,6 +212,14 @@ impl Mailer {
     /// # Errors
     /// [`StoreError`] when the database cannot be used. What was not sent is still due.
     pub async fn send_due(&self) -> Result<usize, Error> {
+        self.send_due_while(|| true).await
+    }
+
+    /// Sends the mails that are due. Begins no other once `goes_on` is false, and finishes those that are being sent.
+    ///
+    /// # Errors
+    /// As for [`send_due`](Self::send_due).
+    pub(crate) async fn send_due_while(&self, goes_on: impl Fn() -> bool) -> Result<usize, Error> {
         let mut tried = 0;
         loop {
             let now = self.inner.clock.now();
@@ -216,13 +229,23 @@ impl Mailer {
                 .read(async |connection| connection.due_mails(now, FURTHEST, BATCH).await)
                 .await?;
             let count = due.len();
+            let goes_on = &goes_on;
             let mut running = futures_util::stream::iter(due)
+                .take_while(|_| std::future::ready(goes_on()))
                 .map(|mail| async move { self.send(&mail).await })
                 .buffer_unordered(AT_ONCE);
+            // The failure of one does not break off the others.
+            let mut failure = None;
             while let Some(outcome) = running.next().await {
-                tried += usize::from(outcome?);
+                match outcome {
+                    Ok(is_tried) => tried += usize::from(is_tried),
+                    Err(error) => failure = Some(error),
+                }
             }
-            if count < BATCH as usize {
+            if let Some(error) = failure {
+                return Err(error);
+            }
+            if count < BATCH as usize || !goes_on() {
                 return Ok(tried);
             }
         }
@@ -283,18 +306,27 @@ impl Mailer {
             // An altered row must not keep the others waiting.
             Err(Error::Internal(reason)) => {
                 let error = SendError { reason, is_final: true };
-                return self.failed(mail, None, error).await.map(|()| false);
+                return self.failed(mail, None, &error).await.map(|()| false);
             }
             Err(error) => return Err(error),
         };
-        match self.hand_over(mail, &prepared).await {
-            Ok(answer) => self.sent(mail, &prepared, &answer).await?,
+        let sent = match self.outgoing(mail, &prepared) {
+            Ok(outgoing) => self.inner.sending.transport.send(outgoing, (mail.id, mail.created_at)).await,
+            Err(reason) => Err(SendError { reason, is_final: true }).into(),
+        };
+        match &sent.outcome {
+            Ok(answer) => self.sent(mail, &prepared, answer).await?,
             Err(error) => self.failed(mail, Some(&prepared), error).await?,
         }
+        sent.close().await;
         Ok(true)
     }
 
-    async fn hand_over(&self, mail: &WaitingMail, prepared: &Prepared) -> Result<String, SendError> {
+    /// Makes the mail.
+    ///
+    /// # Errors
+    /// Why it cannot be made, by any server with the same texts.
+    fn outgoing(&self, mail: &WaitingMail, prepared: &Prepared) -> Result<Outgoing, String> {
         let Inner { sending, templates, .. } = &*self.inner;
         let Prepared { kind, secret, .. } = prepared;
         let details = &mail.details;
@@ -317,17 +349,12 @@ impl Mailer {
             change: details.change.as_deref(),
             by_admin: details.by_admin,
         };
-        let lasting = |reason: String| SendError { reason, is_final: true };
         let rendered = templates.render(*kind, &details.languages, &variables);
-        let rendered = rendered.map_err(|error| lasting(error.to_string()))?;
-        let shown =
-            sending.shows_links.then(|| format!("{}: {}", rendered.subject, link.unwrap_or_default()));
-        let outgoing = message(&sending.from, &mail.recipient, mail.id, mail.created_at, rendered);
-        let taken = sending.transport.send(outgoing.map_err(lasting)?, (mail.id, mail.created_at)).await?;
-        if let Some(shown) = shown {
-            log::info!("a mail to {}: {shown}", mail.recipient);
+        let rendered = rendered.map_err(|error| error.to_string())?;
+        if sending.shows_links {
+            log::info!("a mail to {}: {}: {}", mail.recipient, rendered.subject, link.unwrap_or_default());
         }
-        Ok(taken)
+        message(&sending.from, &mail.recipient, mail.id, mail.created_at, rendered)
     }
 
     async fn sent(&self, mail: &WaitingMail, prepared: &Prepared, answer: &str) -> Result<(), Error> {
@@ -349,11 +376,12 @@ impl Mailer {
         &self,
         mail: &WaitingMail,
         prepared: Option<&Prepared>,
-        error: SendError,
+        error: &SendError,
     ) -> Result<(), Error> {
         let Inner { store, clock, outcomes, .. } = &*self.inner;
         let now = clock.now();
-        let is_over = error.is_final || now - mail.created_at >= GIVEN_UP_AFTER;
+        let is_late = now - mail.created_at >= GIVEN_UP_AFTER && mail.tries + 1 >= LEAST_TRIES;
+        let is_over = error.is_final || is_late;
         let kind = if is_over { EventKind::MailFailed } else { EventKind::MailDelayed };
         let mut event = Event::new(kind, now).detail("mail", mail.kind.as_str());
         event.user = prepared.map(|prepared| prepared.user.id).or(mail.user);
@@ -369,7 +397,7 @@ impl Mailer {
                     tx.delay_mail(mail.id, now + pause(mail.tries), &error.reason).await?;
                 }
                 // One event for all delays of a mail.
-                if is_over || mail.tries == 0 { tx.record(event.clone()).await } else { Ok(()) }
+                if is_over || mail.last_error.is_none() { tx.record(event.clone()).await } else { Ok(()) }
             })
             .await?;
         let counter = if is_over { &outcomes.failed } else { &outcomes.delayed };

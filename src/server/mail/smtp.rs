@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use super::error::SendError;
 use super::message::Outgoing;
 
-/// How long a mail server may take to say goodbye, after its answer.
+/// How long a mail server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A mail server.
@@ -39,20 +39,18 @@ pub(super) enum Encryption {
 }
 
 impl Smtp {
-    /// Sends a mail and returns what the mail server answered.
-    pub(super) async fn send(&self, mail: &Outgoing) -> Result<String, SendError> {
+    /// Sends a mail.
+    pub(super) async fn send(&self, mail: &Outgoing) -> Sent {
         let sent = tokio::time::timeout(self.timeout, async {
             let mut connection = self.connect().await?;
-            let answer = hand_over(&mut connection, mail).await;
-            Ok((connection, answer))
+            let outcome = hand_over(&mut connection, mail).await;
+            Ok(Sent { outcome, connection: Some(connection) })
         });
-        let (mut connection, answer) = sent.await.unwrap_or_else(|_| {
+        let sent = sent.await.unwrap_or_else(|_| {
             let reason = format!("no answer within {} s (mail.timeout_s)", self.timeout.as_secs());
             Err(SendError { reason, is_final: false })
-        })?;
-        // Whatever becomes of the connection, the answer stands: a mail that was taken is not sent again.
-        let _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
-        answer
+        });
+        sent.unwrap_or_else(|error| Err(error).into())
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
@@ -75,6 +73,29 @@ impl Smtp {
             connection.auth(DEFAULT_MECHANISMS, credentials).await?;
         }
         Ok(connection)
+    }
+}
+
+/// A mail that the server has taken or not.
+pub(super) struct Sent {
+    /// What the mail server answered.
+    pub(super) outcome: Result<String, SendError>,
+    connection: Option<AsyncSmtpConnection>,
+}
+
+impl Sent {
+    /// Says goodbye to the mail server. The outcome is to be stored before: it stands whatever becomes of the connection,
+    /// and a server that dies until then sends the mail again.
+    pub(super) async fn close(self) {
+        if let Some(mut connection) = self.connection {
+            let _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
+        }
+    }
+}
+
+impl From<Result<String, SendError>> for Sent {
+    fn from(outcome: Result<String, SendError>) -> Self {
+        Self { outcome, connection: None }
     }
 }
 

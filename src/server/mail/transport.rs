@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::error::{MailError, SendError};
 use super::message::Outgoing;
-use super::smtp::{Encryption, Smtp};
+use super::smtp::{Encryption, Sent, Smtp};
 use crate::server::config::{self, MailServer, MailTls, MailUrl};
 
 /// The way that mails take.
@@ -66,12 +66,8 @@ impl Transport {
         Ok(Self::Smtp(Box::new(Smtp { host, port, encryption, credentials, timeout })))
     }
 
-    /// Sends a mail and returns what the mail server answered.
-    pub(super) async fn send(
-        &self,
-        mail: Outgoing,
-        (id, at): (Uuid, DateTime<Utc>),
-    ) -> Result<String, SendError> {
+    /// Sends a mail.
+    pub(super) async fn send(&self, mail: Outgoing, (id, at): (Uuid, DateTime<Utc>)) -> Sent {
         match self {
             Self::Smtp(server) => server.send(&mail).await,
             Self::Folder(folder) => {
@@ -80,10 +76,9 @@ impl Transport {
                 let name = format!("{}-{}.eml", at.format("%Y%m%dT%H%M%S%.3fZ"), id.simple());
                 let written = tokio::task::spawn_blocking(move || write(&folder, &name, &mail.bytes)).await;
                 let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-                written.map_err(|error| SendError {
-                    reason: format!("it cannot be written: {error}"),
-                    is_final: false,
-                })
+                let failure =
+                    |error| SendError { reason: format!("it cannot be written: {error}"), is_final: false };
+                written.map_err(failure).into()
             }
         }
     }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join5, select};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::tasks::Tasks;
@@ -65,13 +65,13 @@ async fn all(weak: WeakServer, mailer: Option<Mailer>, longest: Duration, stoppe
         asked.await;
         return;
     };
-    let is_over = Notify::new();
+    let (over, is_over) = watch::channel(false);
     let rest = async {
         asked.await;
-        is_over.notify_one();
+        over.send_replace(true);
         tokio::time::sleep(longest).await;
     };
-    select(pin!(send_mails(&mailer, &is_over)), pin!(rest)).await;
+    select(pin!(send_mails(&mailer, is_over)), pin!(rest)).await;
 }
 
 /// Applies the changes of other processes in the same database: twice a second, and on each notification.
@@ -142,14 +142,14 @@ async fn index(weak: WeakServer) {
     }
 }
 
-/// Sends the mails that are due, until it `is_over`.
-async fn send_mails(mailer: &Mailer, is_over: &Notify) {
+/// Sends the mails that are due, until it `is_over`. Then no further one is begun.
+async fn send_mails(mailer: &Mailer, mut is_over: watch::Receiver<bool>) {
     let mut looks = 0;
     loop {
-        if tokio::time::timeout(SEND_EVERY, is_over.notified()).await.is_ok() {
+        if tokio::time::timeout(SEND_EVERY, is_over.wait_for(|is_over| *is_over)).await.is_ok() {
             return;
         }
-        let mut outcome = mailer.send_due().await.map(|_| ());
+        let mut outcome = mailer.send_due_while(|| !*is_over.borrow()).await.map(|_| ());
         if looks % COUNT_EVERY == 0 && outcome.is_ok() {
             outcome = mailer.count_waiting().await.map_err(Into::into);
         }

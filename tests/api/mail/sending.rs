@@ -1,7 +1,6 @@
 //! The worker and a mail server: nothing is lost, whatever the server, the database or the clock does.
 
 use chrono::Duration;
-use futures_util::future::join_all;
 use hallpass::server::config::{MailUrl, Settings};
 use hallpass::server::model::WaitingMail;
 use hallpass::testing::{Mail, mails_in};
@@ -13,11 +12,11 @@ use crate::app::{EMAIL, PASSWORD, TestApp};
 use crate::process::Workplace;
 use crate::test_database::TestDatabase;
 
-async fn app_with(sink: &Sink) -> TestApp {
+pub(super) async fn app_with(sink: &Sink) -> TestApp {
     app_on(TestDatabase::new(), &sink.url()).await
 }
 
-async fn app_on(database: TestDatabase, url: &str) -> TestApp {
+pub(super) async fn app_on(database: TestDatabase, url: &str) -> TestApp {
     let url: MailUrl = url.parse().unwrap();
     TestApp::on(database, |settings: &mut Settings| {
         settings.mail.url = Some(url);
@@ -114,30 +113,6 @@ async fn a_mail_that_the_server_refuses_for_good_is_given_up_and_an_event() {
         (app.waiting_mails().await, app.mail_events().await),
         (vec![], vec!["mail_failed".to_owned()])
     );
-}
-
-#[actix_rt::test]
-async fn while_the_mail_server_is_down_for_a_day_everything_else_works() {
-    // Nobody listens on the port of a server that has gone.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let app = app_on(TestDatabase::new(), &format!("smtp://127.0.0.1:{port}")).await;
-    app.ask_for_reset(EMAIL).await;
-    let mut tries = 0;
-    for _ in 0..(24 * 60) {
-        tries += app.send_mails().await;
-        app.pass(Duration::minutes(1)).await;
-    }
-    assert!((25..35).contains(&tries), "{tries}");
-    assert_eq!(app.waiting_mails().await.len(), 1, "nothing is given up before a day");
-    app.server.mailer().unwrap().count_waiting().await.unwrap();
-    let outcomes = app.server.mailer().unwrap().outcomes();
-    assert_eq!((outcomes.waiting, outcomes.oldest_secs), (1, 86_400));
-    app.get("/health/ready").send().await.expect_data("ready");
-    app.login(EMAIL, PASSWORD).await.expect_data("a sign-in");
-    app.pass(Duration::hours(1)).await;
-    app.send_mails().await;
-    assert_eq!(app.waiting_mails().await, [], "given up");
-    assert_eq!(app.mail_events().await, ["mail_delayed", "mail_failed"]);
 }
 
 #[actix_rt::test]
@@ -262,58 +237,6 @@ async fn a_password_that_the_mail_server_refuses_may_be_mended_while_mails_wait(
     assert_eq!((app.send_mails().await, app.waiting_mails().await.len()), (1, 0));
     let said = sink.in_clear();
     assert_eq!(said.iter().filter(|line| *line == "AUTH PLAIN AGFkYQBzZXZlbnRlZW4=").count(), 2, "{said:?}");
-}
-
-#[actix_rt::test]
-async fn of_several_servers_one_sends_a_mail() {
-    let sink = Sink::start();
-    for database in TestDatabase::each() {
-        let before = sink.mails().len();
-        let app = app_on(database, &sink.url()).await;
-        let others = [app.another().await, app.another().await];
-        for number in 0..10 {
-            app.add_user(&format!("{number}@example.com"), PASSWORD).await;
-            app.ask_for_reset(&format!("{number}@example.com")).await;
-        }
-        let all = [&app, &others[0], &others[1]];
-        let tried: usize = join_all(all.map(TestApp::send_mails)).await.into_iter().sum();
-        assert_eq!((tried, sink.mails().len() - before), (10, 10));
-        assert_eq!(app.waiting_mails().await, []);
-    }
-}
-
-#[actix_rt::test]
-async fn a_mail_that_another_server_claimed_before_it_died_is_sent_after_a_while() {
-    let sink = Sink::start();
-    let app = app_with(&sink).await;
-    app.ask_for_reset(EMAIL).await;
-    let mail = app.waiting_mails().await.remove(0);
-    let until = app.clock.now() + Duration::seconds(70);
-    let claim = app.server.store().write(async |tx| tx.claim_mail(mail.id, mail.next_try_at, until).await);
-    assert!(claim.await.unwrap());
-    assert_eq!(app.send_mails().await, 0, "the other one may be sending it");
-    app.pass(Duration::seconds(70)).await;
-    assert_eq!((app.send_mails().await, sink.mails().len()), (1, 1));
-}
-
-#[actix_rt::test]
-async fn a_mail_waits_at_most_as_long_as_its_pause_when_the_clock_steps_back() {
-    let sink = Sink::start();
-    let app = app_with(&sink).await;
-    sink.next(&[Behaviour::Answer(Stage::Recipient, "451 later")]);
-    app.ask_for_reset(EMAIL).await;
-    app.send_mails().await;
-    app.clock.advance(-Duration::days(30));
-    assert_eq!((app.send_mails().await, sink.mails().len()), (1, 1));
-}
-
-#[actix_rt::test]
-async fn a_restart_between_the_outbox_and_the_mail_server_loses_nothing() {
-    let sink = Sink::start();
-    let mut app = app_with(&sink).await;
-    app.ask_for_reset(EMAIL).await;
-    app.restart().await;
-    assert_eq!((app.send_mails().await, sink.mails().len()), (1, 1));
 }
 
 #[actix_rt::test]

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -50,6 +51,8 @@ struct Shared {
     mails: Mutex<Vec<String>>,
     in_clear: Mutex<Vec<String>>,
     next: Mutex<VecDeque<Behaviour>>,
+    is_down: AtomicBool,
+    connections: AtomicUsize,
 }
 
 /// The server. It takes every mail beyond those that it was told about.
@@ -71,6 +74,10 @@ impl Sink {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (shared, offered) = (Arc::clone(&own), offered.clone());
+                shared.connections.fetch_add(1, Ordering::SeqCst);
+                if shared.is_down.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let behaviour = shared.next.lock().unwrap().pop_front().unwrap_or(Behaviour::Take);
                 // A client that goes away ends its conversation.
                 std::thread::spawn(move || Conversation::new(stream, offered, behaviour, &shared).talk());
@@ -86,6 +93,16 @@ impl Sink {
     /// Tells what to do on the next connections.
     pub fn next(&self, behaviours: &[Behaviour]) {
         self.shared.next.lock().unwrap().extend(behaviours);
+    }
+
+    /// Closes every connection at once, or no longer.
+    pub fn set_down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// The mails that were read, dropped ones too.
