@@ -65,7 +65,10 @@ impl Metrics {
 
 /// Runs `client` against an app that serves requests and metrics.
 async fn serve(client: impl FnOnce(Served) + Send + 'static) {
+    // Nobody listens on the port of a mail server that has gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let app = TestApp::with(|settings| {
+        settings.mail.url = Some(format!("smtp://127.0.0.1:{port}").parse().unwrap());
         settings.server.bind = "127.0.0.1:0".parse().unwrap();
         settings.server.metrics_bind = Some("127.0.0.1:0".parse().unwrap());
         settings.server.workers = 2;
@@ -183,6 +186,30 @@ async fn verdicts_sign_ins_refreshes_and_delays_are_counted_by_their_outcome() {
         ] {
             assert!(metrics.value(line) > 0.0 || line.contains("cpu"), "{line}");
         }
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn mails_that_wait_for_their_server_are_counted_and_an_event() {
+    serve(|served| {
+        let counts = |metrics: Metrics| {
+            [
+                r#"hallpass_mails_total{outcome="delayed"}"#,
+                r#"hallpass_mails_total{outcome="sent"}"#,
+                r#"hallpass_events_total{kind="mail_delayed"}"#,
+                "hallpass_mails_waiting",
+            ]
+            .map(|line| metrics.value(line))
+        };
+        let asked = served.ask("POST /auth/password/forgot", None, Some(&json!({"email": EMAIL})));
+        assert_eq!(asked.0, 202, "{}", asked.1);
+        let since = std::time::Instant::now();
+        while counts(served.metrics()) != [1.0, 0.0, 1.0, 1.0] {
+            assert!(since.elapsed().as_secs() < 60, "{}", served.metrics().0);
+            std::thread::yield_now();
+        }
+        assert_eq!(served.ask("GET /health/ready", None, None).0, 200);
     })
     .await;
 }
