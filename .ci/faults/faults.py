@@ -463,3 +463,25 @@ def plant_losses(cluster, ledger, schema="hallpass"):
 
 def report(name, **figures):
     print(f"{name}: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items()), flush=True)
+
+
+def openssl(*arguments, cwd):
+    done = subprocess.run(["openssl", *arguments], cwd=cwd, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"openssl: {done.stderr}")
+
+
+def authority(place, name):
+    """A certification authority; returns its certificate."""
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out",
+            f"{name}.pem", cwd=place.folder)
+    return place.folder / f"{name}.pem"
+
+
+def certificate(place, ca, host):
+    """A certificate for the host, signed by the authority, and its key."""
+    (place.folder / "extensions").write_text(f"subjectAltName = DNS:{host}\n")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={host}", "-keyout", f"{host}.key", "-out", "request.csr", cwd=place.folder)
+    openssl("x509", "-req", "-in", "request.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", "2", "-extfile",
+            "extensions", "-out", f"{host}.crt", cwd=place.folder)
+    return place.folder / f"{host}.crt", place.folder / f"{host}.key"
