@@ -12,6 +12,7 @@ use super::health::ask;
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::{Directory, UserAdmin, UserSearch};
 use crate::server::config::{DatabaseUrl, Settings};
+use crate::server::credentials::check_passkeys;
 use crate::server::keys::rotation::{self, Reason};
 use crate::server::model::EventPage;
 use crate::server::store::{Store, StoreError};
@@ -93,6 +94,11 @@ fn check_settings(settings: &Settings, found: &mut Findings) {
     }
     for warning in warnings {
         found.add(Verdict::Advice, "settings", warning);
+    }
+    match check_passkeys(settings) {
+        Ok(None) => {}
+        Ok(Some(warning)) => found.add(Verdict::Advice, "passkeys", warning),
+        Err(error) => found.add(Verdict::Problem, "passkeys", error.to_string()),
     }
 }
 

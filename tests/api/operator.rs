@@ -48,6 +48,19 @@ fn the_doctor_names_a_database_that_others_can_read_and_ends_with_what_to_do() {
 }
 
 #[test]
+fn the_doctor_says_where_passkeys_do_not_work() {
+    let doctor = |variables: &[(&str, &str)]| {
+        let place =
+            variables.iter().fold(Workplace::new(), |place, (name, value)| place.variable(name, value));
+        place.run(&["doctor"], "").out
+    };
+    let out = doctor(&[("HALLPASS_SERVER__PUBLIC_URL", "http://id.example")]);
+    assert!(out.contains("http://id.example, where browsers offer no passkeys"), "{out}");
+    let out = doctor(&[("HALLPASS_PASSKEY__ORIGINS", "http://127.0.0.1:8080")]);
+    assert!(out.lines().last().unwrap().starts_with("problem  passkeys  passkey.origins has"), "{out}");
+}
+
+#[test]
 fn the_doctor_notices_that_all_clients_have_the_address_of_a_proxy() {
     let place = Workplace::new();
     place.add_user();

@@ -31,7 +31,7 @@ pub struct Authenticator {
     party: String,
     origin: String,
     flags: u8,
-    count: u32,
+    pub count: u32,
     user: Vec<u8>,
 }
 

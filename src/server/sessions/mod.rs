@@ -111,7 +111,7 @@ pub(crate) struct Parts {
 /// Metrics of sessions.
 #[derive(Debug)]
 pub(crate) struct SessionCounts {
-    /// Sign-ins with a password, by outcome.
+    /// Sign-ins, by outcome.
     pub sign_ins: Counters,
     /// Refreshes, by outcome.
     pub refreshes: Counters,

@@ -8,7 +8,7 @@ use super::{Parts, Sessions, Tokens};
 use crate::log_limit::LogLimit;
 use crate::server::credentials::{Assertion, AssertionResponse, RequestOptions, verify_assertion};
 use crate::server::error::{Error, outcome};
-use crate::server::model::{Client, CounterKey, Digest, Event, EventKind, Passkey, UserRecord};
+use crate::server::model::{Client, CounterKey, Digest, Event, EventKind, NewMail, Passkey, UserRecord};
 use crate::server::store::{StoreError, Transaction};
 
 static REFUSED: LogLimit = LogLimit::new("a passkey was refused");
@@ -28,31 +28,6 @@ pub(super) struct Verified {
     passkey: Passkey,
     assertion: Assertion,
     challenge: Recognised,
-}
-
-impl Verified {
-    /// Notes the signature. Returns false for a challenge that was answered before, for a passkey that was removed, and
-    /// for a counter that has not grown, which is an event: somebody may have copied the key.
-    pub(super) async fn use_up(
-        &self,
-        tx: &mut Transaction,
-        now: DateTime<Utc>,
-        client: &Client,
-    ) -> Result<bool, StoreError> {
-        if tx.use_challenge(&self.challenge.digest, self.challenge.expires_at).await? == 0 {
-            return Ok(false);
-        }
-        let Passkey { id, user_id, .. } = self.passkey;
-        let Assertion { sign_count, synced, .. } = self.assertion;
-        if tx.use_passkey(id, sign_count, synced, now).await? > 0 {
-            return Ok(true);
-        }
-        if tx.passkeys_of(user_id).await?.iter().any(|passkey| passkey.id == id) {
-            let event = Event::new(EventKind::PasskeyCloned, now).user(user_id).by(client);
-            tx.record(event.detail("passkey", id.to_string())).await?;
-        }
-        Ok(false)
-    }
 }
 
 impl Sessions {
@@ -151,7 +126,7 @@ impl Sessions {
                     // It was stored before, and the answer was lost.
                     return Ok(Some((user, true)));
                 }
-                if !verified.use_up(tx, session.at, client).await? {
+                if !self.use_passkey(tx, verified, &user, session.at, client).await? {
                     return Ok(None);
                 }
                 limiter
@@ -171,6 +146,34 @@ impl Sessions {
             }
             None => Ok(None),
         }
+    }
+
+    /// Notes the signature of `user`. Returns false for a challenge that was answered before, for a passkey that was
+    /// removed, and for a counter that has not grown, which is an event: somebody may have copied the key.
+    pub(super) async fn use_passkey(
+        &self,
+        tx: &mut Transaction,
+        verified: &Verified,
+        user: &UserRecord,
+        now: DateTime<Utc>,
+        client: &Client,
+    ) -> Result<bool, StoreError> {
+        let Verified { passkey, assertion, challenge } = verified;
+        if tx.use_challenge(&challenge.digest, challenge.expires_at).await? == 0 {
+            return Ok(false);
+        }
+        if tx.use_passkey(passkey.id, assertion.sign_count, assertion.synced, now).await? > 0 {
+            return Ok(true);
+        }
+        if tx.passkeys_of(user.id).await?.iter().any(|known| known.id == passkey.id) {
+            let event = Event::new(EventKind::PasskeyCloned, now).user(user.id).by(client);
+            let event = event.detail("passkey", passkey.id.to_string());
+            if self.inner.has_mail {
+                tx.insert_mail(&NewMail::of_second_factors(&event, user, client), None).await?;
+            }
+            tx.record(event).await?;
+        }
+        Ok(false)
     }
 
     /// Verifies the response of an authenticator to the challenge of a sign-in with this digest, by a passkey of

@@ -152,7 +152,7 @@ impl Sessions {
                         self.use_recovery_code(tx, &user, typed, now, client).await?
                     }
                     Answer::Passkey(_) => match &passkey {
-                        Some(passkey) => passkey.use_up(tx, now, client).await?,
+                        Some(passkey) => self.use_passkey(tx, passkey, &user, now, client).await?,
                         None => false,
                     },
                 };

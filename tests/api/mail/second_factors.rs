@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{MailApp, expect_status};
 use crate::app::{EMAIL, PASSWORD};
+use crate::passkeys::Authenticator;
 use crate::second_factors::Enrolled;
 
 impl MailApp {
@@ -56,4 +57,30 @@ async fn the_owner_is_told_that_an_admin_has_removed_their_second_factors() {
     let told = app.told().await;
     assert!(told.contains("Every second factor of your account at app.example was removed"), "{told}");
     assert!(told.contains("An administrator asked for this"), "{told}");
+}
+
+#[actix_rt::test]
+async fn the_owner_is_told_of_a_passkey_that_is_added_removed_or_copied_and_not_of_its_sign_ins() {
+    let app = MailApp::new().await;
+    let mut key = Authenticator::new();
+    key.count = 10;
+    let token = app.with_passkey(&mut key).await;
+    let told = app.told().await;
+    assert!(told.contains("A second factor was added to your account at app.example."), "{told}");
+    let sign_in = async |key: &mut Authenticator| {
+        let options = app.request_options(json!({})).await;
+        app.sign_in_by(key.get(&options)).await
+    };
+    sign_in(&mut key).await.expect_data("11");
+    assert!(app.mails().await.is_empty(), "an ordinary sign-in");
+    key.count = 10;
+    sign_in(&mut key).await.expect_refused("second_factor_invalid", "11 again");
+    let told = app.told().await;
+    assert!(told.contains("the key may have been copied"), "{told}");
+
+    let list = app.act(&token, "GET", "/user/passkeys", None).await.expect_data("list");
+    let path = format!("/user/passkeys/{}", list[0]["id"].as_str().unwrap());
+    expect_status(&app.act(&token, "DELETE", &path, None).await, 204, "removed");
+    let told = app.told().await;
+    assert!(told.contains("A second factor of your account at app.example was removed."), "{told}");
 }

@@ -122,11 +122,7 @@ impl Sources {
         let age = newest.map_or(f64::NAN, |newest| (now - newest).as_seconds_f64());
         let caches = |tokens, users| Metric::by("cache", [("tokens", tokens), ("users", users)].into_iter());
         vec![
-            (
-                "hallpass_sign_ins",
-                "Sign-ins with a password, by outcome.",
-                Metric::by("outcome", counts.sign_ins.values()),
-            ),
+            ("hallpass_sign_ins", "Sign-ins, by outcome.", Metric::by("outcome", counts.sign_ins.values())),
             (
                 "hallpass_refreshes",
                 "Refreshes, by outcome; refresh_reused ended a session.",
