@@ -9,11 +9,14 @@ use super::columns::Columns;
 use super::common::{Common, block_on, open_store};
 use super::error::CommandError;
 use super::health::ask;
+use super::output::plain;
 use crate::clock::{Clock, rfc3339};
 use crate::server::accounts::{Directory, UserAdmin, UserSearch};
+use crate::server::certificate_end;
 use crate::server::config::{DatabaseUrl, Settings};
 use crate::server::credentials::check_passkeys;
 use crate::server::keys::rotation::{self, Reason};
+use crate::server::mail::probe;
 use crate::server::model::EventPage;
 use crate::server::store::{Store, StoreError};
 
@@ -25,6 +28,12 @@ const MANY: usize = 20;
 
 /// How far a clock may be behind what it has dated.
 const CLOCK_DIFFERS: Duration = Duration::seconds(60);
+
+/// How long before it expires a certificate should have been renewed. Let's Encrypt's clients renew 30 days before.
+const RENEWAL: Duration = Duration::days(14);
+
+/// How long a mail may wait: the mail server may be down for a while.
+const LONG: Duration = Duration::hours(1);
 
 /// One line of the result.
 struct Finding {
@@ -68,6 +77,8 @@ pub(super) fn run(common: &Common) -> Result<(), CommandError> {
             }
         });
     }
+    check_certificate(&settings, &mut found);
+    check_mail(&settings, &mut found);
     check_server(&settings, &mut found);
     let problems = found.0.iter().filter(|it| it.verdict == Verdict::Problem).count();
     found.0.sort_by_key(|it| it.verdict == Verdict::Problem);
@@ -109,6 +120,9 @@ fn check_files(settings: &Settings, found: &mut Findings) -> bool {
     }
     if let Some(file) = &settings.server.tls_key {
         check_private("server.tls_key", file, found);
+    }
+    if let Some(file) = &settings.mail.password_file {
+        check_private("mail.password_file", file, found);
     }
     match &settings.database.url {
         DatabaseUrl::Sqlite(file) if !file.exists() => {
@@ -192,6 +206,7 @@ async fn check_database(store: &Store, settings: &Settings, found: &mut Findings
         );
     }
 
+    check_outbox(store, found).await?;
     let users = UserAdmin::new(store.clone(), clock);
     let directory = Directory::new(store.clone());
     let admins =
@@ -210,6 +225,49 @@ async fn check_database(store: &Store, settings: &Settings, found: &mut Findings
         );
     } else {
         found.add(Verdict::Good, "users", "somebody has the role admin");
+    }
+    Ok(())
+}
+
+fn check_certificate(settings: &Settings, found: &mut Findings) {
+    let now = Clock::system().now();
+    match certificate_end(&settings.server) {
+        // Without TLS; the warnings about settings tell where that is a risk.
+        Ok(None) => {}
+        Ok(Some(end)) if end <= now => {
+            let text = format!("the certificate expired at {}; renew it", rfc3339(end));
+            found.add(Verdict::Problem, "tls", text);
+        }
+        Ok(Some(end)) if end <= now + RENEWAL => {
+            let text = format!("the certificate expires at {}; renew it soon", rfc3339(end));
+            found.add(Verdict::Advice, "tls", text);
+        }
+        Ok(Some(end)) => {
+            found.add(Verdict::Good, "tls", format!("the certificate is valid until {}", rfc3339(end)));
+        }
+        Err(error) => found.add(Verdict::Problem, "tls", error.to_string()),
+    }
+}
+
+/// Connects to the mail server, and signs in there. No mail is sent.
+fn check_mail(settings: &Settings, found: &mut Findings) {
+    match block_on(probe(settings)) {
+        Ok(Some(target)) => found.add(Verdict::Good, "mail", plain(&target)),
+        Ok(None) => found.add(Verdict::Good, "mail", "off, since mail.url is not set"),
+        Err(error) => found.add(Verdict::Problem, "mail", plain(&error.to_string())),
+    }
+}
+
+/// Checks that no mail has been waiting for long.
+async fn check_outbox(store: &Store, found: &mut Findings) -> Result<(), StoreError> {
+    let (count, oldest) = store.read(async |connection| connection.count_mails().await).await?;
+    let waited = oldest.map(|oldest| Clock::system().now() - oldest);
+    if let Some(waited) = waited.filter(|waited| *waited > LONG) {
+        let text = format!(
+            "mails are waiting: {count}, the oldest for {} hours; hallpass mail list says why",
+            waited.num_hours()
+        );
+        found.add(Verdict::Problem, "mail", text);
     }
     Ok(())
 }

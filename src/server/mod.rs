@@ -40,5 +40,6 @@ pub use abuse::RateLimiter;
 pub use add_user::{AddUserError, NewAccount};
 pub use auth_server::{AuthServer, OpenError};
 pub use builder::{AuthServerBuilder, StartError};
+pub(crate) use run::certificate_end;
 #[doc(hidden)]
 pub use run::{BindError, HandoverError, Reload, Running, Sockets, Taken, TlsError, bind, bind_on};

@@ -1,5 +1,6 @@
 //! Accounts by mail: what is sent, to whom, and what the links in it do. The mails are written to a folder.
 
+mod doctor;
 mod link;
 mod outages;
 mod registration;

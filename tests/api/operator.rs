@@ -2,6 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use chrono::{Datelike, Duration};
+use hallpass::clock::Clock;
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 
 use crate::app::{EMAIL, PASSWORD};
@@ -16,7 +19,7 @@ fn the_doctor_finds_nothing_wrong_with_a_server_that_runs() {
     let place = place.variable("HALLPASS_SERVER__BIND", &server.address);
     let finished = place.run(&["doctor"], "");
     finished.expect(0, "doctor");
-    for subject in ["settings", "permissions", "database", "keys", "clock", "users", "server"] {
+    for subject in ["settings", "permissions", "database", "keys", "clock", "mail", "users", "server"] {
         let line = finished.out.lines().find(|line| line.split_whitespace().nth(1) == Some(subject));
         assert!(line.is_some_and(|line| line.starts_with("good")), "{subject}: {}", finished.out);
     }
@@ -58,6 +61,49 @@ fn the_doctor_says_where_passkeys_do_not_work() {
     assert!(out.contains("http://id.example, where browsers offer no passkeys"), "{out}");
     let out = doctor(&[("HALLPASS_PASSKEY__ORIGINS", "http://127.0.0.1:8080")]);
     assert!(out.lines().last().unwrap().starts_with("problem  passkeys  passkey.origins has"), "{out}");
+}
+
+#[test]
+fn the_doctor_says_when_the_certificate_expires_before_browsers_do() {
+    let place = Workplace::new()
+        .variable("HALLPASS_SERVER__BIND", "127.0.0.1:1")
+        .variable("HALLPASS_SERVER__TLS_CERT", "cert.pem")
+        .variable("HALLPASS_SERVER__TLS_KEY", "key.pem");
+    let key = KeyPair::generate().unwrap();
+    std::fs::write(place.path("key.pem"), key.serialize_pem()).unwrap();
+    std::fs::set_permissions(place.path("key.pem"), PermissionsExt::from_mode(0o600)).unwrap();
+    for (days, status, verdict, text) in [
+        (60, 0, "good", "the certificate is valid until "),
+        (7, 0, "advice", "the certificate expires at "),
+        (-1, 1, "problem", "the certificate expired at "),
+    ] {
+        let end = Clock::system().now() + Duration::days(days);
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let (month, day) = (u8::try_from(end.month()).unwrap(), u8::try_from(end.day()).unwrap());
+        params.not_after = rcgen::date_time_ymd(end.year(), month, day);
+        std::fs::write(place.path("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let finished = place.run(&["doctor"], "");
+        assert_eq!(finished.status.code(), Some(status), "{days}: {}", finished.out);
+        let line = finished.out.lines().find(|line| line.split_whitespace().nth(1) == Some("tls")).unwrap();
+        assert!(
+            line.starts_with(verdict)
+                && line.contains(&format!("{text}{}", end.format("%Y-%m-%dT00:00:00Z"))),
+            "{days}: {line}"
+        );
+    }
+
+    let other = KeyPair::generate().unwrap();
+    std::fs::write(place.path("key.pem"), other.serialize_pem()).unwrap();
+    let finished = place.run(&["doctor"], "");
+    finished.expect_error(1, "one problem");
+    assert!(
+        finished.out.contains("server.tls_cert and server.tls_key cannot be used together"),
+        "{}",
+        finished.out
+    );
+    std::fs::remove_file(place.path("cert.pem")).unwrap();
+    let finished = place.run(&["doctor"], "");
+    assert!(finished.out.lines().last().unwrap().contains("cert.pem"), "{}", finished.out);
 }
 
 #[test]

@@ -183,6 +183,19 @@ pub(crate) async fn send_test(
     outcome
 }
 
+/// Connects to the mail server and signs in, or writes to the folder; sends nothing. Returns where mails go, their sender
+/// and where links lead; `None` without `mail.url`.
+///
+/// # Errors
+/// [`MailError`]: the settings, the texts, or what the mail server answered.
+pub(crate) async fn probe(settings: &Settings) -> Result<Option<String>, MailError> {
+    let Some(url) = &settings.mail.url else { return Ok(None) };
+    let sending = Sending::open(settings, url)?;
+    Templates::open(settings.mail.templates.as_deref(), &settings.mail.language)?;
+    let target = sending.transport.probe().await.map_err(|error| MailError::Settings(error.reason))?;
+    Ok(Some(format!("{target} takes mails from {}; links lead to {}", sending.from, sending.link_base)))
+}
+
 impl Mailer {
     /// Reads the settings and the texts; `None` without `mail.url`.
     ///

@@ -24,5 +24,5 @@ mod transport;
 
 pub use error::MailError;
 pub use mailer::{Mailer, Outcomes};
-pub(crate) use mailer::{check, send_test};
+pub(crate) use mailer::{check, probe, send_test};
 pub(crate) use token::{MailTokens, digest, random_token, to_hex};

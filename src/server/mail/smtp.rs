@@ -46,11 +46,21 @@ impl Smtp {
             let outcome = hand_over(&mut connection, mail).await;
             Ok(Sent { outcome, connection: Some(connection) })
         });
-        let sent = sent.await.unwrap_or_else(|_| {
-            let reason = format!("no answer within {} s (mail.timeout_s)", self.timeout.as_secs());
-            Err(SendError { reason, is_final: false })
-        });
+        let sent = sent.await.unwrap_or_else(|_| Err(self.timed_out()));
         sent.unwrap_or_else(|error| Err(error).into())
+    }
+
+    /// Connects and signs in, and leaves.
+    pub(super) async fn probe(&self) -> Result<(), SendError> {
+        let connected = tokio::time::timeout(self.timeout, self.connect()).await;
+        let mut connection = connected.unwrap_or_else(|_| Err(self.timed_out()))?;
+        let _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
+        Ok(())
+    }
+
+    fn timed_out(&self) -> SendError {
+        let reason = format!("no answer within {} s (mail.timeout_s)", self.timeout.as_secs());
+        SendError { reason, is_final: false }
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {

@@ -66,6 +66,25 @@ impl Transport {
         Ok(Self::Smtp(Box::new(Smtp { host, port, encryption, credentials, timeout })))
     }
 
+    /// Connects and signs in, or writes a file that is deleted at once. Returns the name of the mail server or folder.
+    pub(super) async fn probe(&self) -> Result<String, SendError> {
+        match self {
+            Self::Smtp(server) => {
+                let reason = |error: SendError| format!("{}:{}: {}", server.host, server.port, error.reason);
+                let probed = server.probe().await;
+                probed.map_err(|error| SendError { reason: reason(error), is_final: false })?;
+                Ok(format!("{}:{}", server.host, server.port))
+            }
+            Self::Folder(folder) => match tempfile::NamedTempFile::new_in(folder) {
+                Ok(_) => Ok(format!("the folder {}", folder.display())),
+                Err(error) => {
+                    let reason = format!("the folder {} cannot be written: {error}", folder.display());
+                    Err(SendError { reason, is_final: false })
+                }
+            },
+        }
+    }
+
     /// Sends a mail.
     pub(super) async fn send(&self, mail: Outgoing, (id, at): (Uuid, DateTime<Utc>)) -> Sent {
         match self {

@@ -6,13 +6,14 @@
 //! | `gate` | how many connections there are |
 //! | `connection` | the times that bound a connection |
 //! | `sockets` | the sockets, opened or given |
-//! | `tls` | the certificate, and its reload |
+//! | `tls`, `expiry` | the certificate, its reload, and its end |
 //! | `handover` | the takeover by another process |
 //! | `redirect` | the socket for plain HTTP |
 //! | `background`, `tasks` | the background tasks, on a thread of their own |
 
 mod background;
 mod connection;
+mod expiry;
 mod gate;
 mod handover;
 mod listener;
@@ -44,6 +45,7 @@ pub use sockets::{BindError, Sockets};
 pub(super) use tasks::Tasks;
 use tls::Tls;
 pub use tls::TlsError;
+pub(crate) use tls::certificate_end;
 
 /// The time between two looks at the files of the certificate.
 const LOOK_AT_TLS_EVERY: Duration = Duration::from_secs(5);

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
+use chrono::{DateTime, Utc};
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use zeroize::Zeroizing;
 
+use super::expiry::not_after;
 use crate::server::config;
 
 /// Why a certificate and its key cannot be used.
@@ -53,6 +55,18 @@ pub(crate) struct Tls {
     current: ArcSwap<ServerConfig>,
     /// The digest of the files as they were last looked at.
     seen: Mutex<[u8; 32]>,
+}
+
+/// Checks the pair of the settings. Returns when the certificate ends; `None` if TLS is off.
+///
+/// # Errors
+/// [`TlsError`], as at start.
+pub(crate) fn certificate_end(settings: &config::Server) -> Result<Option<DateTime<Utc>>, TlsError> {
+    let Some(tls) = Tls::of(settings)? else { return Ok(None) };
+    let pair = Pair::read(&tls.cert, &tls.key)?;
+    // The server's own stands first (RFC 8446 §4.4.2).
+    let own = CertificateDer::pem_slice_iter(&pair.cert).next();
+    Ok(own.and_then(Result::ok).and_then(|own| not_after(&own)))
 }
 
 /// The content of the files.
