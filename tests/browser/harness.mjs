@@ -31,8 +31,8 @@ export async function startServer(t, settings = {}) {
   const env = { PATH: process.env.PATH, HALLPASS_PASSWORD__BCRYPT_COST: '4', ...settings };
   let child;
 
-  async function start(bind) {
-    child = spawn(binary, ['serve', '--bind', bind, '--key-stdin'], { cwd: folder, env, stdio: ['pipe', 'pipe', 'ignore'] });
+  async function start(bind, more = {}) {
+    child = spawn(binary, ['serve', '--bind', bind, '--key-stdin'], { cwd: folder, env: { ...env, ...more }, stdio: ['pipe', 'pipe', 'ignore'] });
     child.stdin.end('a river of seventeen blue lanterns\n');
     const [line] = await once(createInterface(child.stdout), 'line');
     return Number(line.match(/^listening on http:\/\/127\.0\.0\.1:(\d+)$/)[1]);
@@ -62,7 +62,7 @@ export async function startServer(t, settings = {}) {
     if (child.exitCode === null) await stop();
     rmSync(folder, { recursive: true });
   });
-  return { port, url: `http://127.0.0.1:${port}`, cli, addUsers, stop, start: () => start(`127.0.0.1:${port}`) };
+  return { port, url: `http://127.0.0.1:${port}`, cli, addUsers, stop, start: (more) => start(`127.0.0.1:${port}`, more) };
 }
 
 /** Fails if any page of the test logs an error, breaks its Content-Security-Policy, or stores a token. */

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { AXE, EMAIL, PASSWORD, SHOTS, addAuthenticator, closeBrowser, goTo, heading, openBrowser, press, said, signIn, startServer, until, watch } from './harness.mjs';
+import { AXE, EMAIL, PASSWORD, SHOTS, addAuthenticator, closeBrowser, goTo, heading, openBrowser, press, said, signIn, startApp, startServer, until, watch } from './harness.mjs';
 
 after(closeBrowser);
 
@@ -203,6 +203,54 @@ test('a passkey that was made on a page of another origin is refused', async (t)
   await askForPasskey(page);
   await page.getByText('This passkey is not accepted here').waitFor();
   assert.deepEqual(await page.locator('.passkeys li').count(), 0);
+});
+
+test('the page of another app gets nothing out of our RP ID, whatever its user agrees to', async (t) => {
+  const server = await startServer(t);
+  await server.stop();
+  // Ours is one origin of several on this host name, which is what a company's apps are on its domain.
+  await server.start({ HALLPASS_PASSKEY__RP_ID: 'localhost', HALLPASS_PASSKEY__ORIGINS: `http://localhost:${server.port}` });
+  const context = await openBrowser(t);
+  const page = await openConsole(context, server);
+  const { agree } = await addAuthenticator(page);
+  await signIn(page);
+  await heading(page, 'Profile');
+  await addPasskey(page);
+  await agree(false);
+  const post = async (path, body) => {
+    const answer = await fetch(server.url + path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+    return [answer.status, await answer.json()];
+  };
+  // The app has the options from our server, as anybody does, and hands over what the authenticator says to its page.
+  const sign = async (page) => {
+    const [, { data }] = await post('/auth/passkey/options', {});
+    await agree(true);
+    const signed = await page.evaluate(async (options) => {
+      const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
+      return navigator.credentials.get({ publicKey }).then((it) => it.toJSON(), (error) => error.name);
+    }, data);
+    await agree(false);
+    return signed;
+  };
+  const originOf = ({ response }) => JSON.parse(Buffer.from(response.clientDataJSON, 'base64url')).origin;
+
+  const port = await startApp(t, {});
+  await page.goto(`http://localhost:${port}/`);
+  const theirs = await sign(page);
+  assert.equal(originOf(theirs), `http://localhost:${port}`, 'the browser lets another app of the host use the passkey');
+  const [status, { error }] = await post('/auth/passkey', { credential: theirs });
+  assert.deepEqual([status, error], [401, 'second_factor_invalid']);
+  assert.match(server.cli(['events', '--json']), /"sign_in_failed"/);
+
+  // Outside the RP ID, the browser does not even ask.
+  await page.goto(`http://127.0.0.1:${port}/`);
+  assert.equal(await sign(page), 'SecurityError');
+
+  // The same calls, on our own page.
+  await page.goto(`http://localhost:${server.port}/docs`);
+  const ours = await sign(page);
+  assert.equal(originOf(ours), `http://localhost:${server.port}`);
+  assert.equal((await post('/auth/passkey', { credential: ours }))[0], 200, 'the origin alone made the difference');
 });
 
 test('a page outside the RP ID is told so by the browser, and the page says what to do', async (t) => {
