@@ -28,7 +28,7 @@ use hallpass::server::keys::{installation, new_signing_key};
 use hallpass::server::model::KdfParams;
 use hallpass::server::store::Store;
 use hallpass::testing::Mint;
-use hallpass::{AuthUser, Guard};
+use hallpass::{AuthUser, Envelope, Guard};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -132,15 +132,17 @@ pub struct Case {
 
 impl Case {
     /// The names of all cases.
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 10] = [
         "bare",
         "user",
         "live",
         "expired",
         "garbage",
         "library_bare",
+        "library_envelope",
         "library_extractor",
         "library_middleware",
+        "library_all",
     ];
 
     /// Prepares the case `name`.
@@ -205,10 +207,16 @@ impl Case {
         let mint = Mint::new();
         let guard: Guard = mint.guard();
         let hello = |user: AuthUser| async move { HttpResponse::Ok().body(user.email.clone()) };
+        let anybody = || async { HttpResponse::Ok().body("ada@example.com") };
         let app = match name {
-            "library_bare" => {
-                let hello = || async { HttpResponse::Ok().body("ada@example.com") };
-                InProcess::new(App::new().route("/hello", web::get().to(hello)), None).await
+            "library_bare" => InProcess::new(App::new().route("/hello", web::get().to(anybody)), None).await,
+            "library_envelope" => {
+                let app = App::new().wrap(Envelope::default()).route("/hello", web::get().to(anybody));
+                InProcess::new(app, None).await
+            }
+            "library_all" => {
+                let app = App::new().wrap(guard.protect()).wrap(Envelope::default());
+                InProcess::new(app.route("/hello", web::get().to(hello)), None).await
             }
             "library_extractor" => {
                 InProcess::new(App::new().app_data(guard).route("/hello", web::get().to(hello)), None).await
@@ -250,12 +258,7 @@ async fn server(clock: Clock) -> (InProcess, String) {
         password_hash: Some(hash),
     };
     server.users().add(user).await.unwrap();
-    let app = App::new()
-        .wrap(server.cors())
-        .wrap(server.envelope())
-        .configure(server.configure())
-        .configure(server.console());
-    let app = InProcess::new(app, Some((server, folder))).await;
+    let app = InProcess::new(hallpass::server::app(&server), Some((server, folder))).await;
     let body = format!(r#"{{"email":"{EMAIL}","password":"{PASSWORD}"}}"#);
     let login = format!(
         "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

@@ -124,12 +124,18 @@ pub fn import(folder: &Path, users: impl IntoIterator<Item = (String, String)>) 
         file += &format!("{email},{hash}\n");
     }
     std::fs::write(folder.join("users.csv"), file).unwrap();
-    assert!(hallpass(folder, &["user", "import", "users.csv"]).output().unwrap().status.success());
+    let output = hallpass(folder, &["user", "import", "users.csv"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Server {
     pub fn hallpass(folder: &Path) -> Self {
         Self::start(hallpass(folder, &["serve", "--bind", "127.0.0.1:0", "--key-stdin"]), PASSPHRASE)
+    }
+
+    /// A server that asks for a passphrase.
+    pub fn with_passphrase(command: Command) -> Self {
+        Self::start(command, PASSPHRASE)
     }
 
     pub fn pid(&self) -> u32 {
@@ -141,7 +147,8 @@ impl Server {
         writeln!(child.stdin.take().unwrap(), "{input}").unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
+        let (_, address) = line.trim_end().split_once("://").unwrap();
+        let address = address.to_owned();
         Self { child, address }
     }
 }

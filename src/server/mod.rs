@@ -42,4 +42,4 @@ pub use auth_server::{AuthServer, OpenError};
 pub use builder::{AuthServerBuilder, StartError};
 pub(crate) use run::certificate_end;
 #[doc(hidden)]
-pub use run::{BindError, HandoverError, Reload, Running, Sockets, Taken, TlsError, bind, bind_on};
+pub use run::{BindError, HandoverError, Reload, Running, Sockets, Taken, TlsError, app, bind, bind_on};

@@ -28,8 +28,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer};
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::{App, Error, HttpServer};
 use futures_util::future::{Either, select};
 
 use super::AuthServer;
@@ -84,11 +85,7 @@ pub fn bind_on(server: &AuthServer, sockets: Sockets) -> Result<Running, BindErr
     let gate = Gate::new(settings, server.connections());
     let app = {
         let server = server.clone();
-        move || {
-            let app = App::new().wrap(server.cors()).wrap(server.edge());
-            let app = app.wrap(server.envelope()).wrap(server.measure());
-            app.configure(server.configure()).configure(server.console())
-        }
+        move || app(&server)
     };
     // The signals are the caller's: see `Running::until`. The gate has the limit of connections.
     let builder = actix_web::dev::Server::build()
@@ -128,6 +125,24 @@ pub fn bind_on(server: &AuthServer, sockets: Sockets) -> Result<Running, BindErr
     }
     let (server, offered) = (builder.run(), Offered::default());
     Ok(Running { address, metrics_address, redirect_address, tls, open, offered, server, metrics })
+}
+
+/// Makes the app of one worker, with all that is around the routes.
+#[doc(hidden)]
+pub fn app(
+    server: &AuthServer,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    > + use<>,
+> {
+    let app = App::new().wrap(server.cors()).wrap(server.edge());
+    let app = app.wrap(server.envelope()).wrap(server.measure());
+    app.configure(server.configure()).configure(server.console())
 }
 
 /// Serves the metrics on a socket of their own, so that a firewall can protect it.
