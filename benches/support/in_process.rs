@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use actix_http::HttpService;
+use actix_http::{HttpService, KeepAlive};
 use actix_service::map_config;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Service, ServiceFactory, ServiceRequest, ServiceResponse};
@@ -104,7 +104,10 @@ impl InProcess {
             > + 'static,
         B: MessageBody + 'static,
     {
-        let factory = HttpService::build().h1(map_config(app, |()| AppConfig::default()));
+        // As the server has it (run/listener.rs), and as actix-web has it.
+        let keep_alive = if kept.is_some() { KeepAlive::Os } else { KeepAlive::default() };
+        let factory =
+            HttpService::build().keep_alive(keep_alive).h1(map_config(app, |()| AppConfig::default()));
         let service = factory.new_service(()).await.unwrap();
         let serve = move |connection| -> LocalBoxFuture<'static, ()> {
             let served = service.call((connection, Some(SocketAddr::from(PEER))));
