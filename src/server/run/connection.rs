@@ -1,5 +1,6 @@
-//! A connection of a client, and the times that bound it where actix has no bound: how long a request may take from its
-//! first byte to its answer, and how long a client may leave an answer unread.
+//! A connection of a client, and the times that bound it: how long a request may take from its first byte to its answer,
+//! how long a client may leave an answer unread, and how long it may wait before its next request. actix bounds only
+//! the last, with a timer for each request.
 //!
 //! A request costs no timer. Each worker looks at its connections twice a second, and ends those that are over time.
 
@@ -26,8 +27,8 @@ pub(super) struct Watch {
     now: Cell<u64>,
     /// A request must be answered within this many looks.
     request: u64,
-    /// An answer must be read on within this many looks.
-    answer: u64,
+    /// An answer must be read on within this many looks, and the next request must begin.
+    idle: u64,
     all: RefCell<Vec<Weak<Times>>>,
 }
 
@@ -38,8 +39,21 @@ struct Times {
     request: Cell<Option<u64>>,
     /// Since when the client has left an answer unread.
     answer: Cell<Option<u64>>,
-    is_over: Cell<bool>,
+    /// When the last answer was written, if no byte has come since.
+    idle: Cell<Option<u64>>,
+    over: Cell<Over>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// Whether a connection has to end.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    #[default]
+    No,
+    /// The client has not sent its next request in time. One that comes at the last moment is answered.
+    Idle,
+    /// A request or an answer takes too long.
+    Late,
 }
 
 /// The bytes of a connection.
@@ -60,11 +74,11 @@ pub(super) struct Connection {
 
 impl Watch {
     /// Starts to watch the connections of this worker.
-    pub(super) fn start(request: Duration, answer: Duration) -> Rc<Self> {
+    pub(super) fn start(request: Duration, idle: Duration) -> Rc<Self> {
         let watch = Rc::new(Self {
             now: Cell::new(0),
             request: looks(request),
-            answer: looks(answer),
+            idle: looks(idle),
             all: RefCell::default(),
         });
         let weak = Rc::downgrade(&watch);
@@ -88,14 +102,17 @@ impl Watch {
         let is_late = |since: &Cell<Option<u64>>, most| since.get().is_some_and(|since| now - since > most);
         self.all.borrow_mut().retain(|times| {
             let Some(times) = times.upgrade() else { return false };
-            if is_late(&times.request, self.request) || is_late(&times.answer, self.answer) {
-                times.is_over.set(true);
-                if let Some(waker) = times.waker.take() {
-                    waker.wake();
-                }
-                return false;
+            if is_late(&times.request, self.request) || is_late(&times.answer, self.idle) {
+                times.over.set(Over::Late);
+            } else if is_late(&times.idle, self.idle) {
+                times.over.set(Over::Idle);
+            } else {
+                return true;
             }
-            true
+            if let Some(waker) = times.waker.take() {
+                waker.wake();
+            }
+            times.over.get() == Over::Idle
         });
     }
 }
@@ -114,7 +131,7 @@ impl Connection {
 
     /// Fails if the connection is over time; otherwise sees to it that it is woken when it is.
     fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        if self.times.is_over.get() {
+        if self.times.over.get() == Over::Late {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let mut waker = self.times.waker.borrow_mut();
@@ -130,11 +147,14 @@ impl Connection {
             Poll::Ready(_) => {
                 self.times.request.set(None);
                 self.times.answer.set(None);
+                self.times.idle.set(Some(self.watch.now.get()));
             }
-            Poll::Pending if self.times.answer.get().is_none() => {
-                self.times.answer.set(Some(self.watch.now.get()));
+            Poll::Pending => {
+                self.times.idle.set(None);
+                if self.times.answer.get().is_none() {
+                    self.times.answer.set(Some(self.watch.now.get()));
+                }
             }
-            Poll::Pending => {}
         }
     }
 }
@@ -158,8 +178,15 @@ impl AsyncRead for Connection {
         self.check(cx)?;
         let before = buf.filled().len();
         let read = stream!(self, poll_read(cx, buf));
-        if buf.filled().len() > before && self.times.request.get().is_none() {
-            self.times.request.set(Some(self.watch.now.get()));
+        if buf.filled().len() > before {
+            self.times.idle.set(None);
+            self.times.over.set(Over::No);
+            if self.times.request.get().is_none() {
+                self.times.request.set(Some(self.watch.now.get()));
+            }
+        } else if read.is_pending() && self.times.over.get() == Over::Idle {
+            // As if the client had ended the connection.
+            return Poll::Ready(Ok(()));
         }
         read
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Request, Response};
+use actix_http::{HttpService, KeepAlive, Request, Response};
 use actix_server::ServerBuilder;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::Error;
@@ -117,7 +117,8 @@ where
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
-            .keep_alive(terms.idle_time)
+            // Not actix's, which is a timer for each request: `Watch` bounds the time.
+            .keep_alive(KeepAlive::Os)
             .client_request_timeout(terms.head_time)
             .client_disconnect_timeout(DISCONNECT)
             .local_addr(address)
