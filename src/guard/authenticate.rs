@@ -118,12 +118,28 @@ impl<U: Send + Sync + 'static> Guard<U> {
             self.authenticator.note(Ok(()));
         }
         match decision {
-            Ok(Decision::Admitted(user, claims)) => {
-                Known::Decided(Ok(self.admit(request, user, claims, middleware)))
+            Ok(Decision::Admitted(user, token)) => {
+                Known::Decided(Ok(self.admit(request, user, Arc::clone(&token.claims), middleware)))
             }
             Ok(Decision::UserNotCached(claims)) => Known::Claims(claims),
             Err(Refusal::TokenInvalid(TokenError::KeyUnknown)) => Known::Nothing,
             Err(refusal) => Known::Decided(Err(self.authenticator.refuse(refusal, request))),
+        }
+    }
+
+    /// Decides about `request`, of which nothing else has to know who sent it, if that needs no waiting.
+    #[cfg(feature = "server")]
+    pub(crate) fn decide_at_once(&self, request: &HttpRequest) -> Option<Result<Arc<U>, Refused>> {
+        if self.authenticator.verify_token.is_some() {
+            return None;
+        }
+        match self.decide(request) {
+            Ok(Decision::Admitted(user, _)) => {
+                self.authenticator.note(Ok(()));
+                Some(Ok(user))
+            }
+            Ok(Decision::UserNotCached(_)) | Err(Refusal::TokenInvalid(TokenError::KeyUnknown)) => None,
+            Err(refusal) => Some(Err(self.authenticator.refuse(refusal, request))),
         }
     }
 
@@ -147,24 +163,36 @@ impl<U: Send + Sync + 'static> Guard<U> {
         let credential = authenticator.credential(request)?;
         let now = authenticator.clock.now();
         // Read before everything that it is the version of: what changes meanwhile has a later one.
-        let version = match &authenticator.remember {
-            Remember::Nothing => None,
-            Remember::User => Some(0),
+        let (version, cached) = match &authenticator.remember {
+            Remember::Nothing => (None, None),
+            Remember::User => {
+                let keys = authenticator.key_source.keys().ok();
+                (Some(0), keys.and_then(|keys| authenticator.verifier.cached_with(&keys, credential)))
+            }
             Remember::While(version) => {
                 let version = version();
-                let cached = version.and_then(|_| authenticator.verifier.cached(credential));
-                // What has expired is verified again, which tells so.
-                if let Some(token) = cached.filter(|token| token.check_times(now).is_ok())
-                    && let Some(user) = accepted(&token, version)
-                {
-                    return Ok(Decision::Admitted(user, Arc::clone(&token.claims)));
-                }
-                version
+                // The version is one of the keys too.
+                (version, version.and_then(|_| authenticator.verifier.cached(credential)))
             }
         };
+        if let Some(token) = cached {
+            match token.check_times(now) {
+                Ok(()) => {
+                    if let Some(user) = accepted(&token, version) {
+                        return Ok(Decision::Admitted(user, token));
+                    }
+                }
+                Err(error)
+                    if authenticator.verifier.is_current(&token, &authenticator.key_source.keys()?) =>
+                {
+                    return Err(error.into());
+                }
+                Err(_) => {}
+            }
+        }
         let token = authenticator.verify(credential::text(credential)?, now)?;
         if let Some(user) = accepted(&token, version) {
-            return Ok(Decision::Admitted(user, Arc::clone(&token.claims)));
+            return Ok(Decision::Admitted(user, token));
         }
         if let Some(check_claims) = &authenticator.check_claims {
             check_claims(&token.claims)?;
@@ -175,7 +203,7 @@ impl<U: Send + Sync + 'static> Guard<U> {
                     let accepted = Accepted { version, user: Arc::clone(&user) as AnyUser };
                     token.note.store(Some(Arc::new(accepted)));
                 }
-                Ok(Decision::Admitted(user, Arc::clone(&token.claims)))
+                Ok(Decision::Admitted(user, token))
             }
             CachedUser::Gone => Err(Refusal::TokenRevoked),
             CachedUser::NotCached => Ok(Decision::UserNotCached(Arc::clone(&token.claims))),
@@ -211,7 +239,7 @@ impl<U: Send + Sync + 'static> Guard<U> {
 
 /// A decision by what is in memory.
 enum Decision<U> {
-    Admitted(Arc<U>, Arc<Claims>),
+    Admitted(Arc<U>, Arc<Verified<Accepted>>),
     UserNotCached(Arc<Claims>),
 }
 

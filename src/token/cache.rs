@@ -93,6 +93,19 @@ impl<N> VerifiedTokens<N> {
         self.cache.get(token)
     }
 
+    /// Returns the token if it is cached, and was verified with `keys`.
+    pub(crate) fn cached_with(&self, keys: &Arc<Keyring>, token: &[u8]) -> Option<Arc<Verified<N>>> {
+        self.cached(token).filter(|cached| self.is_current(cached, keys))
+    }
+
+    /// Tells whether a cached token was verified with `keys`.
+    pub(crate) fn is_current(&self, cached: &Verified<N>, keys: &Arc<Keyring>) -> bool {
+        let current = self.current.load();
+        current.as_ref().is_some_and(|current| {
+            Arc::ptr_eq(&current.keys, keys) && current.generation == cached.generation
+        })
+    }
+
     /// Returns what [`verify()`] returns, faster for a cached token.
     ///
     /// # Errors
