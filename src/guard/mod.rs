@@ -48,4 +48,6 @@ pub(crate) use protect::OptionsAnswered;
 pub use protect::{Protect, ProtectService};
 pub use refusal::Refusal;
 pub use refused::Refused;
+#[cfg(feature = "server")]
+pub(crate) use source::Shown;
 pub use source::{CachedUser, FromClaims, KeyRefresh, KeySource, Unavailable, User, UserSource};

@@ -58,7 +58,7 @@ impl Refused {
         self.refusal
     }
 
-    pub(super) fn into_response(self) -> HttpResponse {
+    pub(crate) fn into_response(self) -> HttpResponse {
         self.error_response()
     }
 }

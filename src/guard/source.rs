@@ -1,8 +1,10 @@
 //! The sources of keys and users, which an app can implement.
 
+use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use actix_web::web::Bytes;
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
@@ -48,6 +50,43 @@ pub struct User {
     #[serde(serialize_with = "serialize_rfc3339")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>, format = DateTime))]
     pub last_login_at: Option<DateTime<Utc>>,
+    /// The bytes that show the user to a client.
+    #[serde(skip)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub(crate) shown: Shown,
+}
+
+/// Bytes that are made of a user once. A copy of the user, which can be changed, makes its own.
+#[derive(Default)]
+pub(crate) struct Shown(OnceLock<Bytes>);
+
+impl Shown {
+    /// Returns the bytes, which `show` makes at the first call.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the server alone shows users"))]
+    pub(crate) fn get(&self, show: impl FnOnce() -> Bytes) -> Bytes {
+        self.0.get_or_init(show).clone()
+    }
+}
+
+impl Clone for Shown {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// It says nothing that the user's fields do not say.
+impl PartialEq for Shown {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Shown {}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// The error of a source of users or keys that does not answer. The client gets a 503, never a 401.
@@ -189,6 +228,7 @@ impl UserSource for FromClaims {
             second_factors: Vec::new(),
             created_at: None,
             last_login_at: None,
+            shown: Shown::default(),
         }))
     }
 

@@ -21,7 +21,7 @@ use super::events::{EventLog, Statistics};
 use super::guard_parts::GuardParts;
 use super::http::routes::console::Look;
 use super::http::routes::metrics::{self, VERDICTS};
-use super::http::{self, Context, Edge, Measure, Readiness, Watched, X_HALLPASS};
+use super::http::{self, Context, Edge, Measure, Readiness, Shortcut, Watched, X_HALLPASS};
 use super::keys::vault::Vault;
 use super::keys::{KeysError, PasswordHashes, SigningKeys, rotation};
 use super::mail::{MailError, MailTokens, Mailer};
@@ -380,6 +380,11 @@ impl AuthServer {
     /// Returns the middleware that counts requests for `GET /metrics`. Wrap it around everything.
     pub(super) fn measure(&self) -> Measure {
         Measure(Arc::clone(&self.inner.requests))
+    }
+
+    /// Returns the middleware that answers `GET /user/` without the router. Wrap all others around it.
+    pub(super) fn shortcut(&self) -> Shortcut {
+        Shortcut::new(self.inner.guard.clone())
     }
 
     /// Returns the middleware that bounds the heads of requests. Wrap [`envelope`](Self::envelope) around it.

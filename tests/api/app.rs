@@ -3,7 +3,7 @@
 use actix_web::body::to_bytes;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{App, test};
+use actix_web::test;
 use chrono::{DateTime, Duration};
 use hallpass::clock::Clock;
 use hallpass::server::AuthServer;
@@ -219,15 +219,7 @@ impl Ask<'_> {
     }
 
     pub async fn send(self) -> Reply {
-        let server = &self.app.server;
-        let service = test::init_service(
-            App::new()
-                .wrap(server.cors())
-                .wrap(server.envelope())
-                .configure(server.configure())
-                .configure(server.console()),
-        )
-        .await;
+        let service = test::init_service(hallpass::server::app(&self.app.server)).await;
         let request = self.request.to_request();
         let asked = (request.method().clone(), request.path().to_owned());
         let response = test::call_service(&service, request).await;

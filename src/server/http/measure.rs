@@ -22,7 +22,18 @@ const UNMATCHED: &str = "unmatched";
 /// The table of a resource in this worker, made by its first request. [`endpoint`](super::endpoint) gives every
 /// resource one.
 #[derive(Debug, Default)]
-pub(super) struct RouteTable(OnceCell<Arc<RouteCounts>>);
+pub(super) struct RouteTable {
+    counts: OnceCell<Arc<RouteCounts>>,
+    /// The route, if its requests do not pass the router.
+    pattern: Option<&'static str>,
+}
+
+impl RouteTable {
+    /// Returns the table of a route whose requests do not pass the router.
+    pub(super) fn of(pattern: &'static str) -> Self {
+        Self { pattern: Some(pattern), ..Self::default() }
+    }
+}
 
 /// Middleware for a whole app. Wrap it around everything.
 #[derive(Debug, Clone)]
@@ -64,7 +75,8 @@ impl Tables {
         let (method, status) = (method.as_str(), status.as_u16());
         match resource {
             Some((request, table)) => {
-                let table = table.0.get_or_init(|| self.requests.table(&pattern(Some(request))));
+                let pattern = || table.pattern.map_or_else(|| pattern(Some(request)), str::to_owned);
+                let table = table.counts.get_or_init(|| self.requests.table(&pattern()));
                 table.count(method, status, began.elapsed());
             }
             None => {

@@ -8,6 +8,7 @@
 //! | `body`, `query`, `client`, `fields` | the request: its JSON body, its query, its client, its fields checked |
 //! | `responses`, `error`, `cookie` | the answer: `{"data": …}`, a failure, the refresh cookie |
 //! | `edge` | the limits of a request's head; HSTS |
+//! | `shortcut` | answers `GET /user/` without the router |
 //! | `measure`, `readiness`, `watched` | counts requests, for metrics; tells what is missing; what an admin sees of this server |
 //! | `required_roles` | what users may do whose role asks for a second factor that they do not have |
 //! | `openapi/` | the OpenAPI document |
@@ -28,6 +29,7 @@ mod readiness;
 mod required_roles;
 mod responses;
 pub(in crate::server) mod routes;
+mod shortcut;
 mod watched;
 
 use actix_web::web::ServiceConfig;
@@ -39,6 +41,7 @@ pub(in crate::server) use error::ApiError;
 pub(in crate::server) use measure::Measure;
 pub(in crate::server) use readiness::Readiness;
 pub(in crate::server) use required_roles::require_second_factor;
+pub(in crate::server) use shortcut::Shortcut;
 pub(in crate::server) use watched::Watched;
 
 /// Registers every route except the console's.

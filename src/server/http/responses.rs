@@ -36,7 +36,9 @@ pub(crate) fn data_in_json(json: Bytes) -> HttpResponse {
 
 /// Returns `{"data": …}` with `user`.
 pub(crate) fn as_data(user: &User) -> Bytes {
-    serde_json::to_vec(&Data { data: user }).expect("a user has only texts, times and a boolean").into()
+    let json = serde_json::to_vec(&Data { data: user }).expect("a user has only texts, times and a boolean");
+    // Without the room that the vector has for more: the bytes are kept.
+    json.into_boxed_slice().into()
 }
 
 #[derive(Serialize)]

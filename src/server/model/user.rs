@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::guard::User;
+use crate::guard::{Shown, User};
 
 /// The beginning of a sealed hash. No hash of ours or of another program begins so.
 pub const SEALED_HASH: &str = "$sealed$";
@@ -69,6 +69,7 @@ impl From<UserRecord> for User {
             second_factors: record.second_factors,
             created_at: Some(record.created_at),
             last_login_at: record.last_login_at,
+            shown: Shown::default(),
         }
     }
 }

@@ -140,7 +140,7 @@ pub fn app(
         InitError = (),
     > + use<>,
 > {
-    let app = App::new().wrap(server.cors()).wrap(server.edge());
+    let app = App::new().wrap(server.shortcut()).wrap(server.cors()).wrap(server.edge());
     let app = app.wrap(server.envelope()).wrap(server.measure());
     app.configure(server.configure()).configure(server.console())
 }

@@ -1,8 +1,7 @@
 //! Users in memory.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
@@ -18,13 +17,7 @@ const MAX_USERS: usize = 100_000;
 static UNREAD: LogLimit = LogLimit::new("a user cannot be read");
 
 /// A cached lookup: the user, or `None` if they are gone or disabled.
-type Cached = Option<Arc<Entry>>;
-
-/// A user, and the bytes that show them to a client, once somebody has asked for these.
-struct Entry {
-    user: Arc<User>,
-    shown: OnceLock<Bytes>,
-}
+type Cached = Option<Arc<User>>;
 
 /// The users that were looked up recently.
 pub(crate) struct UserCache {
@@ -52,19 +45,7 @@ impl UserCache {
 
     async fn read(&self, id: Uuid) -> Result<Cached, StoreError> {
         let user = self.store.read(async |connection| connection.user(id).await).await?;
-        let entry =
-            |user: UserRecord| Arc::new(Entry { user: Arc::new(user.into()), shown: OnceLock::new() });
-        Ok(user.filter(UserRecord::is_enabled).map(entry))
-    }
-
-    /// Returns what `show` makes of `user`; for a user in memory, it is made once.
-    pub(crate) fn shown(&self, user: &Arc<User>, show: impl FnOnce(&User) -> Bytes) -> Bytes {
-        let entry = Uuid::try_parse(&user.id).ok().and_then(|id| self.users.get(&id)).flatten();
-        match entry.filter(|entry| Arc::ptr_eq(&entry.user, user)) {
-            Some(entry) => entry.shown.get_or_init(|| show(user)).clone(),
-            // They have changed since the request was admitted.
-            None => show(user),
-        }
+        Ok(user.filter(UserRecord::is_enabled).map(|user| Arc::new(user.into())))
     }
 }
 
@@ -77,7 +58,7 @@ impl UserSource for Arc<UserCache> {
             return CachedUser::Gone;
         };
         match self.users.get(&id) {
-            Some(Some(entry)) => CachedUser::Found(Arc::clone(&entry.user)),
+            Some(Some(user)) => CachedUser::Found(user),
             Some(None) => CachedUser::Gone,
             None => CachedUser::NotCached,
         }
@@ -87,11 +68,10 @@ impl UserSource for Arc<UserCache> {
         let Ok(id) = Uuid::try_parse(&claims.sub) else {
             return Ok(None);
         };
-        let found = self.users.get_or_insert_async(&id, self.read(id)).await.map_err(|error| {
+        self.users.get_or_insert_async(&id, self.read(id)).await.map_err(|error| {
             UNREAD.log(log::Level::Error, &error);
             Unavailable
-        })?;
-        Ok(found.map(|entry| Arc::clone(&entry.user)))
+        })
     }
 }
 

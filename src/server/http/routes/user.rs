@@ -1,7 +1,5 @@
 //! `/user`: the user's own account and sessions. The whole scope is under the guard.
 
-use std::sync::Arc;
-
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderValue, LINK};
@@ -26,7 +24,6 @@ use crate::server::http::responses::{TokenResponse, as_data, data, data_in_json,
 use crate::server::http::{ApiError, Context};
 use crate::server::model::{Client, SessionPlace};
 use crate::server::sessions::{ListedSession, Sessions};
-use crate::server::state::UserCache;
 use crate::token::Claims;
 
 /// Returns the scope `/user`.
@@ -37,7 +34,6 @@ pub(in crate::server::http) fn scope(context: &Context) -> impl HttpServiceFacto
         .app_data(web::Data::new(context.accounts.clone()))
         .app_data(web::Data::new(context.sessions.clone()))
         .app_data(web::Data::new(context.settings.clone()))
-        .app_data(web::Data::from(Arc::clone(context.state.users())))
         .service(spelled("/", account()))
         .service(spelled("", account()))
         .service(endpoint("/export", [(Method::GET, web::to(export::export))]))
@@ -109,8 +105,8 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
-async fn show(user: AuthUser, users: web::Data<UserCache>) -> HttpResponse {
-    data_in_json(users.shown(&user.user(), as_data))
+async fn show(user: AuthUser) -> HttpResponse {
+    data_in_json(user.shown.get(|| as_data(&user)))
 }
 
 #[derive(Deserialize, ToSchema)]
