@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::common::{Common, block_on};
+use super::common::{Common, block_on, unusable};
 use super::error::CommandError;
 use super::log;
 use super::output::print_line;
@@ -48,7 +48,10 @@ pub(super) fn back_up(common: &Common, args: &BackupArgs) -> Result<(), CommandE
         bar.set_position(written);
     }));
     bar.finish_and_clear();
-    let backup = backup.map_err(explain)?;
+    let backup = backup.map_err(|error| match error {
+        BackupError::Store(error) => unusable(&settings.database.url, error),
+        other => explain(other),
+    })?;
     print_line(format_args!(
         "{}: {} bytes, {} users, checked; it opens nothing without the passphrase, and holds every address and event",
         args.file.display(),

@@ -68,7 +68,12 @@ impl Common {
 /// Opens the database that the settings name.
 pub(super) async fn open_store(settings: &Settings) -> Result<Store, CommandError> {
     let url = &settings.database.url;
-    Store::open(&settings.database).await.map_err(|error| match error {
+    Store::open(&settings.database).await.map_err(|error| unusable(url, error))
+}
+
+/// The failure of a command whose database cannot be opened.
+pub(super) fn unusable(url: &DatabaseUrl, error: StoreError) -> CommandError {
+    match error {
         StoreError::Unavailable(cause) | StoreError::Failed(cause) => CommandError::running(format!(
             "the database {url} cannot be used: {cause}; choose another with --database-url"
         )),
@@ -81,7 +86,7 @@ pub(super) async fn open_store(settings: &Settings) -> Result<Store, CommandErro
             }
         )),
         other => CommandError::running(other),
-    })
+    }
 }
 
 /// Runs `work` on the database that the settings name, and closes it.

@@ -154,6 +154,22 @@ fn sessions_that_were_ended_since_the_backup_come_back_unless_they_are_all_ended
 }
 
 #[test]
+fn the_database_of_another_program_is_not_backed_up_and_nothing_is_written_beside_it() {
+    let place = with_installation();
+    place.run(&["backup", "backup.db"], "").expect(0, "backup");
+    let mut foreign = std::fs::read(place.path("backup.db")).unwrap();
+    foreign[68..72].copy_from_slice(b"Else");
+    std::fs::create_dir(place.path("app")).unwrap();
+    std::fs::write(place.path("app/app.db"), &foreign).unwrap();
+    for command in [["backup", "app/copy.db"], ["restore", "backup.db"]] {
+        let arguments = [&command[..], &["--database-url", "sqlite://app/app.db"]].concat();
+        place.run(&arguments, "").expect_error(1, "app/app.db has tables of another program");
+        assert_eq!(std::fs::read(place.path("app/app.db")).unwrap(), foreign, "{command:?}");
+        assert_eq!(std::fs::read_dir(place.path("app")).unwrap().count(), 1, "{command:?}");
+    }
+}
+
+#[test]
 fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
     let place = with_installation();
     place.run(&["backup", "backup.db"], "").expect(0, "backup");

@@ -107,6 +107,7 @@ pub(in crate::server::store) async fn back_up(
     if to.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(to.to_owned()));
     }
+    check_ours(database).await?;
     let folder = folder_beside(to)?;
     let part = folder.path().join("backup.db");
     let mut connection = SqliteConnectOptions::new()
