@@ -7,6 +7,7 @@ use super::{MailApp, expect_status};
 use crate::app::{EMAIL, PASSWORD};
 use crate::passkeys::Authenticator;
 use crate::second_factors::Enrolled;
+use crate::session::Pair;
 
 impl MailApp {
     /// Returns the text of the one mail since the last call.
@@ -83,4 +84,22 @@ async fn the_owner_is_told_of_a_passkey_that_is_added_removed_or_copied_and_not_
     expect_status(&app.act(&token, "DELETE", &path, None).await, 204, "removed");
     let told = app.told().await;
     assert!(told.contains("A second factor of your account at app.example was removed."), "{told}");
+}
+
+#[actix_rt::test]
+async fn an_address_is_changed_after_a_sign_in_with_the_second_factor_alone() {
+    let app = MailApp::new().await;
+    let Enrolled { pair, authenticator, .. } = app.enrol().await;
+    app.mails().await;
+    let change = async |token: &str| {
+        let body = json!({"email": "ada@new.example", "password": PASSWORD});
+        app.act(token, "POST", "/user/email", Some(body)).await
+    };
+    change(&pair.access).await.expect_failure(401, "sign_in_stale", "a sign-in by password");
+    assert!(app.mails().await.is_empty(), "nobody is told of a change that was refused");
+    let code = authenticator.code(app.clock.now());
+    let fresh = Pair::of(&app.answer(&app.challenge().await, "code", &code).await);
+    expect_status(&change(&fresh.access).await, 202, "with the second factor");
+    app.pass(Duration::seconds(601)).await;
+    change(&fresh.access).await.expect_failure(401, "sign_in_stale", "too long ago");
 }
