@@ -1,8 +1,9 @@
 // The page /docs: signs in, tries requests out, keeps no token, loads nothing from elsewhere, and axe finds nothing.
 
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { AXE, EMAIL, PASSWORD, closeBrowser, openBrowser, startServer } from './harness.mjs';
+import { AXE, EMAIL, PASSWORD, SHOTS, closeBrowser, openBrowser, startServer } from './harness.mjs';
 
 after(closeBrowser);
 
@@ -76,8 +77,34 @@ test('the page signs in and out, sends requests, and stores nothing', async (t) 
   assert.deepEqual(elsewhere, [], 'nothing from elsewhere');
 });
 
+/** Returns the texts that lie on another text. */
+const overlaps = (page) =>
+  page.evaluate(() => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const texts = [];
+    while (walker.nextNode()) {
+      const node = walker.currentNode;
+      const isSeen = node.parentElement.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+      if (!isSeen || node.data.trim() === '' || node.parentElement.closest('script, style, option, [hidden]')) continue;
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      for (const rect of range.getClientRects()) texts.push({ text: node.data.trim().slice(0, 40), node, rect });
+    }
+    const found = [];
+    texts.forEach((a, index) => {
+      for (const b of texts.slice(index + 1)) {
+        if (a.node === b.node) continue;
+        const width = Math.min(a.rect.right, b.rect.right) - Math.max(a.rect.left, b.rect.left);
+        const height = Math.min(a.rect.bottom, b.rect.bottom) - Math.max(a.rect.top, b.rect.top);
+        // The boxes of neighbouring lines touch; letters do not before they share a third of the line.
+        if (width > 2 && height > Math.min(a.rect.height, b.rect.height) / 3) found.push(`${a.text} / ${b.text}`);
+      }
+    });
+    return found;
+  });
+
 for (const [name, colorScheme, width] of [['light', 'light', 1280], ['dark', 'dark', 1280], ['on a phone', 'light', 375]]) {
-  test(`axe finds nothing, and nothing is wider than the page: ${name}`, async (t) => {
+  test(`axe finds nothing, no text lies on another, and nothing is wider than the page: ${name}`, async (t) => {
     const { url } = await startServer(t);
     const context = await openBrowser(t, { colorScheme, viewport: { width, height: 900 } });
     const page = await context.newPage();
@@ -103,5 +130,8 @@ for (const [name, colorScheme, width] of [['light', 'light', 1280], ['dark', 'da
     assert.deepEqual(violations, []);
     assert.equal(await page.evaluate(() => document.documentElement.classList.contains('dark-mode')), name === 'dark');
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    assert.deepEqual(await overlaps(page), [], 'no text lies on another');
+    mkdirSync(SHOTS, { recursive: true });
+    await page.screenshot({ path: `${SHOTS}/docs-${name.replaceAll(' ', '-')}.png`, fullPage: true });
   });
 }
