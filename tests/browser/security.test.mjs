@@ -113,6 +113,145 @@ test('an authenticator app is set up, asked for, and removed', async (t) => {
   await said(page, 'The app was removed.');
 });
 
+/** What a screen reader says of the element with the focus: its role, its name, its description. */
+async function heard(page) {
+  const session = (page.accessibility ??= await page.context().newCDPSession(page));
+  const { result } = await session.send('Runtime.evaluate', { expression: 'document.activeElement' });
+  const { nodes } = await session.send('Accessibility.getPartialAXTree', { objectId: result.objectId, fetchRelatives: false });
+  const [{ role, name, description }] = nodes;
+  return [role?.value, name?.value, description?.value].filter(Boolean).join(', ');
+}
+
+/** Waits until the focus is on what is heard so. */
+async function expectFocus(page, expected) {
+  let last;
+  await until(async () => (last = await heard(page)) === expected).catch((error) => assert.equal(last, expected, error.message));
+}
+
+/** Goes on by Tab, or back by Shift+Tab, to what is heard so. Each stop on the way can be seen. */
+async function tabTo(page, expected, key = 'Tab') {
+  const stops = [];
+  while (stops.at(-1) !== expected) {
+    assert.ok(stops.length < 40, `${expected} is none of ${stops.join(' | ')}`);
+    await page.keyboard.press(key);
+    stops.push(await heard(page));
+    const isSeen = await page.evaluate(() => document.activeElement === document.body || getComputedStyle(document.activeElement).outlineStyle !== 'none');
+    assert.ok(isSeen, `the focus on ${stops.at(-1)} can be seen`);
+  }
+}
+
+const enter = (page, text) => page.keyboard.type(text).then(() => page.keyboard.press('Enter'));
+
+test('second factors are set up and used by keyboard and screen reader alone', async (t) => {
+  const server = await startServer(t);
+  const elsewhere = await fetch(`${server.url}/auth/login`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ email: EMAIL, password: PASSWORD }) });
+  assert.equal(elsewhere.status, 200);
+  const page = await openConsole(await openBrowser(t), server);
+  const signInByKeys = async () => {
+    await expectFocus(page, 'textbox, E-mail');
+    await page.keyboard.type(EMAIL);
+    await tabTo(page, 'textbox, Password');
+    await enter(page, PASSWORD);
+  };
+  const signOutByKeys = async () => {
+    await tabTo(page, 'button, Sign out', 'Shift+Tab');
+    await page.keyboard.press('Enter');
+  };
+  await signInByKeys();
+  await expectFocus(page, 'heading, Profile');
+  await tabTo(page, 'link, Security', 'Shift+Tab');
+  await page.keyboard.press('Enter');
+  await expectFocus(page, 'heading, Security');
+
+  // The app. What is to be done stands between the heading and the field, where both find it.
+  await tabTo(page, 'button, Set up an app');
+  await tabTo(page, 'textbox, Password', 'Shift+Tab');
+  await enter(page, PASSWORD);
+  await expectFocus(page, 'heading, Set up the app');
+  const read = await page.getByRole('region', { name: 'Set up the app' }).ariaSnapshot();
+  assert.match(read, /heading "Set up the app"[^]*Scan this[^]*img "QR code of the secret below"[^]*link "Open in an app[^]*Secret:[^]*textbox "Code"[^]*button "Confirm"/);
+  const secret = read.match(/code: ([A-Z2-7 ]+)/)[1].replaceAll(' ', '');
+  await tabTo(page, 'textbox, Code, Six digits.');
+  await enter(page, '000000');
+  await page.getByRole('alert').getByText('That code is wrong').waitFor();
+  await expectFocus(page, 'textbox, Code, Six digits.');
+  await page.keyboard.press('ControlOrMeta+A');
+  await enter(page, totp(secret));
+  await expectFocus(page, 'heading, Recovery codes');
+  const codes = await page.getByRole('region', { name: 'Keep these codes' }).getByRole('listitem').allTextContents();
+  assert.equal(codes.length, 10);
+  await tabTo(page, 'button, End all other sessions');
+  await page.keyboard.press('Enter');
+  await page.getByRole('status').getByText('All other sessions have ended.').waitFor();
+  await tabTo(page, 'button, Done');
+  await page.keyboard.press('Enter');
+  await expectFocus(page, 'heading, Security');
+
+  // The second step, by a code.
+  await signOutByKeys();
+  await signInByKeys();
+  await expectFocus(page, 'textbox, Code, Six digits.');
+  await enter(page, '000000');
+  await page.getByRole('alert').getByText('That code is wrong').waitFor();
+  await expectFocus(page, 'textbox, Code, Six digits.');
+  await page.keyboard.press('ControlOrMeta+A');
+  await enter(page, totp(secret, 1));
+  await expectFocus(page, 'heading, Security');
+
+  // By a recovery code.
+  await signOutByKeys();
+  await signInByKeys();
+  await expectFocus(page, 'textbox, Code, Six digits.');
+  await tabTo(page, 'button, Use a recovery code');
+  await page.keyboard.press('Enter');
+  await expectFocus(page, 'textbox, Recovery code');
+  await enter(page, codes[0]);
+  await expectFocus(page, 'heading, Security');
+
+  // A passkey: added, renamed, used, removed.
+  const { agree } = await addAuthenticator(page);
+  await tabTo(page, 'textbox, Name of the passkey, Such as “My phone”.');
+  await page.keyboard.type('Phone');
+  await tabTo(page, 'textbox, Password');
+  await enter(page, PASSWORD);
+  await page.getByRole('status').getByText('The passkey was added.').waitFor();
+  await expectFocus(page, 'heading, Passkeys');
+  await tabTo(page, 'button, Rename Phone');
+  await page.keyboard.press('Enter');
+  await expectFocus(page, 'textbox, New name');
+  await enter(page, 'Old phone');
+  await page.getByRole('status').getByText('The passkey was renamed.').waitFor();
+  await expectFocus(page, 'heading, Passkeys');
+  await agree(false);
+  await signOutByKeys();
+  await expectFocus(page, 'textbox, E-mail');
+  await tabTo(page, 'button, Sign in with a passkey');
+  await agree(true);
+  await page.keyboard.press('Enter');
+  await expectFocus(page, 'heading, Security');
+  await tabTo(page, 'button, Remove Old phone');
+  await page.keyboard.press('Enter');
+  await page.getByRole('status').getByText('The passkey was removed.').waitFor();
+  await expectFocus(page, 'heading, Passkeys');
+
+  // And the app goes.
+  await tabTo(page, 'button, Remove the app');
+  await tabTo(page, 'textbox, Password', 'Shift+Tab');
+  await enter(page, PASSWORD);
+  await page.getByRole('status').getByText('The app was removed.').waitFor();
+  await expectFocus(page, 'heading, Authenticator app');
+  assert.equal(server.cli(['events', '--json']).match(/"second_factor_removed"/g).length, 2);
+
+  // A change offers to end the other sessions.
+  await tabTo(page, 'button, End all other sessions', 'Shift+Tab');
+  await page.keyboard.press('Enter');
+  await page.getByRole('status').getByText('All other sessions have ended.').waitFor();
+  await tabTo(page, 'link, Sessions', 'Shift+Tab');
+  await page.keyboard.press('Enter');
+  await expectFocus(page, 'heading, Sessions');
+  assert.equal(await page.getByRole('region', { name: 'Active sessions' }).getByRole('listitem').count(), 1);
+});
+
 test('a passkey is added, signs in by a button, is renamed, and is removed', async (t) => {
   const server = await startServer(t);
   const page = await openConsole(await openBrowser(t), server);
@@ -292,3 +431,53 @@ test('by the loopback address the console says where passkeys are', async (t) =>
   const link = page.getByRole('link', { name: 'Open this page on localhost' });
   assert.equal(await link.getAttribute('href'), `http://localhost:${server.port}/#/security`);
 });
+
+const LOOKS = [
+  ['desk', { viewport: { width: 1280, height: 800 } }],
+  ['desk-dark', { viewport: { width: 1280, height: 800 }, colorScheme: 'dark' }],
+  ['tablet', { viewport: { width: 768, height: 1024 } }],
+  ['phone', { viewport: { width: 320, height: 690 }, hasTouch: true, isMobile: true }],
+  ['phone-dark', { viewport: { width: 320, height: 690 }, hasTouch: true, isMobile: true, colorScheme: 'dark' }],
+];
+
+for (const [name, options] of LOOKS) {
+  test(`every page about second factors is accessible and fits: ${name}`, async (t) => {
+    const server = await startServer(t);
+    const page = await openConsole(await openBrowser(t, options), server);
+    const { agree } = await addAuthenticator(page);
+    await agree(false);
+    const examine = async (what) => {
+      // Colours are judged where they have come to rest.
+      await page.evaluate(() => Promise.all(document.getAnimations().map((it) => it.finished)));
+      await look(page, `${what}-${name}`);
+      const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((it) => it.getBoundingClientRect().right > innerWidth + 0.5).map((it) => it.outerHTML.slice(0, 80)));
+      assert.deepEqual(wide, [], `${what} fits, ${name}`);
+    };
+    await signIn(page);
+    await heading(page, 'Profile');
+    await goTo(page, 'Security');
+    await examine('security');
+    const set = page.getByRole('form', { name: 'Set up an app' });
+    await set.getByLabel('Password', { exact: true }).fill(PASSWORD);
+    await set.getByRole('button').last().click();
+    await page.getByAltText('QR code').evaluate((it) => it.decode());
+    await examine('security-app');
+    const secret = (await page.locator('main code').first().textContent()).replaceAll(' ', '');
+    await page.getByLabel('Code', { exact: true }).fill('000000');
+    await press(page, 'Confirm');
+    await page.getByText('That code is wrong').waitFor();
+    await page.getByLabel('Code', { exact: true }).fill(totp(secret));
+    await press(page, 'Confirm');
+    await heading(page, 'Recovery codes');
+    await examine('security-codes');
+    await press(page, 'Done');
+    await heading(page, 'Security');
+    await agree(true);
+    for (const passkey of ['Phone', 'The long name of a key that hangs on the ring with the keys of the house']) {
+      await addPasskey(page, passkey);
+      // A device has one passkey for an account.
+      await addAuthenticator(page).then((other) => other.agree(true));
+    }
+    await examine('security-passkeys');
+  });
+}

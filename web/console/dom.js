@@ -187,10 +187,10 @@ export function form({ fields, submit, danger = false, label }, send) {
   return element;
 }
 
-/** Creates a section of a page. */
+/** Creates a section of a page. Its heading can be given the focus. */
 export function card(title, ...children) {
   const id = `card-${++lastId}`;
-  return h('section', { class: 'card', 'aria-labelledby': id }, h('h2', { id }, title), ...children);
+  return h('section', { class: 'card', 'aria-labelledby': id }, h('h2', { id, tabindex: '-1' }, title), ...children);
 }
 
 /** Creates the heading of a page. */

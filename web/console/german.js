@@ -183,6 +183,8 @@ export const GERMAN = {
   'Keep these codes': 'Bewahren Sie diese Codes auf',
   'Each signs you in once, in place of your second factor. They are shown this once: store them where your phone is not.': 'Jeder gilt einmal, anstelle Ihres zweiten Faktors. Sie werden nur jetzt gezeigt: Bewahren Sie sie dort auf, wo Ihr Telefon nicht ist.',
   'Save as a file': 'Als Datei speichern',
+  'Other sessions': 'Andere Sitzungen',
+  'Where you are signed in elsewhere, you stay signed in.': 'Wo Sie sonst noch angemeldet sind, bleiben Sie angemeldet.',
   'End all other sessions': 'Alle anderen Sitzungen beenden',
   'All other sessions have ended.': 'Alle anderen Sitzungen sind beendet.',
   Done: 'Fertig',

@@ -16,7 +16,7 @@ export async function security(hallpass) {
   await show();
   return page;
 
-  async function show() {
+  async function show(offer) {
     const user = await hallpass.user({ fresh: true });
     if (!user) return;
     const { auth_time: at = 0, amr = [] } = hallpass.claims();
@@ -25,8 +25,20 @@ export async function security(hallpass) {
     const keys = isFresh && (await ask(hallpass, 'GET', '/user/passkeys'));
     page.replaceChildren(
       heading(t('Security'), t('A second factor protects your account from whoever knows your password.')),
-      ...(isFresh ? [passkeys(keys), app(has), has.length > 0 && recovery()].filter(Boolean) : [confirmation(user)]),
+      ...(isFresh ? [offer, passkeys(keys), app(has), has.length > 0 && recovery()].filter(Boolean) : [confirmation(user)]),
     );
+    focusOn(t('Security'));
+  }
+
+  /** Shows the page after a change of the section with this title, which gets the focus; what had it is gone. */
+  async function changed(title, text) {
+    await show(card(t('Other sessions'), h('p', {}, t('Where you are signed in elsewhere, you stay signed in.')), h('div', { class: 'actions' }, othersButton())));
+    focusOn(title);
+    say(text);
+  }
+
+  function focusOn(title) {
+    [...page.querySelectorAll('h1, h2')].find((it) => it.textContent === title)?.focus();
   }
 
   /** Asks for a sign-in, as changes need one that is not old. */
@@ -47,10 +59,11 @@ export async function security(hallpass) {
     });
 
     async function withPasskey() {
-      await hallpass.secondFactor({ passkey: true }).then(show, (error) => {
+      await hallpass.secondFactor({ passkey: true }).then(() => show(), (error) => {
         section.replaceChildren(...confirmation(user).childNodes);
         section.querySelector('.alert').textContent = explainPasskey(error);
         section.querySelector('.alert').hidden = false;
+        section.querySelector('input').focus();
       });
     }
 
@@ -65,8 +78,7 @@ export async function security(hallpass) {
         h('p', {}, t('Your app is asked for a code at each sign-in.')),
         form({ fields: [passwordField()], submit: t('Remove the app'), danger: true, label: t('Remove the app') }, async (values) => {
           await ask(hallpass, 'DELETE', '/user/totp', values);
-          await show();
-          say(t('The app was removed.'));
+          await changed(t('Authenticator app'), t('The app was removed.'));
         }),
       );
     }
@@ -75,7 +87,8 @@ export async function security(hallpass) {
       h('p', {}, t('An app on your phone shows a code that changes every 30 seconds. You enter it after your password.')),
       form({ fields: [passwordField()], submit: t('Set up an app'), label: t('Set up an app') }, async (values) => {
         section.replaceWith(confirmApp(await ask(hallpass, 'POST', '/user/totp', values)));
-        page.querySelector('[autofocus]').focus();
+        // Not the field: what is to be done stands before it, and a phone's keyboard would cover the picture.
+        focusOn(t('Set up the app'));
       }),
     );
     return section;
@@ -111,8 +124,7 @@ export async function security(hallpass) {
         problem.hidden = false;
         return;
       }
-      await show();
-      say(t('The passkey was added.'));
+      await changed(t('Passkeys'), t('The passkey was added.'));
     });
     const named = namedPage();
     const elsewhere = named ? [t('Passkeys belong to a name.'), ' ', h('a', { href: named }, t('Open this page on localhost')), '.'] : [t('This browser, or this address, has no passkeys.')];
@@ -131,8 +143,7 @@ export async function security(hallpass) {
       h('button', { type: 'button', class: style, 'aria-label': label, onclick: () => action().catch((error) => say(explain(error))) }, text);
     async function remove() {
       await ask(hallpass, 'DELETE', path);
-      await show();
-      say(t('The passkey was removed.'));
+      await changed(t('Passkeys'), t('The passkey was removed.'));
     }
     async function rename() {
       const other = field({ label: t('New name'), name: 'name', value: name, maxlength: '200', autocomplete: 'off' });
@@ -140,6 +151,7 @@ export async function security(hallpass) {
         form({ fields: [other], submit: t('Save'), label: t('Rename {name}', { name }) }, async (values) => {
           await ask(hallpass, 'PATCH', path, values);
           await show();
+          focusOn(t('Passkeys'));
           say(t('The passkey was renamed.'));
         }),
       );
@@ -172,14 +184,18 @@ export async function security(hallpass) {
     );
   }
 
-  function shownOnce(codes, text) {
-    const save = () => download('recovery-codes.txt', 'text/plain', `${codes.join('\n')}\n`);
-    const others = async (event) => {
-      event.target.disabled = true;
+  /** A button that ends the other sessions. It stays enabled, as a disabled one loses the focus. */
+  function othersButton() {
+    async function end() {
       const sessions = await ask(hallpass, 'GET', '/user/sessions');
       for (const { id } of sessions.filter((it) => !it.current)) await ask(hallpass, 'DELETE', `/user/sessions/${id}`);
       say(t('All other sessions have ended.'));
-    };
+    }
+    return h('button', { type: 'button', class: 'quiet', onclick: () => end().catch((error) => say(explain(error))) }, t('End all other sessions'));
+  }
+
+  function shownOnce(codes, text) {
+    const save = () => download('recovery-codes.txt', 'text/plain', `${codes.join('\n')}\n`);
     const title = heading(t('Recovery codes'), text);
     page.replaceChildren(
       title,
@@ -191,8 +207,8 @@ export async function security(hallpass) {
           'div',
           { class: 'actions' },
           h('button', { type: 'button', class: 'primary', onclick: save }, t('Save as a file')),
-          h('button', { type: 'button', class: 'quiet', onclick: others }, t('End all other sessions')),
-          h('button', { type: 'button', class: 'quiet', onclick: show }, t('Done')),
+          othersButton(),
+          h('button', { type: 'button', class: 'quiet', onclick: () => show() }, t('Done')),
         ),
       ),
     );
