@@ -1,13 +1,17 @@
 //! A server and its database: not used for known tokens; locked; full; shared by two processes.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::{ConnectOptions, Executor};
 
 use crate::app::{EMAIL, PASSPHRASE, PASSWORD};
+use crate::mail::sink::Sink;
 use crate::process::{Server, Workplace};
 
 /// Returns the number of statements in the log, without those of the syncs twice a second.
@@ -30,7 +34,7 @@ fn requests_with_unknown_keys_share_one_look_up() {
     command.stderr(File::create(place.path("log")).unwrap());
     let server = Server::start(command, format!("{PASSPHRASE}\n"));
     let stranger = hallpass::testing::Mint::new().token_for("ada").to_string();
-    let (before, since) = (looks(&place), std::time::Instant::now());
+    let (before, since) = (looks(&place), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -147,10 +151,8 @@ fn limit_files(process: u32, most: libc::rlim_t) {
     assert_eq!(done, 0);
 }
 
-#[test]
-fn a_full_disk_is_reported_and_the_server_recovers() {
-    let place = Workplace::new();
-    place.add_user();
+/// Starts a server whose disk can be filled by `limit_files`.
+fn serve_on_a_small_disk(place: &Workplace) -> Server {
     let mut command = place.command(["serve", "--bind", "127.0.0.1:0", "--key-stdin"]);
     // SAFETY: nothing but a signal's disposition is set between fork and exec.
     unsafe {
@@ -160,7 +162,14 @@ fn a_full_disk_is_reported_and_the_server_recovers() {
             Ok(())
         });
     }
-    let server = Server::start(command, format!("{PASSPHRASE}\n"));
+    Server::start(command, format!("{PASSPHRASE}\n"))
+}
+
+#[test]
+fn a_full_disk_is_reported_and_the_server_recovers() {
+    let place = Workplace::new();
+    place.add_user();
+    let server = serve_on_a_small_disk(&place);
     let token = server.token();
     assert_eq!(server.get_user(&token).0, 200);
     for round in 0..2 {
@@ -177,6 +186,37 @@ fn a_full_disk_is_reported_and_the_server_recovers() {
     }
     assert_eq!(server.ask("POST /auth/logout", Some(&format!("Bearer {token}")), None).0, 204);
     assert_eq!(server.get_user(&token).0, 401);
+}
+
+#[test]
+fn while_the_disk_is_full_no_mail_is_sent_and_then_each_once() {
+    let sink = Sink::start();
+    let place =
+        Workplace::new().variable("HALLPASS_MAIL__URL", &sink.url()).variable("RUST_LOG", "hallpass=debug");
+    place.add_user();
+    let mut server = serve_on_a_small_disk(&place);
+    let log = BufReader::new(server.child.stderr.take().unwrap());
+    let (found, failures) = mpsc::channel();
+    // Read to its end, so that the server never waits for a reader.
+    std::thread::spawn(move || {
+        for line in log.lines().map_while(Result::ok).filter(|line| line.contains("mails are not sent")) {
+            let _ = found.send(line);
+        }
+    });
+    limit_files(server.child.id(), 1);
+    place.run(&["user", "invite", "grace@example.com"], "").expect(0, "by a process without the limit");
+    for _ in 0..2 {
+        failures.recv_timeout(Duration::from_secs(60)).expect("the worker has tried");
+    }
+    let (status, body) = server.ask("POST /auth/password/forgot", None, Some(&json!({"email": EMAIL})));
+    assert_eq!((status, &body["error"]), (503, &json!("unavailable")), "never an untrue 202");
+    assert_eq!(sink.connections(), 0, "a mail that cannot be claimed is not sent: it would be sent again");
+    limit_files(server.child.id(), libc::RLIM_INFINITY);
+    let since = Instant::now();
+    while !place.run(&["mail", "list"], "").expect(0, "list").out.is_empty() {
+        assert!(since.elapsed().as_secs() < 60, "it still waits");
+    }
+    assert_eq!(sink.mails().len(), 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod outages;
 mod registration;
 mod second_factors;
 mod sending;
-mod sink;
+pub mod sink;
 mod strangers;
 mod tls;
 

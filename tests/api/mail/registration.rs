@@ -137,5 +137,7 @@ async fn no_text_of_a_client_is_in_a_mail() {
     }
     let long = "x".repeat(65_536 - 200);
     app.forgot(&long).await.expect_failure(422, "validation_failed", "64 KiB");
+    let body = json!({"email": "joan@example.com", "password": PASSWORD, "name": long});
+    app.post_json("/auth/register", body).await.expect_failure(422, "validation_failed", "a name of 64 KiB");
     assert!(app.mails().await.is_empty());
 }
