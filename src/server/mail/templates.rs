@@ -175,7 +175,8 @@ impl Templates {
         let Variables { link, until, code, bound, host, at, address, program, change, by_admin } =
             variables.clone();
         let values = |html: bool| {
-            let (link, until, at) = (link.clone(), until.clone(), at.clone());
+            let link = link.clone();
+            let (until, at) = (until.as_deref().map(|until| whole(until, html)), whole(&at, html));
             context! { language, html, link, until, code, bound, host, at, address, program, change, by_admin }
         };
         let place_of = |error: minijinja::Error| place(&self.files, &name, &error);
@@ -281,6 +282,15 @@ fn unreadable(path: &Path, error: &std::io::Error) -> MailError {
     MailError::Template(format!("{} cannot be read: {error}", path.display()))
 }
 
+/// Returns a time that is not broken into two lines at its hyphens.
+fn whole(time: &str, html: bool) -> Value {
+    if html && !time.is_empty() {
+        Value::from_safe_string(format!("<span style=\"white-space: nowrap\">{time}</span>"))
+    } else {
+        time.into()
+    }
+}
+
 /// Returns a text as one line, for a header.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> =
@@ -342,6 +352,7 @@ mod tests {
         );
         assert!(rendered.html.contains("&lt;b&gt;Firefox&lt;"), "{}", rendered.html);
         assert!(rendered.html.contains("token=abc&amp;x=1"), "{}", rendered.html);
+        assert!(rendered.html.contains("nowrap\">2026-01-31 10:30 UTC</span>."), "{}", rendered.html);
         for outside in ["src=", "url(", "@import", "<link", "<script"] {
             assert!(!rendered.html.contains(outside), "{outside}");
         }
