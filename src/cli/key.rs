@@ -19,7 +19,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::server::config::{Settings, seconds};
 use crate::server::keys::rekey::{self, Begun, FOLLOW, Rekeyed};
 use crate::server::keys::rotation::{self, Plan, Reason, Revoked, Rotated, State, states};
-use crate::server::keys::{installation, judge_new_passphrase};
+use crate::server::keys::{KeysError, installation, judge_new_passphrase};
 use crate::server::model::{SealedKey, StoredKey};
 use crate::server::store::{Store, StoreError};
 
@@ -214,6 +214,9 @@ async fn print_plan(store: &Store, settings: &Settings, trust_clock: bool) -> Re
     let mut rows = signing_keys(store).await?;
     if rows.is_empty() {
         return Err(no_keys());
+    }
+    if !store.read(async |connection| connection.reseals().await).await?.is_empty() {
+        return Err(KeysError::RekeyUnfinished.into());
     }
     let (signs_from, redated) = match rotation::plan(&rows, settings, now, Reason::Requested { trust_clock })?
     {

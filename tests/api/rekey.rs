@@ -7,7 +7,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chrono::DateTime;
+use hallpass::server::keys::KeysError;
 use hallpass::server::keys::rekey::{self, Begun, Rekeyed, SEALED};
+use hallpass::server::keys::rotation::{self, Reason};
 use hallpass::server::keys::vault::{Purpose, Vault};
 use hallpass::server::store::Store;
 use serde_json::json;
@@ -220,6 +222,26 @@ async fn a_run_that_is_interrupted_anywhere_goes_on_where_it_was() {
             assert_eq!(*app.server.hashes().open(user.id, &stored).unwrap(), hash);
         }
         app.login("user800@example.com", PASSWORD).await.expect_data("one of them");
+    }
+}
+
+#[actix_rt::test]
+async fn no_signing_key_is_made_before_a_rekey_has_ended_so_that_every_server_can_use_it() {
+    for database in TestDatabase::each() {
+        let app = TestApp::on(database, |settings| settings.key.rotate_every_days = 1).await;
+        let vault = app.whole_vault().await;
+        app.begin_rekey(&vault).await;
+        let (store, settings) = (app.server.store(), app.server.settings());
+        let reason = Reason::Requested { trust_clock: false };
+        let requested = rotation::rotate(store, &vault, settings, &app.clock, reason).await;
+        assert!(matches!(requested, Err(KeysError::RekeyUnfinished)), "{requested:?}");
+        app.clock.advance(chrono::Duration::days(2));
+        rotation::rotate_by_age(store, &vault, settings, &app.clock).await.expect("a server waits");
+        assert_eq!(app.signing_keys().await.len(), 1);
+
+        app.complete_rekey(&vault).await;
+        rotation::rotate_by_age(store, &vault, settings, &app.clock).await.unwrap();
+        assert_eq!(app.signing_keys().await.len(), 2);
     }
 }
 

@@ -88,6 +88,12 @@ pub enum KeysError {
         max = MAX_SET_KEYS
     )]
     TooManyKeys,
+    /// A rekey has not ended, so some running server may not have the newest installation key.
+    #[error(
+        "a key rekey is under way or was interrupted, and running servers may not have the new installation key yet; wait for \
+         it, or run hallpass key rekey again, which goes on with it"
+    )]
+    RekeyUnfinished,
     /// There is no key to sign with.
     #[error("the database has no signing key; restore it from a backup")]
     NoSigningKey,

@@ -128,7 +128,7 @@ pub enum Rotated {
 /// the same time make one key.
 ///
 /// # Errors
-/// [`KeysError`]; see [`plan`].
+/// [`KeysError::RekeyUnfinished`] until a rekey has ended; [`KeysError`]; see [`plan`].
 pub async fn rotate(
     store: &Store,
     vault: &Vault,
@@ -139,6 +139,11 @@ pub async fn rotate(
     let rotated = store
         .write(async |tx| {
             let keys = tx.lock_signing_keys().await?;
+            // A key that is sealed meanwhile would be closed to a server that does not have the new installation key, or stay
+            // sealed under the earlier one.
+            if !tx.reseals().await?.is_empty() {
+                return Err(KeysError::RekeyUnfinished);
+            }
             // The time is read after the wait for the lock, so that the wait does not shorten the time for which the
             // key is published before it signs.
             let now = clock.now();
@@ -187,7 +192,11 @@ pub async fn rotate_by_age(
     // Checked without the write lock first, so that the servers do not wait for it once a minute.
     let keys = store.read(async |connection| connection.signing_keys().await).await?;
     if let Plan::Make { .. } = plan(&keys, settings, clock.now(), reason)? {
-        rotate(store, vault, settings, clock, reason).await?;
+        return match rotate(store, vault, settings, clock, reason).await {
+            // The next look is soon enough.
+            Err(KeysError::RekeyUnfinished) => Ok(()),
+            rotated => rotated.map(drop),
+        };
     }
     Ok(())
 }
