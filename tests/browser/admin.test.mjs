@@ -1,10 +1,12 @@
 // The console's admin pages: find a user, see why they cannot sign in, help; events; the overview.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import {
-  AXE, EMAIL, PASSWORD, SHOTS, closeBrowser, goTo, heading, openBrowser, press, said, signIn, startServer, until,
+  AXE, EMAIL, PASSWORD, SHOTS, closeBrowser, goTo, heading, linkIn, openBrowser, press, said, signIn, startServer, totp, until,
 } from './harness.mjs';
 
 const ADMIN = 'root@example.com';
@@ -20,8 +22,17 @@ async function asAdmin(context, server) {
   return page;
 }
 
-const login = (server, email, password) =>
-  fetch(`${server.url}/auth/login`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ email, password }) });
+const post = (server, path, body, token) =>
+  fetch(`${server.url}${path}`, { method: 'POST', headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) }, body: JSON.stringify(body) });
+
+const login = (server, email, password) => post(server, '/auth/login', { email, password });
+
+/** Gives the user an authenticator app. */
+async function withTotp(server) {
+  const { data: { token } } = await (await login(server, EMAIL, PASSWORD)).json();
+  const { data: { secret } } = await (await post(server, '/user/totp', { password: PASSWORD }, token)).json();
+  assert.equal((await post(server, '/user/totp/confirm', { code: totp(secret) }, token)).status, 200);
+}
 
 test('somebody on the phone who cannot sign in is found and helped', async (t) => {
   const server = await startServer(t, { HALLPASS_THROTTLE__ON: 'false' });
@@ -65,6 +76,127 @@ test('somebody on the phone who cannot sign in is found and helped', async (t) =
   await press(page, 'Delete user');
   await heading(page, 'Users');
   assert.doesNotMatch(server.cli(['user', 'list']), /ada@example\.com/);
+});
+
+test('an admin mails a link to choose a password, and invites, where there is mail', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'hallpass-mails-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const mails = () => readdirSync(folder).filter((name) => name.endsWith('.eml')).map((name) => readFileSync(join(folder, name), 'utf8'));
+  const server = await startServer(t, { HALLPASS_MAIL__URL: `file://${folder}` });
+  const page = await asAdmin(await openBrowser(t), server);
+  await goTo(page, 'Users');
+  await page.getByRole('link', { name: EMAIL }).click();
+  await press(page, 'Mail a link to choose one');
+  await press(page, 'This ends every session. Send it?');
+  await said(page, 'The link was sent.');
+  await until(() => mails().some((mail) => mail.includes(`To: ${EMAIL}`) && linkIn(mail).startsWith('#/reset')));
+
+  await goTo(page, 'Users');
+  const add = page.getByRole('form', { name: 'Add a user' });
+  await add.getByLabel('E-mail').fill('bob@example.com');
+  await add.getByRole('button', { name: 'Add user' }).click();
+  await said(page, 'The user was added, and the invitation was sent.');
+  await until(() => mails().some((mail) => mail.includes('To: bob@example.com') && linkIn(mail).startsWith('#/invite')));
+});
+
+test('without mail, the admin pages offer no link and ask for a password', async (t) => {
+  const server = await startServer(t);
+  const page = await asAdmin(await openBrowser(t), server);
+  await goTo(page, 'Users');
+  const add = page.getByRole('form', { name: 'Add a user' });
+  await add.getByLabel('E-mail').fill('bob@example.com');
+  await add.getByRole('button', { name: 'Add user' }).click();
+  await page.getByText('Password is required.').waitFor();
+  await page.getByRole('link', { name: EMAIL }).click();
+  await heading(page, EMAIL);
+  assert.equal(await page.getByRole('button', { name: 'Mail a link' }).count(), 0);
+});
+
+test('the overview shows the state of the server that answers', async (t) => {
+  const server = await startServer(t, { HALLPASS_THROTTLE__ON: 'false' });
+  const page = await asAdmin(await openBrowser(t), server);
+  await goTo(page, 'Overview');
+  const figures = page.getByRole('region', { name: 'This server' }).getByRole('listitem');
+  await figures.filter({ hasText: 'age of the newest key' }).waitFor();
+  assert.deepEqual((await figures.allTextContents()).slice(0, 4), ['0 passwords waiting', '0 passwords turned away', '0 requests delayed', '1 signing keys']);
+  assert.match(await figures.last().textContent(), /^\d+ minutes? age of the newest key$/);
+});
+
+test('a second factor that is lost is seen and removed', async (t) => {
+  const server = await startServer(t, { HALLPASS_THROTTLE__ON: 'false' });
+  const page = await asAdmin(await openBrowser(t), server);
+  await withTotp(server);
+  for (let wrong = 0; wrong < 2; wrong++) {
+    const { challenge } = await (await login(server, EMAIL, PASSWORD)).json();
+    await post(server, '/auth/second-factor', { challenge, code: '000000' });
+  }
+  await goTo(page, 'Users');
+  await page.getByRole('link', { name: EMAIL }).click();
+  await page.getByText('Wrong second factors in the last hour: 2.').waitFor();
+  await page.getByText('totp', { exact: true }).waitFor();
+  await press(page, 'Remove second factors');
+  await press(page, 'The password alone will sign in. Remove them?');
+  await said(page, 'The user has no second factor any more.');
+  await page.getByText('totp', { exact: true }).waitFor({ state: 'detached' });
+});
+
+test('the keyboard alone finds a user, enables them, sets a password, reads events and the overview', async (t) => {
+  const server = await startServer(t, { HALLPASS_THROTTLE__ON: 'false' });
+  const page = await asAdmin(await openBrowser(t), server);
+  server.cli(['user', 'disable', EMAIL]);
+  const focused = () => page.evaluate(() => {
+    const at = document.activeElement;
+    // The label of a choice also contains its options.
+    return at.getAttribute('aria-label') ?? at.labels?.[0]?.firstChild.textContent ?? at.textContent;
+  });
+  /** Presses Tab until what is focused has that name, and checks that the focus can be seen. */
+  async function tabTo(name) {
+    for (let presses = 0; presses < 60; presses++) {
+      await page.keyboard.press('Tab');
+      if ((await focused()) !== name) continue;
+      const seen = await page.evaluate(() => {
+        const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(document.activeElement);
+        return (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none';
+      });
+      return assert.ok(seen, `the focus on ${name} cannot be seen`);
+    }
+    assert.fail(`${name} is not reached by the keyboard`);
+  }
+  const enter = () => page.keyboard.press('Enter');
+
+  await tabTo('Users');
+  await enter();
+  await heading(page, 'Users');
+  await until(async () => (await focused()) === 'Search by e-mail or name');
+  await page.keyboard.type('ada@');
+  await page.getByText('1 found.').waitFor();
+  await tabTo(EMAIL);
+  await enter();
+  await heading(page, EMAIL);
+  await tabTo('Enable');
+  await enter();
+  await said(page, 'The user can sign in again.');
+  await tabTo('New password');
+  await page.keyboard.type('seventeen blue lanterns');
+  await enter();
+  await said(page, 'The password was set.');
+  assert.equal((await login(server, EMAIL, 'seventeen blue lanterns')).status, 200);
+
+  await page.keyboard.press('Control+Home');
+  await page.evaluate(() => document.activeElement.blur());
+  await tabTo('Events');
+  await enter();
+  await heading(page, 'Events');
+  await tabTo('Kind');
+  await page.keyboard.type('enabled');
+  await until(async () => (await page.locator('tbody tr').count()) === 1);
+  await page.evaluate(() => document.activeElement.blur());
+  await tabTo('Overview');
+  await enter();
+  await heading(page, 'Overview');
+  await tabTo('As a table');
+  await enter();
+  await page.getByRole('columnheader', { name: 'Number' }).first().waitFor();
 });
 
 test('10,000 users are searched and paged, and no name harms the page', async (t) => {
@@ -154,6 +286,8 @@ const LOOKS = [
   ['light', { viewport: { width: 1440, height: 900 } }],
   ['dark', { viewport: { width: 1440, height: 900 }, colorScheme: 'dark' }],
   ['tablet', { viewport: { width: 768, height: 1024 } }],
+  ['tablet-dark', { viewport: { width: 768, height: 1024 }, colorScheme: 'dark' }],
+  ['phone', { viewport: { width: 320, height: 690 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }],
   ['phone-dark', { viewport: { width: 320, height: 690 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme: 'dark' }],
 ];
 

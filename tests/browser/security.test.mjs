@@ -2,24 +2,11 @@
 // authenticator (CDP, `WebAuthn.addVirtualAuthenticator`).
 
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { AXE, EMAIL, PASSWORD, SHOTS, addAuthenticator, closeBrowser, goTo, heading, openBrowser, press, said, signIn, startApp, startServer, until, watch } from './harness.mjs';
+import { AXE, EMAIL, PASSWORD, SHOTS, addAuthenticator, closeBrowser, goTo, heading, openBrowser, press, said, signIn, startApp, startServer, totp, until, watch } from './harness.mjs';
 
 after(closeBrowser);
-
-/** The code of a secret in base32, `steps` of 30 s from now (RFC 6238). */
-function totp(secret, steps = 0) {
-  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-  const bits = [...secret].map((letter) => letters.indexOf(letter).toString(2).padStart(5, '0')).join('');
-  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
-  const message = Buffer.alloc(8);
-  message.writeBigInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
-  const hash = createHmac('sha1', key).update(message).digest();
-  const number = hash.readUInt32BE(hash[19] & 15) & 0x7fffffff;
-  return String(number % 1_000_000).padStart(6, '0');
-}
 
 /** What axe finds wrong with a page. */
 async function violations(page) {

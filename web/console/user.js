@@ -5,6 +5,7 @@ import { ask } from './ask.js';
 import { ago, card, field, form, h, heading, say, time } from './dom.js';
 import { t } from './language.js';
 import { rows as eventRows } from './events.js';
+import { look } from './look.js';
 import { words } from './users.js';
 
 const HOUR = 3_600_000;
@@ -42,15 +43,19 @@ export async function user(hallpass, me, id) {
   }
 
   function summary(user, events) {
-    const failed = events.filter(({ kind, at }) => kind === 'sign_in_failed' && hallpass.now() - new Date(at) < HOUR).length;
+    const recent = (wanted) => events.filter(({ kind, at }) => kind === wanted && hallpass.now() - new Date(at) < HOUR).length;
+    const [failed, wrong] = [recent('sign_in_failed'), recent('second_factor_failed')];
+    const counted = (count) => (count === 20 ? t('at least 20') : count);
     const reasons = [
       user.disabled && t('The account is disabled, so the user cannot sign in.'),
-      failed > 0 && t('Failed sign-ins in the last hour: {count}. The next one may be delayed. The user should check the password, or you can set a new one.', { count: failed === 20 ? t('at least 20') : failed }),
+      failed > 0 && t('Failed sign-ins in the last hour: {count}. The next one may be delayed. The user should check the password, or you can set a new one.', { count: counted(failed) }),
+      wrong > 0 && t('Wrong second factors in the last hour: {count}. If the user has lost it, a recovery code signs in; or remove the second factors here.', { count: counted(wrong) }),
       !user.last_login_at && t('This user has never signed in.'),
     ].filter(Boolean);
     const rows = [
       [t('State'), state(user)],
       [t('Address'), user.email_verified ? t('verified') : t('not verified')],
+      [t('Second factors'), user.second_factors.length > 0 ? user.second_factors.map((name) => h('span', { class: 'badge' }, name)) : t('none')],
       [t('Member since'), time(user.created_at)],
       [t('Last sign-in'), user.last_login_at ? ago(user.last_login_at, hallpass.now()) : t('never')],
       [t('ID'), h('code', {}, user.id)],
@@ -80,6 +85,7 @@ export async function user(hallpass, me, id) {
     return card(
       t('Password'),
       h('p', { class: 'hint' }, t('This ends every session of the user. Ask the user to change the password after the next sign-in.')),
+      look.mail && action(t('Mail a link to choose one'), mailLink, { sure: t('This ends every session. Send it?') }),
       form({ fields: [input], submit: t('Set password'), label: t('Set the password of {email}', { email: plain(user.email) }) }, async (values) => {
         await ask(hallpass, 'POST', `${path}/password`, values);
         say(t('The password was set.'));
@@ -87,6 +93,12 @@ export async function user(hallpass, me, id) {
         if (user.id !== me.id) await show();
       }),
     );
+  }
+
+  async function mailLink() {
+    await ask(hallpass, 'POST', `${path}/password`, { mail: true });
+    say(t('The link was sent.'));
+    if (id !== me.id) await show();
   }
 
   async function resetFactors() {

@@ -4,6 +4,7 @@ import { choice, pageOf, plain, state, table } from './admin.js';
 import { ask } from './ask.js';
 import { ago, card, explain, field, form, h, heading, say } from './dom.js';
 import { t } from './language.js';
+import { look } from './look.js';
 
 const PAUSE = 150;
 
@@ -74,15 +75,15 @@ function row(hallpass, user) {
 function addition(hallpass, done) {
   const fields = [
     field({ label: t('E-mail'), name: 'email', type: 'email', autocomplete: 'off' }),
-    field({ label: t('Password'), name: 'password', type: 'password', autocomplete: 'new-password' }),
+    field({ label: t('Password'), name: 'password', type: 'password', autocomplete: 'new-password', required: !look.mail, hint: look.mail && t('Leave it empty to send the user a link to choose one.') }),
     field({ label: t('Name'), name: 'name', autocomplete: 'off', required: false, maxlength: '200' }),
     field({ label: t('Roles'), name: 'roles', autocomplete: 'off', autocapitalize: 'none', required: false, hint: t('Separated by spaces.') }),
   ];
   return card(
     t('Add a user'),
     form({ fields, submit: t('Add user'), label: t('Add a user') }, async ({ email, password, name, roles }) => {
-      await ask(hallpass, 'POST', '/admin/users', { email, password, roles: words(roles), ...(name && { name }) });
-      say(t('The user was added.'));
+      await ask(hallpass, 'POST', '/admin/users', { email, roles: words(roles), ...(password && { password }), ...(name && { name }) });
+      say(password ? t('The user was added.') : t('The user was added, and the invitation was sent.'));
       fields[0].input.value = '';
       await done();
     }),
