@@ -101,9 +101,8 @@ async fn users_wait_for_their_terms_whoever_wrote_them_and_are_found_by_them() {
             let terms: Vec<String> = terms.iter().map(|term| (*term).to_owned()).collect();
             let write = store.write(async |tx| {
                 let taken = tx.take_users_to_index(10).await?;
-                for user in &taken {
-                    tx.replace_terms(user.id, &terms).await?;
-                }
+                let terms: Vec<_> = taken.iter().map(|user| (user.id, terms.clone())).collect();
+                tx.replace_terms(&terms).await?;
                 Ok::<_, StoreError>(taken.len())
             });
             write.await.unwrap()

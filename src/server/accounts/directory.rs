@@ -79,11 +79,10 @@ impl Directory {
             }
             self.store
                 .write(async |tx| {
-                    for user in tx.take_users_to_index(BATCH).await? {
-                        let terms = terms_of(&user.email, user.name.as_deref(), &user.roles);
-                        tx.replace_terms(user.id, &terms).await?;
-                    }
-                    Ok::<_, StoreError>(())
+                    let users = tx.take_users_to_index(BATCH).await?;
+                    let terms = |user: &UserRecord| terms_of(&user.email, user.name.as_deref(), &user.roles);
+                    let terms: Vec<_> = users.iter().map(|user| (user.id, terms(user))).collect();
+                    tx.replace_terms(&terms).await
                 })
                 .await?;
         }

@@ -134,24 +134,32 @@ impl Transaction {
             .bind(i64::from(limit))
             .fetch_all()
             .await?;
-        let mut users = Vec::with_capacity(taken.len());
-        for (id,) in taken {
-            // Read after the row was taken, so that it is the newest change that is read.
-            users.extend(self.user_kept(id).await?);
-        }
-        Ok(users)
+        // Read after the rows were taken, so that it is the newest change that is read.
+        let ids: Vec<_> = taken.into_iter().map(|(id,)| id).collect();
+        self.users_kept(&ids).await
     }
 
-    /// Replaces the terms of a user.
-    pub async fn replace_terms(&mut self, user: Uuid, terms: &[String]) -> Result<(), StoreError> {
-        self.query("delete from user_terms where user_id = $1").bind(user).execute().await?;
-        let terms = serde_json::Value::from(terms).to_string();
+    /// Replaces the terms of users.
+    pub async fn replace_terms(&mut self, users: &[(Uuid, Vec<String>)]) -> Result<(), StoreError> {
+        let ids = users.iter().map(|(user, _)| user.simple().to_string());
         self.query_by_dialect(
-            "insert into user_terms (term, user_id) select value, $1 from json_each($2)",
-            "insert into user_terms (term, user_id) select value, $1 from jsonb_array_elements_text($2::text::jsonb)",
+            "delete from user_terms where user_id in (select unhex(value) from json_each($1))",
+            "delete from user_terms where user_id in \
+             (select value::uuid from jsonb_array_elements_text($1::text::jsonb) as id (value))",
         )
-        .bind(user)
-        .bind(terms)
+        .bind(serde_json::Value::from_iter(ids).to_string())
+        .execute()
+        .await?;
+        let rows = users.iter().flat_map(|(user, terms)| {
+            let user = user.simple().to_string();
+            terms.iter().map(move |term| serde_json::json!([user, term]))
+        });
+        self.query_by_dialect(
+            "insert into user_terms (term, user_id) select value ->> 1, unhex(value ->> 0) from json_each($1)",
+            "insert into user_terms (term, user_id) select value ->> 1, (value ->> 0)::uuid \
+             from jsonb_array_elements($1::text::jsonb) as term (value)",
+        )
+        .bind(serde_json::Value::from_iter(rows).to_string())
         .execute()
         .await?;
         Ok(())

@@ -63,11 +63,17 @@ impl Transaction {
         row.map(user_record).transpose()
     }
 
-    /// Returns the user with this id, who cannot be deleted until the transaction ends.
-    pub(super) async fn user_kept(&mut self, id: Uuid) -> Result<Option<UserRecord>, StoreError> {
-        let query =
-            self.query_by_dialect(select_user!("where id = $1"), select_user!("where id = $1 for key share"));
-        query.bind(id).fetch_optional().await?.map(user_record).transpose()
+    /// Returns the users with these ids, who cannot be deleted until the transaction ends.
+    pub(super) async fn users_kept(&mut self, ids: &[Uuid]) -> Result<Vec<UserRecord>, StoreError> {
+        let ids = ids.iter().map(|id| id.simple().to_string());
+        let query = self.query_by_dialect(
+            select_user!("where id in (select unhex(value) from json_each($1))"),
+            select_user!(
+                "where id in (select value::uuid from jsonb_array_elements_text($1::text::jsonb) as id (value)) for key share"
+            ),
+        );
+        let rows = query.bind(serde_json::Value::from_iter(ids).to_string()).fetch_all().await?;
+        rows.into_iter().map(user_record).collect()
     }
 
     /// Adds a user, unless the address is taken. Returns the number of users added.
