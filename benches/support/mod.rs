@@ -50,6 +50,10 @@ impl Connection {
         self.send(&format!("GET /user/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"))
     }
 
+    pub fn get(&mut self, path: &str, token: &str) -> u16 {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"))
+    }
+
     pub fn login(&mut self, email: &str, password: &str) -> u16 {
         let body = format!(r#"{{"email":"{email}","password":"{password}"}}"#);
         self.send(&format!(
