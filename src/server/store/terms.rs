@@ -33,6 +33,18 @@ const FEW: &str = select_page!(
     "users.id < $1 and users.id in (select user_id from user_terms where term >= $4 and term < $5)",
     "users.id"
 );
+// PostgreSQL does not know how few they are, and would read all users in order and ask each. `materialized` and `offset 0` keep
+// it from that: first the terms, then the users of those.
+const FEW_IN_POSTGRES: &str = concat!(
+    "with found as materialized \
+     (select user_id from user_terms where term >= $4 and term < $5 order by term, user_id limit 50000) ",
+    select_page!(
+        "(select distinct user_id from found where user_id < $1 order by user_id desc offset 0) as page \
+         cross join lateral (select * from users where id = page.user_id offset 0) as users",
+        "true",
+        "page.user_id"
+    )
+);
 // A count instead of `exists`, which PostgreSQL would turn into a join that sorts.
 const MANY: &str = select_page!(
     "users",
@@ -51,10 +63,16 @@ const ROLE_AND_WORDS: &str = select_page!(
     "r.user_id"
 );
 
-/// The statements of a page and the numbers of their texts, for the test that asks the databases how they run them.
+/// The statements of a page for SQLite and PostgreSQL, and the numbers of their texts, for the test that asks the databases how they run them.
 #[cfg(feature = "testing")]
-pub const PAGE_STATEMENTS: &[(&str, usize)] =
-    &[(ALL, 0), (DISABLED, 0), (FEW, 2), (MANY, 2), (ROLE, 1), (ROLE_AND_WORDS, 3)];
+pub const PAGE_STATEMENTS: &[([&str; 2], usize)] = &[
+    ([ALL; 2], 0),
+    ([DISABLED; 2], 0),
+    ([FEW, FEW_IN_POSTGRES], 2),
+    ([MANY; 2], 2),
+    ([ROLE; 2], 1),
+    ([ROLE_AND_WORDS; 2], 3),
+];
 
 impl Connection {
     /// Returns the users of a page, the newest first.
@@ -64,15 +82,16 @@ impl Connection {
         }
         let disabled: i64 = page.disabled.map_or(-1, i64::from);
         let before = page.before.unwrap_or(Uuid::max());
-        let sql = match (&page.role, &page.words) {
-            (Some(_), Some(_)) => ROLE_AND_WORDS,
-            (Some(_), None) => ROLE,
-            (None, Some(range)) if self.are_few(range).await? => FEW,
-            (None, Some(_)) => MANY,
-            (None, None) if disabled > 0 => DISABLED,
-            (None, None) => ALL,
+        let [sqlite, postgres] = match (&page.role, &page.words) {
+            (Some(_), Some(_)) => [ROLE_AND_WORDS; 2],
+            (Some(_), None) => [ROLE; 2],
+            (None, Some(range)) if self.are_few(range).await? => [FEW, FEW_IN_POSTGRES],
+            (None, Some(_)) => [MANY; 2],
+            (None, None) if disabled > 0 => [DISABLED; 2],
+            (None, None) => [ALL; 2],
         };
-        let mut query = self.query(sql).bind(before).bind(disabled).bind(i64::from(page.limit));
+        let mut query =
+            self.query_by_dialect(sqlite, postgres).bind(before).bind(disabled).bind(i64::from(page.limit));
         if let Some(role) = &page.role {
             query = query.bind(role);
         }
@@ -101,8 +120,10 @@ impl Connection {
 
     async fn are_few(&mut self, (from, end): &(String, String)) -> Result<bool, StoreError> {
         let counted: Option<(i64,)> = self
+            // In the order of the index, so that PostgreSQL reads no more than are counted.
             .query(
-                "select count(*) from (select 1 from user_terms where term >= $1 and term < $2 limit $3) as counted",
+                "select count(*) from (select 1 from user_terms where term >= $1 and term < $2 order by term, user_id limit $3) \
+                 as counted",
             )
             .bind(from)
             .bind(end)
@@ -114,8 +135,9 @@ impl Connection {
 
     /// Tells whether there are users whose terms are to be written anew.
     pub async fn has_users_to_index(&mut self) -> Result<bool, StoreError> {
-        let row: Option<(i64,)> =
-            self.query("select cast(1 as bigint) from users_to_index limit 1").fetch_optional().await?;
+        // By the index, which remembers the rows that are gone: without the order, PostgreSQL reads all of those each time.
+        let first = "select cast(1 as bigint) from users_to_index order by user_id limit 1";
+        let row: Option<(i64,)> = self.query(first).fetch_optional().await?;
         Ok(row.is_some())
     }
 }
@@ -129,7 +151,7 @@ impl Transaction {
                 "delete from users_to_index where user_id in (select user_id from users_to_index limit $1) \
                  returning user_id",
                 "delete from users_to_index where user_id in \
-                 (select user_id from users_to_index limit $1 for update skip locked) returning user_id",
+                 (select user_id from users_to_index order by user_id limit $1 for update skip locked) returning user_id",
             )
             .bind(i64::from(limit))
             .fetch_all()
