@@ -456,15 +456,27 @@ for (const [name, options] of LOOKS) {
     await page.getByLabel('Code', { exact: true }).fill(totp(secret));
     await press(page, 'Confirm');
     await heading(page, 'Recovery codes');
+    const lines = await page.locator('.codes code').evaluateAll((codes) => codes.map((code) => code.getClientRects().length));
+    assert.deepEqual(lines, Array(10).fill(1), 'each code is one line');
     await examine('security-codes');
     await press(page, 'Done');
     await heading(page, 'Security');
     await agree(true);
-    for (const passkey of ['Phone', 'The long name of a key that hangs on the ring with the keys of the house']) {
-      await addPasskey(page, passkey);
-      // A device has one passkey for an account.
-      await addAuthenticator(page).then((other) => other.agree(true));
-    }
+    await addPasskey(page, 'Phone');
+    // The device has one for this account: the next is on a security key.
+    await agree(false);
+    const key = await addAuthenticator(page, { transport: 'usb' });
+    await addPasskey(page, 'The long name of a key that hangs on the ring with the keys of the house');
     await examine('security-passkeys');
+    await key.agree(false);
+    await signOut(page);
+    await signIn(page);
+    await heading(page, 'Second step');
+    await examine('second-step-passkey');
+    await press(page, 'Use the authenticator app');
+    await examine('second-step-app');
+    await press(page, 'Use a recovery code');
+    await heading(page, 'Recovery code');
+    await examine('second-step-recovery');
   });
 }
