@@ -435,7 +435,7 @@ for (const [name, options] of LOOKS) {
     await agree(false);
     const examine = async (what) => {
       // Colours are judged where they have come to rest.
-      await page.evaluate(() => Promise.all(document.getAnimations().map((it) => it.finished)));
+      await page.evaluate(() => Promise.all(document.getAnimations().map((it) => it.finished.catch(() => {}))));
       await look(page, `${what}-${name}`);
       const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((it) => it.getBoundingClientRect().right > innerWidth + 0.5).map((it) => it.outerHTML.slice(0, 80)));
       assert.deepEqual(wide, [], `${what} fits, ${name}`);

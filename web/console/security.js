@@ -32,7 +32,9 @@ export async function security(hallpass) {
 
   /** Shows the page after a change of the section with this title, which gets the focus; what had it is gone. */
   async function changed(title, text) {
-    await show(card(t('Other sessions'), h('p', {}, t('Where you are signed in elsewhere, you stay signed in.')), h('div', { class: 'actions' }, othersButton())));
+    const offer = card(t('Other sessions'), h('p', {}, t('Where you are signed in elsewhere, you stay signed in.')), h('div', { class: 'actions' }, othersButton()));
+    offer.classList.add('whole-row');
+    await show(offer);
     focusOn(title);
     say(text);
   }
