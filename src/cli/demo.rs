@@ -77,10 +77,16 @@ fn settings(args: &DemoArgs) -> Result<(Settings, bool), CommandError> {
             .collect(),
     };
     let loaded = Loaded::from(&sources)?;
-    let is_bound = loaded
-        .report()
-        .any(|(field, _, origin)| field.name == "server.bind" && *origin != config::Origin::Default);
-    Ok((loaded.into_settings(), is_bound))
+    let is_set = |name| {
+        loaded.report().any(|(field, _, origin)| field.name == name && *origin != config::Origin::Default)
+    };
+    let (is_bound, has_link) = (is_set("server.bind"), is_set("link.on"));
+    let mut settings = loaded.into_settings();
+    if !has_link {
+        // Off elsewhere; a demo has everything that can be tried.
+        settings.link.on = true;
+    }
+    Ok((settings, is_bound))
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), CommandError> {

@@ -94,6 +94,8 @@ fn the_demo_mails_nothing_and_its_log_shows_a_link_that_works() {
         demo(&place, &["--bind", "127.0.0.1:0"], &[("HALLPASS_MAIL__URL", "smtp://mail.example.com")]);
     let asked = json!({"email": printed["email"]});
     assert_eq!(server.ask("POST /auth/password/forgot", None, Some(&asked)).0, 202);
+    // What is off at a server that has not been set up for it.
+    assert_eq!(server.ask("POST /auth/link", None, Some(&asked)).0, 202);
     let base = format!("http://{}/#/reset?token=", server.address);
     let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let line = log.find(|line| line.contains(&base)).expect("the log ends with the demo");
