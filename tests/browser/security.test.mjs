@@ -467,6 +467,9 @@ for (const [name, options] of LOOKS) {
     await agree(false);
     const key = await addAuthenticator(page, { transport: 'usb' });
     await addPasskey(page, 'The long name of a key that hangs on the ring with the keys of the house');
+    await examine('security-changed');
+    await page.reload();
+    await heading(page, 'Security');
     await examine('security-passkeys');
     await key.agree(false);
     await signOut(page);
