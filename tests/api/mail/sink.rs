@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -22,6 +22,8 @@ pub enum Behaviour {
     Drop(Stage),
     /// Never answers.
     Hang(Stage),
+    /// Answers when the test says so.
+    Wait(Stage),
 }
 
 /// What is answered.
@@ -53,6 +55,8 @@ struct Shared {
     next: Mutex<VecDeque<Behaviour>>,
     is_down: AtomicBool,
     connections: AtomicUsize,
+    is_released: Mutex<bool>,
+    released: Condvar,
 }
 
 /// The server. It takes every mail beyond those that it was told about.
@@ -98,6 +102,12 @@ impl Sink {
     /// Closes every connection at once, or no longer.
     pub fn set_down(&self, is_down: bool) {
         self.shared.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// Answers on the connections that wait, and on all later ones.
+    pub fn release(&self) {
+        *self.shared.is_released.lock().unwrap() = true;
+        self.shared.released.notify_all();
     }
 
     /// How many connections there were.
@@ -226,6 +236,11 @@ impl<'a> Conversation<'a> {
                 // Until the client gives up.
                 std::io::copy(&mut self.stream, &mut std::io::sink())?;
                 Err(std::io::ErrorKind::ConnectionAborted.into())
+            }
+            Behaviour::Wait(at) if at == stage => {
+                let is_released = self.shared.is_released.lock().unwrap();
+                drop(self.shared.released.wait_while(is_released, |is_released| !*is_released).unwrap());
+                self.say(usual)
             }
             _ => self.say(usual),
         }
