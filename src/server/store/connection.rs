@@ -54,6 +54,7 @@ pub struct Transaction {
 }
 
 /// The trace that a transaction leaves in PostgreSQL.
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "nobody reads it in SQLite"))]
 pub(super) struct Trace {
     /// The number of the transaction.
     pub(super) xid: String,

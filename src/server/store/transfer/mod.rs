@@ -7,6 +7,7 @@
 mod rows;
 mod schema;
 
+#[cfg(feature = "postgres")]
 use sqlx::Executor;
 
 use super::classify::classify;

@@ -7,7 +7,9 @@ use sqlx::{AssertSqlSafe, Executor};
 use super::super::classify::classify;
 use super::super::connection::{Connection, Inner};
 use super::super::error::StoreError;
-use super::schema::{Kind, Special, Table};
+#[cfg(feature = "postgres")]
+use super::schema::Special;
+use super::schema::{Kind, Table};
 
 /// The number of rows of a table, and SHA-256 of them. The same rows have the same digest in SQLite and PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
