@@ -166,8 +166,9 @@ impl Transaction {
         let ids = users.iter().map(|(user, _)| user.simple().to_string());
         self.query_by_dialect(
             "delete from user_terms where user_id in (select unhex(value) from json_each($1))",
-            "delete from user_terms where user_id in \
-             (select value::uuid from jsonb_array_elements_text($1::text::jsonb) as id (value))",
+            // An array, so that PostgreSQL goes by the index also where it knows of no rows yet.
+            "delete from user_terms where user_id = any \
+             (array(select value::uuid from jsonb_array_elements_text($1::text::jsonb) as id (value)))",
         )
         .bind(serde_json::Value::from_iter(ids).to_string())
         .execute()

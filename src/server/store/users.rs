@@ -69,7 +69,8 @@ impl Transaction {
         let query = self.query_by_dialect(
             select_user!("where id in (select unhex(value) from json_each($1))"),
             select_user!(
-                "where id in (select value::uuid from jsonb_array_elements_text($1::text::jsonb) as id (value)) for key share"
+                "where id = any (array(select value::uuid from jsonb_array_elements_text($1::text::jsonb) as id (value))) \
+                 for key share"
             ),
         );
         let rows = query.bind(serde_json::Value::from_iter(ids).to_string()).fetch_all().await?;
