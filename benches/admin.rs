@@ -1,6 +1,7 @@
 //! The admin's lists and statistics with many users and events: the time of each request over HTTP, on SQLite and PostgreSQL.
 //!
-//! `cargo bench --bench admin [-- --users N --events N]`, by default 1,000,000 users and 10,000,000 events.
+//! `cargo bench --bench admin [-- --users N --events N --only sqlite|postgres]`, by default 1,000,000 users, 10,000,000 events
+//! and both databases.
 //!
 //! SQLite in a temporary folder, and the PostgreSQL of `HALLPASS_TEST_POSTGRES_URL`, by default
 //! `postgres://postgres@127.0.0.1:5432/postgres`, in a schema of its own that is dropped. The users are imported by the
@@ -36,21 +37,29 @@ fn main() {
         text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} takes a number")))
     };
     let (users, events) = (number("--users", 1_000_000), number("--events", 10_000_000));
-    let url = std::env::var("HALLPASS_TEST_POSTGRES_URL").unwrap_or_else(|_| LOCAL_POSTGRES.to_owned());
-    let folder = tempfile::tempdir().unwrap();
-    let sqlite =
-        measure(folder.path(), DatabaseUrl::Sqlite(folder.path().join("hallpass.db")), users, events);
-    drop(folder);
-    drop_schema(&url);
-    let folder = tempfile::tempdir().unwrap();
-    let postgres = measure(folder.path(), url.parse().unwrap(), users, events);
-    drop_schema(&url);
+    let only = arguments.iter().skip_while(|argument| *argument != "--only").nth(1).map(String::as_str);
+    assert!(matches!(only, None | Some("sqlite" | "postgres")), "--only takes sqlite or postgres");
+    let mut columns = Vec::new();
+    if only != Some("postgres") {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("hallpass.db"));
+        columns.push(("SQLite", measure(folder.path(), url, users, events)));
+    }
+    if only != Some("sqlite") {
+        let url = std::env::var("HALLPASS_TEST_POSTGRES_URL").unwrap_or_else(|_| LOCAL_POSTGRES.to_owned());
+        drop_schema(&url);
+        let folder = tempfile::tempdir().unwrap();
+        columns.push(("PostgreSQL", measure(folder.path(), url.parse().unwrap(), users, events)));
+        drop_schema(&url);
+    }
     println!("\n{users} users, {events} events; {TIMES} requests each, ms\n");
-    println!("| request | SQLite p50 | p99 | PostgreSQL p50 | p99 |\n|---|---|---|---|---|");
-    for ((name, sqlite), (_, postgres)) in sqlite.iter().zip(&postgres) {
-        let [one, two] =
-            [sqlite, postgres].map(|times| format!("{:.2} | {:.2}", at(times, 0.5), at(times, 0.99)));
-        println!("| {name} | {one} | {two} |");
+    let heads: Vec<_> = columns.iter().map(|(name, _)| format!("{name} p50 | p99 |")).collect();
+    println!("| request | {}\n|---|{}", heads.join(" "), "---|---|".repeat(heads.len()));
+    for (place, (request, _)) in columns[0].1.iter().enumerate() {
+        let times = columns.iter().map(|(_, rows)| &rows[place].1);
+        let cells: Vec<_> =
+            times.map(|times| format!("{:.2} | {:.2} |", at(times, 0.5), at(times, 0.99))).collect();
+        println!("| {request} | {}", cells.join(" "));
     }
 }
 
