@@ -1,4 +1,5 @@
-//! The audit: sends requests without a token to every route of an app, and reports each that is not refused.
+//! The audit: sends requests without a token to every route of an app, and reports each that is not refused; and requests with
+//! a token that is not enough to the routes that ask for more.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +8,9 @@ use std::rc::Rc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, Error, HttpMessage};
@@ -71,6 +74,14 @@ pub struct Audit {
     allowed: Vec<Route>,
     headers: Vec<(HeaderName, HeaderValue)>,
     samples: BTreeMap<String, String>,
+    step_up: Vec<StepUp>,
+}
+
+/// A route that asks for more than a genuine token, and a token that is not enough.
+#[derive(Debug, Clone)]
+struct StepUp {
+    route: Route,
+    bearer: (HeaderName, String),
 }
 
 /// A part of the app that answers requests.
@@ -189,6 +200,51 @@ impl Audit {
         self
     }
 
+    /// Adds routes that ask for more than a genuine token: a second factor, or a sign-in that is not long ago
+    /// ([`SecondFactor`](crate::SecondFactor), [`SignedInWithin`](crate::SignedInWithin)). Each is also asked with `bearer`,
+    /// the genuine token of a user who signed in long ago and by password alone.
+    ///
+    /// Every response is reported but the challenge of RFC 9470 §3: 401 with `error="insufficient_user_authentication"`.
+    /// The handlers of routes that do not ask for more run.
+    ///
+    /// # Panics
+    /// If one of the routes is not written like `DELETE /account`: a pattern alone is not enough here.
+    ///
+    /// # Example: a route that forgot its policy
+    /// ```
+    /// use actix_web::{App, web};
+    /// use chrono::Duration;
+    /// use hallpass::testing::{Audit, Mint};
+    /// use hallpass::{AuthUser, Require, SignedInWithin};
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// let mint = Mint::new();
+    /// let app = App::new()
+    ///     .app_data(mint.guard())
+    ///     .route("/account", web::delete().to(|_: Require<SignedInWithin<10>>| async { "deleted" }))
+    ///     .route("/keys", web::post().to(|_: AuthUser| async { "made" }));
+    ///
+    /// let routes = ["DELETE /account", "POST /keys"];
+    /// let old = mint.token_for("ada").signed_in_ago(Duration::hours(1)).bearer();
+    /// let findings = Audit::new().routes(routes).step_up(old, routes).findings(app).await;
+    /// assert_eq!(findings.len(), 1);
+    /// assert_eq!(findings[0].to_string(), "POST /keys: answered 200 OK to /keys, not the 401 that asks to sign in again");
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn step_up<R: AsRef<str>>(
+        mut self,
+        bearer: (HeaderName, String),
+        routes: impl IntoIterator<Item = R>,
+    ) -> Self {
+        for route in routes {
+            let route = Route::parse(route.as_ref());
+            assert!(route.method.is_some(), "\"{route}\" names no method; \"DELETE {route}\" does");
+            self.step_up.push(StepUp { route, bearer: bearer.clone() });
+        }
+        self
+    }
+
     /// Runs the audit and returns its findings, by route.
     ///
     /// # Panics
@@ -293,6 +349,19 @@ impl Audit {
             findings.extend(responses.not_refused(&self.allowed, &mut used_entries));
         }
         findings.extend(not_there);
+        for StepUp { route, bearer } in &self.step_up {
+            let method = route.method.as_ref().expect("step_up accepts no route without one");
+            // Where there is none, that is reported already.
+            let is_there = app_routes.paths.contains_key(&route.pattern);
+            for path in self.paths_of(&route.pattern).filter(|_| is_there).unwrap_or_default() {
+                let request = self.request(method, &path).insert_header(bearer.clone());
+                let (status, headers, _) = send(request).await;
+                if !is_step_up(status, &headers) {
+                    findings.push(Finding::NotSteppedUp { route: route.to_string(), status, path });
+                    break;
+                }
+            }
+        }
         let unused = self.allowed.iter().enumerate().filter(|(index, _)| !used_entries.contains(index));
         findings.extend(unused.map(|(_, entry)| Finding::NotNeeded { route: entry.to_string() }));
         findings
@@ -364,7 +433,8 @@ impl Audit {
                 .any(|target| target.pattern == pattern && matches!(target.kind, TargetKind::Path { .. }))
         };
         let is_target = |pattern: &str| targets.iter().any(|target| target.pattern == pattern);
-        let listed = self.routes.iter().flatten().filter(|route| !is_path(&route.pattern));
+        let step_up = self.step_up.iter().map(|step| &step.route);
+        let listed = self.routes.iter().flatten().chain(step_up).filter(|route| !is_path(&route.pattern));
         let sampled = self.samples.keys().filter(|pattern| !is_target(pattern));
         listed
             .map(ToString::to_string)
@@ -375,16 +445,20 @@ impl Audit {
 
     /// The paths to request at a target; `None` if no path is known that matches.
     fn paths(&self, pattern: &str, kind: &TargetKind<'_>) -> Option<Vec<String>> {
-        match (self.samples.get(pattern), kind) {
-            (Some(path), _) => Some(vec![path.clone()]),
-            (None, TargetKind::Path { .. }) => sample::paths(pattern),
-            (None, TargetKind::DefaultService { scope }) => {
+        match kind {
+            TargetKind::DefaultService { scope } if !self.samples.contains_key(pattern) => {
                 // The second is for scopes where the first matches a route, such as `/{page}`.
                 let [near, far] =
                     ["/no-such-route", "/no/such/route"].map(|path| sample::paths(&format!("{scope}{path}")));
                 Some([near?, far?].concat())
             }
+            _ => self.paths_of(pattern),
         }
+    }
+
+    /// The paths to request for a pattern; `None` if no path is known that matches.
+    fn paths_of(&self, pattern: &str) -> Option<Vec<String>> {
+        self.samples.get(pattern).map(|path| vec![path.clone()]).or_else(|| sample::paths(pattern))
     }
 
     /// A request without a token, with a malformed query and body.
@@ -397,6 +471,14 @@ impl Audit {
             .set_payload(BODY);
         self.headers.iter().cloned().fold(request, TestRequest::insert_header)
     }
+}
+
+/// Tells whether a response asks for another sign-in (RFC 9470 §3).
+fn is_step_up(status: StatusCode, headers: &HeaderMap) -> bool {
+    let asks = |challenge: &HeaderValue| {
+        challenge.to_str().is_ok_and(|text| text.contains("error=\"insufficient_user_authentication\""))
+    };
+    status == StatusCode::UNAUTHORIZED && headers.get_all(WWW_AUTHENTICATE).any(asks)
 }
 
 /// Panics unless every route of `app` that is not `allowed` answers 401 to a request without a token.

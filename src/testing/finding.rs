@@ -27,6 +27,16 @@ pub enum Finding {
         /// The path of the request.
         path: String,
     },
+    /// A route that is to ask for more than a genuine token did not refuse one that is not enough; see
+    /// [`Audit::step_up`](super::Audit::step_up).
+    NotSteppedUp {
+        /// The route.
+        route: String,
+        /// The status of the response.
+        status: StatusCode,
+        /// The path of the request.
+        path: String,
+    },
     /// The app has a route that is missing from the list given to [`Audit::routes`](super::Audit::routes).
     NotListed {
         /// The route.
@@ -55,6 +65,9 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answered { route, status, path } => write!(f, "{route}: answered {status} to {path}, not 401"),
+            Self::NotSteppedUp { route, status, path } => {
+                write!(f, "{route}: answered {status} to {path}, not the 401 that asks to sign in again")
+            }
             Self::NotListed { route } => write!(f, "{route}: missing from the list of routes"),
             Self::NotThere { route } => write!(f, "{route}: the app has no such route"),
             Self::NotNeeded { route } => write!(f, "{route}: needs no entry on the allow-list; remove it"),

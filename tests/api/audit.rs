@@ -6,8 +6,9 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Json, Path, Query, ServiceConfig};
 use actix_web::{App, Error, HttpResponse, Route, guard};
+use chrono::Duration;
 use hallpass::testing::{Audit, Finding, Mint};
-use hallpass::{AuthUser, Authed, MaybeAuthUser};
+use hallpass::{AuthUser, Authed, MaybeAuthUser, Require, SecondFactor, SignedInWithin};
 use serde::Deserialize;
 
 use crate::app::TestApp;
@@ -389,6 +390,54 @@ async fn an_error_from_a_middleware_counts_as_the_response_that_it_becomes() {
     }
     let app = self::app().wrap_fn(|_, _| refused(actix_web::error::ErrorUnauthorized("no")));
     audit_of(ROUTES).assert_all_guarded(app).await;
+}
+
+async fn pays(_: Require<SecondFactor>) -> &'static str {
+    "paid"
+}
+
+async fn closes(_: Require<SignedInWithin<10>>, _: Path<u32>) -> &'static str {
+    "closed"
+}
+
+#[actix_rt::test]
+async fn a_route_that_does_not_ask_an_old_sign_in_for_more_is_named() {
+    let mint = Mint::new();
+    let step_up =
+        ["POST /payments", "DELETE /accounts/{id}", "PUT /keys/{id}", "GET /moved", "PATCH /payments"];
+    let app = || {
+        App::new()
+            .app_data(mint.guard())
+            .service(web::resource("/payments").route(web::post().to(pays)))
+            .service(web::resource("/accounts/{id}").route(web::delete().to(closes)))
+            .service(web::resource("/keys/{id}").route(web::put().to(read)))
+            .service(web::resource("/notes").route(web::get().to(guarded)))
+    };
+    let listed = ["POST /payments", "DELETE /accounts/{id}", "PUT /keys/{id}", "GET /notes"];
+    let audit = |bearer| audit_of(&listed).step_up(bearer, step_up);
+    let old = mint.token_for("ada").signed_in_ago(Duration::hours(1)).bearer();
+    let found = findings(audit(old), app()).await;
+    // The policy of the first two asks for more; the third refuses a path for another reason, and the fourth is not there.
+    let expected = [
+        "GET /moved: the app has no such route",
+        "PUT /keys/{id}: answered 404 Not Found to /keys/%FF, not the 401 that asks to sign in again",
+        "PATCH /payments: answered 405 Method Not Allowed to /payments, not the 401 that asks to sign in again",
+    ];
+    assert_eq!(found, expected);
+
+    // A sign-in that is enough passes the policies: what is asked for more is told by the token alone.
+    let new = mint.token_for("ada").with_second_factor().bearer();
+    let found = findings(audit(new), app()).await;
+    assert!(found[1].starts_with("POST /payments: answered 200 OK"), "{found:?}");
+    assert_eq!(found.len(), 5, "{found:?}");
+}
+
+#[test]
+fn a_route_without_a_method_cannot_be_named_as_one_that_asks_for_more() {
+    let bearer = Mint::new().token_for("ada").bearer();
+    let panic = std::panic::catch_unwind(|| Audit::new().step_up(bearer, ["/payments"])).unwrap_err();
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert_eq!(message, "\"/payments\" names no method; \"DELETE /payments\" does");
 }
 
 #[actix_rt::test]
