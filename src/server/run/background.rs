@@ -69,6 +69,7 @@ async fn all(weak: WeakServer, mailer: Option<Mailer>, longest: Duration, stoppe
     let rest = async {
         asked.await;
         over.send_replace(true);
+        log::debug!("no further mail is begun; those that are being sent are finished");
         tokio::time::sleep(longest).await;
     };
     select(pin!(send_mails(&mailer, is_over)), pin!(rest)).await;
