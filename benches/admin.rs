@@ -13,12 +13,12 @@ mod support;
 
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hallpass::server::config::DatabaseUrl;
+use hallpass::server::config::{self, DatabaseUrl, Settings};
+use hallpass::server::store::Store;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
-use support::{Connection, LOCAL_POSTGRES, PASSWORD, Server, hallpass};
+use support::{Connection, LOCAL_POSTGRES, PASSWORD, Server, block_on, drop_schema, hallpass};
 use uuid::Uuid;
 
 const SCHEMA: &str = "hallpass_bench_admin";
@@ -47,10 +47,10 @@ fn main() {
     }
     if only != Some("sqlite") {
         let url = std::env::var("HALLPASS_TEST_POSTGRES_URL").unwrap_or_else(|_| LOCAL_POSTGRES.to_owned());
-        drop_schema(&url);
+        drop_schema(&url, SCHEMA);
         let folder = tempfile::tempdir().unwrap();
         columns.push(("PostgreSQL", measure(folder.path(), url.parse().unwrap(), users, events)));
-        drop_schema(&url);
+        drop_schema(&url, SCHEMA);
     }
     println!("\n{users} users, {events} events; {TIMES} requests each, ms\n");
     let heads: Vec<_> = columns.iter().map(|(name, _)| format!("{name} p50 | p99 |")).collect();
@@ -67,26 +67,21 @@ fn at(times: &[Duration], part: f64) -> f64 {
     times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3
 }
 
-fn drop_schema(url: &str) {
-    let dropped = Command::new("psql")
-        .args([url, "-q", "-c", "set client_min_messages = error", "-c"])
-        .arg(format!("drop schema if exists {SCHEMA} cascade"))
-        .output();
-    assert!(dropped.is_ok_and(|output| output.status.success()), "psql cannot drop the schema {SCHEMA}");
-}
-
 fn measure(folder: &Path, url: DatabaseUrl, users: u64, events: u64) -> Vec<(&'static str, Vec<Duration>)> {
     let file = format!(
         "[database]\nurl = \"{url}\"\nschema = \"{SCHEMA}\"\n[password]\nbcrypt_cost = 4\n[events]\nkeep_days = 400\n"
     );
     std::fs::create_dir(folder.join("config")).unwrap();
     std::fs::write(folder.join("config/default.toml"), file).unwrap();
+    let mut settings = Settings::default().database;
+    settings.url = url.clone();
+    settings.schema = SCHEMA.into();
     import(folder, users);
     let (middle, oldest) = block_on(fill(&url, users, events));
 
     let server = Server::hallpass(folder);
     let began = Instant::now();
-    block_on(wait_until_indexed(&url));
+    block_on(wait_until_indexed(&settings));
     let name = if matches!(url, DatabaseUrl::Sqlite(_)) { "SQLite" } else { "PostgreSQL" };
     println!("{name}: the words of {users} users were written in {:.0} s", began.elapsed().as_secs_f64());
 
@@ -198,28 +193,11 @@ async fn fill(url: &DatabaseUrl, users: u64, events: u64) -> (Uuid, Uuid) {
     }
 }
 
-async fn wait_until_indexed(url: &DatabaseUrl) {
-    let left = "select count(*) from users_to_index";
-    loop {
-        let left: i64 = match url {
-            DatabaseUrl::Sqlite(path) => {
-                let mut connection =
-                    sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap();
-                sqlx::query_scalar(left).fetch_one(&mut connection).await.unwrap()
-            }
-            other => {
-                let options: sqlx::postgres::PgConnectOptions = other.to_string().parse().unwrap();
-                let mut connection = options.options([("search_path", SCHEMA)]).connect().await.unwrap();
-                sqlx::query_scalar(left).fetch_one(&mut connection).await.unwrap()
-            }
-        };
-        if left == 0 {
-            return;
-        }
-        std::thread::sleep(Duration::from_secs(1));
+/// Waits until the server has written the words of all users.
+async fn wait_until_indexed(settings: &config::Database) {
+    let store = Store::open(settings).await.unwrap();
+    while store.read(async |connection| connection.has_users_to_index().await).await.unwrap() {
+        actix_rt::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    actix_rt::System::new().block_on(future)
+    store.close().await;
 }

@@ -21,10 +21,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::{App, Error, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 use chrono::Utc;
 use hallpass::clock::Clock;
 use hallpass::server::keys::vault::Vault;
@@ -35,7 +33,7 @@ use load::{Load, Target, load, pin};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use support::{Connection, PASSWORD, Server, hallpass, import};
+use support::{Connection, PASSWORD, Server, hallpass, import, serve_app};
 use tempfile::TempDir;
 
 const USERS: usize = 10_000;
@@ -470,24 +468,4 @@ fn serve_library(kind: &str) {
 
 fn serve(configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static) {
     serve_app(move || App::new().configure(configure.clone()));
-}
-
-fn serve_app<T, B>(app: impl Fn() -> App<T> + Clone + Send + 'static)
-where
-    T: ServiceFactory<
-            ServiceRequest,
-            Config = (),
-            Response = ServiceResponse<B>,
-            Error = Error,
-            InitError = (),
-        > + 'static,
-    B: MessageBody + 'static,
-{
-    actix_rt::System::new()
-        .block_on(async move {
-            let server = HttpServer::new(app).workers(1).tcp_nodelay(true).bind("127.0.0.1:0").unwrap();
-            println!("listening on http://{}", server.addrs()[0]);
-            server.run().await
-        })
-        .unwrap();
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use support::{Connection, LOCAL_POSTGRES, PASSWORD, Server};
+use support::{Connection, LOCAL_POSTGRES, PASSWORD, Server, cpu_time, drop_schema};
 
 const PHASE: Duration = Duration::from_secs(8);
 const CONNECTIONS: usize = 16;
@@ -45,10 +45,10 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|---|---|");
     measure("SQLite", 1, "sqlite://hallpass.db", pin);
     for servers in 1..=3 {
-        drop_schema(&url);
+        drop_schema(&url, SCHEMA);
         measure("PostgreSQL", servers, &url, pin);
     }
-    drop_schema(&url);
+    drop_schema(&url, SCHEMA);
     if pin {
         pin_to(&format!("0-{}", cores - 1));
     }
@@ -65,14 +65,6 @@ fn taskset(arguments: &[&str], pid: u32) {
     // A backend may have ended meanwhile.
     let _ =
         Command::new("taskset").args(arguments).arg(pid.to_string()).output().expect("taskset is installed");
-}
-
-fn drop_schema(url: &str) {
-    let dropped = Command::new("psql")
-        .args([url, "-q", "-c", "set client_min_messages = error", "-c"])
-        .arg(format!("drop schema if exists {SCHEMA} cascade"))
-        .output();
-    assert!(dropped.is_ok_and(|output| output.status.success()), "psql cannot drop the schema {SCHEMA}");
 }
 
 fn measure(database: &str, count: usize, url: &str, pin: bool) {
@@ -159,14 +151,6 @@ fn phase(servers: &[Server], operation: impl Fn(&mut Connection, usize) + Sync) 
         servers: each(cpu(&pids).saturating_sub(before)),
         database: each(postgres_cpu_time().saturating_sub(database_before)),
     }
-}
-
-/// The CPU time of a process, in user and system mode (proc(5)); the kernel counts hundredths of a second.
-fn cpu_time(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
 /// The CPU time of all PostgreSQL processes of this machine, those that have ended included where their parent counts

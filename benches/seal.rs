@@ -12,7 +12,6 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 use hallpass::server::config::{self, DatabaseUrl, Settings};
 use hallpass::server::store::Store;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
-use support::{Connection, LOCAL_POSTGRES, PASSWORD, Server};
+use support::{Connection, LOCAL_POSTGRES, PASSWORD, Server, block_on, cpu_time, drop_schema};
 use uuid::Uuid;
 
 /// Who signs in all the time, and who has a token: a user's oldest sessions end beyond `session.per_user`.
@@ -49,18 +48,10 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = folder.path().join("hallpass.db");
     measure("SQLite", users, folder.path(), DatabaseUrl::Sqlite(sqlite));
-    drop_schema(&url);
+    drop_schema(&url, SCHEMA);
     let folder = tempfile::tempdir().unwrap();
     measure("PostgreSQL", users, folder.path(), url.parse().unwrap());
-    drop_schema(&url);
-}
-
-fn drop_schema(url: &str) {
-    let dropped = Command::new("psql")
-        .args([url, "-q", "-c", "set client_min_messages = error", "-c"])
-        .arg(format!("drop schema if exists {SCHEMA} cascade"))
-        .output();
-    assert!(dropped.is_ok_and(|output| output.status.success()), "psql cannot drop the schema {SCHEMA}");
+    drop_schema(&url, SCHEMA);
 }
 
 fn measure(name: &str, users: u32, folder: &Path, url: DatabaseUrl) {
@@ -203,16 +194,4 @@ async fn wait_until_sealed(settings: &config::Database) {
         actix_rt::time::sleep(Duration::from_millis(100)).await;
     }
     store.close().await;
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    actix_rt::System::new().block_on(future)
-}
-
-/// The CPU time of a process, in user and system mode (proc(5)); the kernel counts hundredths of a second.
-fn cpu_time(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }

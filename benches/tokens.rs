@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 use chrono::Utc;
 use hallpass::token::{Algorithm, Expected, Grant, Issuer, KeyMaterial, Keyring, SigningKey, verify};
 use hallpass::{AuthUser, Guard};
-use support::{Connection, Server};
+use support::{Connection, Server, serve_app};
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256];
 const CONNECTIONS: usize = 16;
@@ -132,11 +132,5 @@ fn serve(algorithm: Algorithm) {
             .route("/auth/login", web::post().to(move || async move { HttpResponse::Ok().body(token) }))
             .route("/user/", web::get().to(user))
     };
-    actix_rt::System::new()
-        .block_on(async move {
-            let server = HttpServer::new(app).workers(1).tcp_nodelay(true).bind("127.0.0.1:0").unwrap();
-            println!("listening on http://{}", server.addrs()[0]);
-            server.run().await
-        })
-        .unwrap();
+    serve_app(app);
 }

@@ -86,7 +86,7 @@ int close(int fd) {
 }
 
 /* Half of the bytes, at least one: a caller must go on with the rest. */
-#define TRANSFER(name, number, bytes, declaration, arguments) \
+#define TRANSFER(name, number, declaration, arguments) \
     ssize_t name declaration { \
         NEXT(name); \
         int kind = fails(fd, number); \
@@ -94,12 +94,12 @@ int close(int fd) {
         if (kind == HALF && size > 1) size /= 2; \
         return next arguments; \
     }
-TRANSFER(read, 2, size, (int fd, void *to, size_t size), (fd, to, size))
-TRANSFER(pread, 3, size, (int fd, void *to, size_t size, off_t at), (fd, to, size, at))
-TRANSFER(pread64, 3, size, (int fd, void *to, size_t size, off64_t at), (fd, to, size, at))
-TRANSFER(write, 4, size, (int fd, const void *from, size_t size), (fd, from, size))
-TRANSFER(pwrite, 5, size, (int fd, const void *from, size_t size, off_t at), (fd, from, size, at))
-TRANSFER(pwrite64, 5, size, (int fd, const void *from, size_t size, off64_t at), (fd, from, size, at))
+TRANSFER(read, 2, (int fd, void *to, size_t size), (fd, to, size))
+TRANSFER(pread, 3, (int fd, void *to, size_t size, off_t at), (fd, to, size, at))
+TRANSFER(pread64, 3, (int fd, void *to, size_t size, off64_t at), (fd, to, size, at))
+TRANSFER(write, 4, (int fd, const void *from, size_t size), (fd, from, size))
+TRANSFER(pwrite, 5, (int fd, const void *from, size_t size, off_t at), (fd, from, size, at))
+TRANSFER(pwrite64, 5, (int fd, const void *from, size_t size, off64_t at), (fd, from, size, at))
 
 #define CALL(name, number, declaration, arguments) \
     int name declaration { \

@@ -9,6 +9,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::{App, Error, HttpServer};
+
 pub const PASSWORD: &str = "correct horse battery";
 const PASSPHRASE: &str = "a river of seventeen blue lanterns";
 
@@ -34,6 +38,47 @@ fn high_water(status: &str) -> Option<u32> {
     let text = std::fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Drops a schema of a benchmark on PostgreSQL, if it is there.
+pub fn drop_schema(url: &str, schema: &str) {
+    let dropped = Command::new("psql")
+        .args([url, "-q", "-c", "set client_min_messages = error", "-c"])
+        .arg(format!("drop schema if exists {schema} cascade"))
+        .output();
+    assert!(dropped.is_ok_and(|output| output.status.success()), "psql cannot drop the schema {schema}");
+}
+
+/// The CPU time of a process, in user and system mode (proc(5)); the kernel counts hundredths of a second.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    actix_rt::System::new().block_on(future)
+}
+
+/// Serves an app on a free port with one worker, and prints the address as the binary does.
+pub fn serve_app<T, B>(app: impl Fn() -> App<T> + Clone + Send + 'static)
+where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody + 'static,
+{
+    block_on(async move {
+        let server = HttpServer::new(app).workers(1).tcp_nodelay(true).bind("127.0.0.1:0").unwrap();
+        println!("listening on http://{}", server.addrs()[0]);
+        server.run().await
+    })
+    .unwrap();
 }
 
 /// One connection, the body of its last answer, and the seconds of its `Retry-After`.

@@ -8,6 +8,16 @@ import { AXE, EMAIL, PASSWORD, SHOTS, addAuthenticator, closeBrowser, goTo, head
 
 after(closeBrowser);
 
+/** Confirms an authenticator app: first with a wrong code, which is refused. */
+async function confirmApp(page, secret) {
+  await page.getByLabel('Code', { exact: true }).fill('000000');
+  await press(page, 'Confirm');
+  await page.getByText('That code is wrong').waitFor();
+  await page.getByLabel('Code', { exact: true }).fill(totp(secret));
+  await press(page, 'Confirm');
+  await heading(page, 'Recovery codes');
+}
+
 /** What axe finds wrong with a page. */
 async function violations(page) {
   await page.evaluate(AXE);
@@ -63,12 +73,7 @@ test('an authenticator app is set up, asked for, and removed', async (t) => {
   assert.equal(await image.evaluate((it) => it.decode().then(() => it.naturalWidth > 100)), true, 'the policy lets the picture be shown');
   const secret = (await page.locator('main code').first().textContent()).replaceAll(' ', '');
   await look(page, 'security-app');
-  await page.getByLabel('Code', { exact: true }).fill('000000');
-  await press(page, 'Confirm');
-  await page.getByText('That code is wrong').waitFor();
-  await page.getByLabel('Code', { exact: true }).fill(totp(secret));
-  await press(page, 'Confirm');
-  await heading(page, 'Recovery codes');
+  await confirmApp(page, secret);
   const codes = await page.locator('.codes code').allTextContents();
   assert.equal(codes.length, 10);
   await press(page, 'Done');
@@ -450,12 +455,7 @@ for (const [name, options] of LOOKS) {
     await page.getByAltText('QR code').evaluate((it) => it.decode());
     await examine('security-app');
     const secret = (await page.locator('main code').first().textContent()).replaceAll(' ', '');
-    await page.getByLabel('Code', { exact: true }).fill('000000');
-    await press(page, 'Confirm');
-    await page.getByText('That code is wrong').waitFor();
-    await page.getByLabel('Code', { exact: true }).fill(totp(secret));
-    await press(page, 'Confirm');
-    await heading(page, 'Recovery codes');
+    await confirmApp(page, secret);
     const lines = await page.locator('.codes code').evaluateAll((codes) => codes.map((code) => code.getClientRects().length));
     assert.deepEqual(lines, Array(10).fill(1), 'each code is one line');
     await examine('security-codes');

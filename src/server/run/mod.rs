@@ -6,14 +6,13 @@
 //! | `gate` | how many connections there are |
 //! | `connection` | the times that bound a connection |
 //! | `sockets` | the sockets, opened or given |
-//! | `tls`, `expiry` | the certificate, its reload, and its end |
+//! | `tls` | the certificate, its reload, and its end |
 //! | `handover` | the takeover by another process |
 //! | `redirect` | the socket for plain HTTP |
 //! | `background`, `tasks` | the background tasks, on a thread of their own |
 
 mod background;
 mod connection;
-mod expiry;
 mod gate;
 mod handover;
 mod listener;

@@ -11,9 +11,9 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
+use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
-use super::expiry::not_after;
 use crate::server::config;
 
 /// Why a certificate and its key cannot be used.
@@ -65,8 +65,12 @@ pub(crate) fn certificate_end(settings: &config::Server) -> Result<Option<DateTi
     let Some(tls) = Tls::of(settings)? else { return Ok(None) };
     let pair = Pair::read(&tls.cert, &tls.key)?;
     // The server's own stands first (RFC 8446 §4.4.2).
-    let own = CertificateDer::pem_slice_iter(&pair.cert).next();
-    Ok(own.and_then(Result::ok).and_then(|own| not_after(&own)))
+    let own = CertificateDer::pem_slice_iter(&pair.cert).next().and_then(Result::ok);
+    let end = own.and_then(|own| {
+        let (_, certificate) = parse_x509_certificate(&own).ok()?;
+        DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
+    });
+    Ok(end)
 }
 
 /// The content of the files.
