@@ -178,6 +178,7 @@ test('the keyboard alone finds a user, enables them, sets a password, reads even
   await said(page, 'The user can sign in again.');
   // The page is shown anew, and the button that undoes it has come.
   await page.getByRole('button', { name: 'Disable', exact: true }).waitFor();
+  await until(async () => (await focused()) === EMAIL);
   await tabTo('New password');
   await page.keyboard.type('seventeen blue lanterns');
   await enter();

@@ -23,19 +23,21 @@ export function state(user) {
 export function action(title, run, { danger = false, sure } = {}) {
   const button = h('button', { type: 'button', class: danger ? 'danger' : 'quiet', onclick }, title);
   async function onclick() {
+    if (button.hasAttribute('aria-disabled')) return;
     if (sure && !button.dataset.asked) {
       button.dataset.asked = 'true';
       button.textContent = sure;
       button.addEventListener('blur', calm, { once: true });
       return;
     }
-    button.disabled = true;
+    // Not `disabled`: that would take the focus away.
+    button.setAttribute('aria-disabled', 'true');
     try {
       await run();
     } catch (error) {
       say(explain(error));
     }
-    button.disabled = false;
+    button.removeAttribute('aria-disabled');
     calm();
   }
   function calm() {

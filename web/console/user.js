@@ -22,7 +22,7 @@ export async function user(hallpass, me, id) {
       ask(hallpass, 'GET', `${path}/sessions`),
       ask(hallpass, 'GET', `/admin/events?user=${encodeURIComponent(id)}&limit=20`),
     ]);
-    const focused = element.contains(document.activeElement) && document.activeElement.textContent;
+    const focused = element.contains(document.activeElement) && document.activeElement;
     element.replaceChildren(
       h('p', {}, h('a', { href: '#/users' }, t('← Users'))),
       heading(plain(user.email), user.name && h('bdi', {}, plain(user.name))),
@@ -33,7 +33,10 @@ export async function user(hallpass, me, id) {
       card(t('Recent events'), table(t('Table of events'), ['Time', 'Event', '-Address', '-By'], eventRows(hallpass, events, false)), h('p', {}, h('a', { href: `#/events?user=${user.id}` }, t('All events of this user')))),
       removal(user),
     );
-    if (focused) [...element.querySelectorAll('button')].find((button) => button.textContent === focused)?.focus();
+    if (!focused) return;
+    // What had the focus is made anew, or gone: a button that has done its work has another text.
+    const isSame = (it) => it.tagName === focused.tagName && it.name === focused.name && it.textContent === focused.textContent;
+    ([...element.querySelectorAll('button, input')].find(isSame) ?? element.querySelector('h1')).focus();
   }
 
   async function change(changes, done) {

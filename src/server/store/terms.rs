@@ -34,7 +34,7 @@ const FEW: &str = select_page!(
     "users.id"
 );
 // PostgreSQL does not know how few they are, and would read all users in order and ask each. `materialized` and `offset 0` keep
-// it from that: first the terms, then the users of those.
+// it from that: first the terms, at most SORTED, then the users of those.
 const FEW_IN_POSTGRES: &str = concat!(
     "with found as materialized \
      (select user_id from user_terms where term >= $4 and term < $5 order by term, user_id limit 50000) ",
@@ -63,7 +63,8 @@ const ROLE_AND_WORDS: &str = select_page!(
     "r.user_id"
 );
 
-/// The statements of a page for SQLite and PostgreSQL, and the numbers of their texts, for the test that asks the databases how they run them.
+/// The statements of a page for SQLite and PostgreSQL, and the numbers of their texts, for the test that asks the databases
+/// how they run them.
 #[cfg(feature = "testing")]
 pub const PAGE_STATEMENTS: &[([&str; 2], usize)] = &[
     ([ALL; 2], 0),
