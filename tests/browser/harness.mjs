@@ -110,6 +110,13 @@ export async function openBrowser(t, options = {}, expected = null) {
   return context;
 }
 
+/** Presses the button and waits for the server, as the page says that nobody is signed in before the server knows. */
+export async function signOut(page) {
+  const answered = page.waitForResponse('**/auth/logout');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await answered;
+}
+
 /** Serves a static app on another origin; `files` by path. */
 export async function startApp(t, files) {
   const types = { js: 'text/javascript', css: 'text/css' };

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { EMAIL, PASSWORD, closeBrowser, openBrowser, signIn, startServer } from './harness.mjs';
+import { EMAIL, PASSWORD, closeBrowser, openBrowser, signIn, signOut, startServer } from './harness.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const web = join(here, '../../web');
@@ -172,7 +172,7 @@ for (const [name, code] of Object.entries(APPS)) {
     for (const page of pages) await says(page, `Hello, ${EMAIL}!`);
     await pages[1].reload();
     await says(pages[1], `Hello, ${EMAIL}!`);
-    await pages[1].getByRole('button', { name: 'Sign out' }).click();
+    await signOut(pages[1]);
     for (const page of pages) await says(page, 'Nobody.');
   });
 }

@@ -25,7 +25,10 @@ await pages[0].getByRole('button', { name: 'Sign in' }).click();
 await say('Hello, ada@example.com!');
 await pages[1].reload();
 await say('Hello, ada@example.com!');
+// The page says it before the server knows.
+const answered = pages[1].waitForResponse('**/auth/logout');
 await pages[1].getByRole('button', { name: 'Sign out' }).click();
+await answered;
 await say('Please sign in.');
 await browser.close();
 if (complaints.length > 0) throw new Error(`${name}: ${complaints.join('\n')}`);

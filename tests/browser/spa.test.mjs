@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { compileScript, parse } from 'vue/compiler-sfc';
-import { EMAIL, PASSWORD, closeBrowser, linkIn, openBrowser, openClient, signIn, startApp, startServer, until } from './harness.mjs';
+import { EMAIL, PASSWORD, closeBrowser, linkIn, openBrowser, openClient, signIn, signOut, startApp, startServer, until } from './harness.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const web = join(here, '../../web');
@@ -89,7 +89,7 @@ for (const app of APPS) {
     for (const page of pages) await says(page, `Hello, ${EMAIL}!`);
     await pages[1].reload();
     await says(pages[1], `Hello, ${EMAIL}!`);
-    await pages[1].getByRole('button', { name: 'Sign out' }).click();
+    await signOut(pages[1]);
     for (const page of pages) await page.getByText(`Hello, ${EMAIL}!`).waitFor({ state: 'detached' });
   });
 }
