@@ -8,7 +8,8 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
 # No path of the builder ends up in the binary.
-ENV RUSTFLAGS="--remap-path-prefix=/src=. --remap-path-prefix=/usr/local/cargo=cargo"
+ENV RUSTFLAGS="--remap-path-prefix=/src=. --remap-path-prefix=/usr/local/cargo=cargo" \
+    CFLAGS="-ffile-prefix-map=/src=. -ffile-prefix-map=/usr/local/cargo=cargo"
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --locked --release --bin hallpass \
     && install -D target/release/hallpass /out/usr/bin/hallpass \

@@ -56,11 +56,12 @@ mod files {
         println!("cargo::rerun-if-changed={}", file.display());
         let text = std::fs::read_to_string(file).expect("files of web/ are text");
         let text = if name == "hallpass.js" { without_comments(&text) } else { text };
-        let stem = out.join(format!("{folder}-{name}"));
+        let stem = format!("{folder}-{name}");
         let put = |ending: &str, bytes: &[u8]| {
-            let path = PathBuf::from(format!("{}.{ending}", stem.display()));
-            std::fs::write(&path, bytes).expect("OUT_DIR can be written");
-            format!("include_bytes!({:?})", path.display().to_string())
+            let name = format!("{stem}.{ending}");
+            std::fs::write(out.join(&name), bytes).expect("OUT_DIR can be written");
+            // Not its path: the code must not depend on the folder in which it is built.
+            format!("include_bytes!(concat!(env!(\"OUT_DIR\"), {:?}))", format!("/{name}"))
         };
         writeln!(
             code,
