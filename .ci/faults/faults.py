@@ -235,20 +235,22 @@ class Connection:
     def __init__(self, ports):
         self.ports, self.open = list(ports), {}
 
-    def ask(self, request, token=None, body=None, timeout=10):
-        """The status and the body; None where no answer came."""
+    def ask(self, request, token=None, body=None, timeout=10, forwarded=None, is_json=True):
+        """The status and the body; None where no answer came. `forwarded` is the client's address, as a proxy tells it."""
         method, path = request.split()
         port = random.choice(self.ports)
         headers = {"Content-Type": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
+        if forwarded:
+            headers["X-Forwarded-For"] = forwarded
         try:
             connection = self.open.get(port) or http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
             self.open[port] = connection
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read()
-            return answer.status, json.loads(text) if text else {}
+            return answer.status, json.loads(text) if text and is_json else {}
         except (OSError, http.client.HTTPException):
             if port in self.open:
                 self.open.pop(port).close()
