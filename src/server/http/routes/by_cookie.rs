@@ -11,14 +11,15 @@ pub(super) const TWO_COOKIES: &str = "two cookies named __Host-hallpass came; se
 
 /// Returns the refresh token in the cookie, if there is one. Two cookies of the name are refused: there is no way to
 /// tell which of them this server has set.
-pub(super) fn cookie_credential(request: &HttpRequest) -> Result<Option<RefreshCredential>, ApiError> {
-    let Ok(cookies) = request.cookies() else { return Ok(None) };
-    let mut named = cookies.iter().filter(|cookie| cookie.name() == cookie::NAME);
+pub(in crate::server::http) fn cookie_credential(
+    request: &HttpRequest,
+) -> Result<Option<RefreshCredential>, ApiError> {
+    let mut named = cookie::values(request, cookie::NAME);
     let first = named.next();
     if named.next().is_some() {
         return Err(ApiError::RequestInvalid(TWO_COOKIES.into()));
     }
-    Ok(first.map(|cookie| RefreshCredential { text: cookie.value().to_owned().into(), by_cookie: true }))
+    Ok(first.map(|text| RefreshCredential { text: text.to_owned().into(), by_cookie: true }))
 }
 
 /// Ends the session of the browser's old cookie, if the new session is by cookie too.

@@ -1,6 +1,5 @@
 //! Sign-in by mail: `/auth/link`, in the scope of `auth`. Without mail, or with `link.on` off, these paths do not exist.
 
-use actix_web::cookie::Cookie;
 use actix_web::http::Method;
 use actix_web::http::header::SET_COOKIE;
 use actix_web::web::ServiceConfig;
@@ -128,14 +127,14 @@ async fn redeem(
     // Without a proof, the verdict has refused.
     let signed_in = match proof.ok_or(Error::LinkInvalid)? {
         Proof::Link(token) => {
-            let kept = http.cookie(cookie::LINK);
-            sessions.sign_in_by_link(&token, kept.as_ref().map(Cookie::value), &client, by_cookie).await?
+            let kept = cookie::values(&http, cookie::LINK).next();
+            sessions.sign_in_by_link(&token, kept, &client, by_cookie).await?
         }
         Proof::Code { email, code } => sessions.sign_in_by_code(&email, &code, &client, by_cookie).await?,
     };
     end_replaced(&http, &sessions, &signed_in, &client).await;
     let mut response = tokens("Login successfully", signed_in);
-    if http.cookie(cookie::LINK).is_some() {
+    if cookie::values(&http, cookie::LINK).next().is_some() {
         response.headers_mut().append(SET_COOKIE, cookie::for_link("", 0));
     }
     Ok(response)

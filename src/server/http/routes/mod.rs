@@ -3,7 +3,7 @@
 pub(crate) mod admin;
 mod admin_events;
 pub(crate) mod auth;
-mod by_cookie;
+pub(super) mod by_cookie;
 mod by_mail;
 pub(crate) mod console;
 pub(crate) mod docs;
