@@ -1,43 +1,23 @@
-//! `hallpass user import` and `hallpass user export`: files of users, one per line, with their roles and password hashes.
+//! `hallpass user import` and `hallpass user export`. The file is `user_file`'s.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::error::CommandError;
 use super::output::{eprint_line, output_error, print_line};
-use crate::server::accounts::{ImportCounts, NewUser, UserAdmin, parse_email, parse_name, parse_roles};
-use crate::server::credentials::{Cost, Costs, check_stored};
+use super::user_file::{Exported, UserReader, UserWriter};
+use crate::server::accounts::{ImportCounts, NewUser, UserAdmin};
+use crate::server::credentials::{Cost, Costs};
 use crate::server::keys::PasswordHashes;
 
 /// Users written in one transaction.
 const BATCH: usize = 1000;
-
-/// The longest line of JSON, in bytes.
-const MAX_LINE: u64 = 65_536;
-
-/// A line of the file, not checked yet.
-#[derive(Debug, Default, Deserialize)]
-struct Line {
-    email: Option<String>,
-    name: Option<String>,
-    roles: Option<Roles>,
-    password_hash: Option<String>,
-}
-
-/// Roles, as text separated by `;` or as a list.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Roles {
-    Text(String),
-    List(Vec<String>),
-}
 
 /// The time of a check from which an import names a hash as slow.
 const SLOW: Duration = Duration::from_secs(1);
@@ -55,7 +35,7 @@ pub(super) async fn import(users: &UserAdmin, path: &Path, most_time: Duration) 
     let length = file.metadata().map_err(unreadable)?.len();
     let progress = progress(length);
     let mut reader = BufReader::new(progress.wrap_read(file));
-    skip_byte_order_mark(&mut reader).map_err(unreadable)?;
+    reader.fill_buf().map_err(unreadable)?;
 
     let mut import = Import {
         users,
@@ -68,10 +48,7 @@ pub(super) async fn import(users: &UserAdmin, path: &Path, most_time: Duration) 
         slow: Noted::default(),
         too_slow: Noted::default(),
     };
-    let outcome = match reader.fill_buf().map_err(unreadable)?.first() {
-        Some(b'{') => import.json_lines(reader).await,
-        _ => import.csv(reader).await,
-    };
+    let outcome = import.read(reader).await;
     let counts = import.counts;
     progress.finish_and_clear();
     import.print_costs();
@@ -133,62 +110,18 @@ impl Noted {
 }
 
 impl Import<'_> {
-    async fn csv(&mut self, reader: impl Read) -> Result<(), CommandError> {
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(reader);
-        let headers =
-            reader.headers().map_err(|error| CommandError::usage(format!("not CSV: {error}")))?.clone();
-        if !headers.iter().any(|name| name == "email") {
-            return Err(CommandError::usage(
-                "the first line has no column email; use the header email,name,roles,password_hash, or JSON lines",
-            ));
-        }
-        if let Some(unknown) =
-            headers.iter().find(|name| !["email", "name", "roles", "password_hash"].contains(name))
-        {
-            return Err(CommandError::usage(format!(
-                "the column {unknown:?} is unknown; email, name, roles and password_hash are accepted"
-            )));
-        }
-        let mut records = reader.deserialize::<Line>();
-        loop {
-            let line = records.reader().position().line();
-            let Some(record) = records.next() else { break };
-            // This position is where the previous record ended; that of an error is more exact.
-            let at = record.as_ref().err().and_then(csv::Error::position).map_or(line, csv::Position::line);
-            self.add(at, record.map_err(|error| reason(&error))).await?;
-        }
-        self.flush().await
-    }
-
-    async fn json_lines(&mut self, mut reader: impl BufRead) -> Result<(), CommandError> {
-        let mut bytes = Vec::new();
-        for number in 1.. {
-            bytes.clear();
-            let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes);
-            match read
-                .map_err(|error| CommandError::running(format!("line {number} cannot be read: {error}")))?
-            {
-                0 => break,
-                read if read as u64 == MAX_LINE && bytes.last() != Some(&b'\n') => {
-                    self.refuse(number, &format!("is longer than {MAX_LINE} bytes"));
-                    reader.skip_until(b'\n').map_err(CommandError::running)?;
-                }
-                _ if bytes.trim_ascii().is_empty() => {}
-                _ => {
-                    let line = serde_json::from_slice(&bytes).map_err(|error| {
-                        if error.is_data() { "has a field of the wrong type" } else { "is not JSON" }
-                            .to_owned()
-                    });
-                    self.add(number, line).await?;
-                }
-            }
+    /// Adds the users of a file.
+    async fn read(&mut self, reader: impl BufRead) -> Result<(), CommandError> {
+        let mut users = UserReader::new(reader)?;
+        while let Some((number, user)) = users.next()? {
+            self.add(number, user).await?;
         }
         self.flush().await
     }
 
     /// Adds the user of a line, or refuses the line.
-    async fn add(&mut self, number: u64, line: Result<Line, String>) -> Result<(), CommandError> {
-        match line.and_then(user) {
+    async fn add(&mut self, number: u64, user: Result<NewUser, String>) -> Result<(), CommandError> {
+        match user {
             // Counted rather than reported line by line: all lines of a file may be alike.
             Ok(user) if self.is_too_slow(number, &user) => self.counts.refused += 1,
             Ok(user) => self.batch.push(user),
@@ -246,82 +179,6 @@ impl Import<'_> {
     }
 }
 
-/// Checks the fields of a line. The error names the field, and never repeats a hash.
-fn user(line: Line) -> Result<NewUser, String> {
-    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let email =
-        parse_email(line.email.as_deref().unwrap_or_default()).map_err(|reason| format!("email {reason}"))?;
-    let name = given(line.name)
-        .map(|name| parse_name(&name))
-        .transpose()
-        .map_err(|reason| format!("name {reason}"))?;
-    let roles = match line.roles {
-        None => vec![],
-        Some(Roles::List(list)) => list,
-        Some(Roles::Text(text)) => {
-            text.split(';').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned).collect()
-        }
-    };
-    let roles = parse_roles(&roles).map_err(|reason| format!("roles: {reason}"))?;
-    let hash = given(line.password_hash);
-    hash.as_deref().map_or(Ok(()), check_stored).map_err(|reason| format!("password_hash {reason}"))?;
-    Ok(NewUser { email, name, roles, password_hash: hash, ..NewUser::default() })
-}
-
-fn reason(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".into(),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("has {len} columns, and the header has {expected_len}")
-        }
-        csv::ErrorKind::Deserialize { .. } => "cannot be read".into(),
-        _ => "is not CSV".into(),
-    }
-}
-
-/// A user as a line of an export.
-#[derive(Serialize)]
-struct Exported<'a> {
-    email: &'a str,
-    name: Option<&'a str>,
-    roles: String,
-    password_hash: Option<&'a str>,
-}
-
-/// A writer of either format.
-enum Lines<W: Write> {
-    Csv(Box<csv::Writer<W>>),
-    Json(W),
-}
-
-impl<W: Write> Lines<W> {
-    fn new(as_json: bool, out: W) -> std::io::Result<Self> {
-        if as_json {
-            return Ok(Self::Json(out));
-        }
-        let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
-        csv.write_record(["email", "name", "roles", "password_hash"])?;
-        Ok(Self::Csv(Box::new(csv)))
-    }
-
-    fn write(&mut self, line: &Exported<'_>) -> std::io::Result<()> {
-        match self {
-            Self::Csv(csv) => Ok(csv.serialize(line)?),
-            Self::Json(out) => {
-                serde_json::to_writer(&mut *out, line)?;
-                out.write_all(b"\n")
-            }
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self {
-            Self::Csv(csv) => csv.flush(),
-            Self::Json(out) => out.flush(),
-        }
-    }
-}
-
 /// The password hashes in an export.
 pub(super) enum Hashes {
     /// Nothing.
@@ -349,7 +206,7 @@ impl Hashes {
 /// [`CommandError`] if the database cannot be read or standard output cannot be written.
 pub(super) async fn export(users: &UserAdmin, as_json: bool, hashes: &Hashes) -> Result<(), CommandError> {
     let mut lines =
-        Lines::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(output_error)?;
+        UserWriter::new(as_json, std::io::BufWriter::new(std::io::stdout().lock())).map_err(output_error)?;
     let (mut after, mut disabled) = (String::new(), 0);
     loop {
         let page = users.page(&after, BATCH as u32).await?;
@@ -372,13 +229,6 @@ pub(super) async fn export(users: &UserAdmin, as_json: bool, hashes: &Hashes) ->
     lines.flush().map_err(output_error)?;
     if disabled > 0 && !matches!(hashes, Hashes::LeftOut) {
         eprint_line(format_args!("{disabled} disabled users are written without their password hash"));
-    }
-    Ok(())
-}
-
-fn skip_byte_order_mark(reader: &mut impl BufRead) -> std::io::Result<()> {
-    if reader.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
-        reader.consume(3);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `serve`, `demo`, `user`, `sessions`, `import`, `key`, `token`, `events`, `stats`, `database`, `backup`, `mail`, `health`, `completions`, `openapi`, `config`, `doctor` | the commands |
+//! | `user_file` | the files of `user import` and `user export` |
 //! | `common`, `error` | the flags, settings and database of every command; errors and exit statuses |
 //! | `unlock` | the passphrase, given or typed, and the vault that it unseals |
 //! | `secret`, `terminal` | secrets from files, descriptors and pipes; prompts |
@@ -39,6 +40,7 @@ mod terminal;
 mod token;
 mod unlock;
 mod user;
+mod user_file;
 pub mod wiping;
 
 use std::process::ExitCode;

@@ -3,6 +3,9 @@
 /// The longest e-mail address (RFC 5321 §4.5.3.1).
 pub(crate) const MAX_EMAIL_BYTES: usize = 254;
 
+/// The longest role.
+const MAX_ROLE_BYTES: usize = 32;
+
 /// The most roles a user has.
 pub(crate) const MAX_ROLES: usize = 32;
 
@@ -59,9 +62,10 @@ pub(crate) fn parse_roles(texts: &[String]) -> Result<Vec<String>, String> {
         let plain = role
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte));
-        if !plain || role.is_empty() || role.len() > 32 || role.starts_with(['_', '.', '-']) {
+        if !plain || role.is_empty() || role.len() > MAX_ROLE_BYTES || role.starts_with(['_', '.', '-']) {
+            let shown: String = role.chars().take(MAX_ROLE_BYTES + 1).collect();
             return Err(format!(
-                "{role:?} is no role: 1 to 32 of a-z 0-9 _ . - are accepted, a letter or digit first"
+                "{shown:?} is no role: 1 to 32 of a-z 0-9 _ . - are accepted, a letter or digit first"
             ));
         }
     }
@@ -130,6 +134,8 @@ mod tests {
         for role in ["", "Admin", "two words", "-x", ".x", "ä", &"x".repeat(33)] {
             assert!(roles(&[role]).is_err_and(|reason| reason.contains("is no role")), "{role:?}");
         }
+        let reason = roles(&[&"x".repeat(10_000)]).unwrap_err();
+        assert!(reason.len() < 200, "it is not repeated whole: {} bytes", reason.len());
         let many: Vec<String> = (0..33).map(|number| format!("r{number}")).collect();
         assert!(parse_roles(&many).is_err_and(|reason| reason.contains("at most 32")));
     }
