@@ -22,6 +22,8 @@ mod demo;
 mod doctor;
 mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod harden;
 mod health;
 mod import;

@@ -16,6 +16,8 @@ mod entered;
 mod extract;
 #[cfg(feature = "jwks-url")]
 mod fetched_keys;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[expect(clippy::module_inception, reason = "the file is named after the type in it")]
 mod guard;
 mod guard_error;

@@ -30,7 +30,7 @@ mod metrics;
 #[doc(hidden)]
 pub mod model;
 mod run;
-mod sessions;
+pub(crate) mod sessions;
 mod state;
 #[doc(hidden)]
 pub mod store;

@@ -40,7 +40,7 @@
 // verify         verifies a token
 // cache          remembers tokens that were verified
 //
-// For tests: fixtures (key texts), differential (`verify` compared with another library).
+// For tests: fuzzing (fuzz targets), fixtures (key texts), differential (`verify` compared with another library).
 
 mod algorithm;
 mod cache;
@@ -51,6 +51,8 @@ mod error;
 mod expected;
 #[cfg(test)]
 mod fixtures;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod header;
 mod issue;
 mod json_object;

@@ -107,6 +107,15 @@ impl Loaded {
         Ok(loaded)
     }
 
+    /// Reads the text of a settings file alone.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn of_file(text: &str) -> Result<Self, ConfigError> {
+        let mut loaded = Self { settings: Settings::default(), origins: BTreeMap::new(), profile: None };
+        loaded.read_text(Path::new("fuzz.toml"), text)?;
+        loaded.apply_profile()?;
+        Ok(loaded)
+    }
+
     /// The settings alone.
     pub fn into_settings(self) -> Settings {
         self.settings
@@ -122,7 +131,11 @@ impl Loaded {
 
     fn set(&mut self, name: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
         let Some(field) = field(name) else {
-            return Err(ConfigError(format!("there is no setting {name} ({origin}); {}", similar_to(name))));
+            return Err(ConfigError(format!(
+                "there is no setting {} ({origin}); {}",
+                name.escape_debug(),
+                similar_to(name)
+            )));
         };
         (field.set)(&mut self.settings, text).map_err(|accepted| {
             ConfigError(format!("{name} is {} ({origin}); {accepted}", shown(name, text)))
@@ -157,7 +170,12 @@ impl Loaded {
                 )));
             }
         };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        self.read_text(path, &text)
+    }
+
+    /// Reads the text of the file at `path`.
+    fn read_text(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
             ConfigError(format!(
@@ -173,7 +191,8 @@ impl Loaded {
             }
             let toml::Value::Table(keys) = keys else {
                 return Err(ConfigError(format!(
-                    "{section} is outside a section ({}); sections like [server] and [token] are accepted",
+                    "{} is outside a section ({}); sections like [server] and [token] are accepted",
+                    section.escape_debug(),
                     path.display()
                 )));
             };
@@ -181,8 +200,9 @@ impl Loaded {
                 let name = format!("{section}.{key}");
                 let text = text_of(value, field(&name).is_some_and(|field| field.is_list)).ok_or_else(|| {
                     ConfigError(format!(
-                        "{name} is a TOML {} ({}); text, a whole number, true or false is accepted, and a list of texts \
+                        "{} is a TOML {} ({}); text, a whole number, true or false is accepted, and a list of texts \
                          where the setting is a list",
+                        name.escape_debug(),
                         value.type_str(),
                         path.display()
                     ))

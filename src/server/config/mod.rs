@@ -13,6 +13,8 @@
 //! | `load` | files, environment and flags: which of them sets what |
 
 mod advice;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod load;
 mod mail_url;
 mod profile;

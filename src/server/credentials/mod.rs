@@ -21,6 +21,8 @@ mod context;
 mod cost;
 mod error;
 mod foreign;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hasher;
 mod lanes;
 mod leaked;

@@ -48,7 +48,7 @@ impl FromRequest for Client {
 }
 
 /// Returns the languages of an `Accept-Language`, the best first (RFC 9110 §12.5.4).
-fn languages_of(header: &str) -> Vec<String> {
+pub(super) fn languages_of(header: &str) -> Vec<String> {
     let read = |item: &str| {
         let (tag, weight) = item.split_once(';').unwrap_or((item, "q=1"));
         let weight: f32 = weight.trim().strip_prefix("q=")?.parse().ok()?;
@@ -63,7 +63,7 @@ fn languages_of(header: &str) -> Vec<String> {
 }
 
 /// Returns the client's address of a request from `peer` with these values of the forwarding `header`.
-fn client(peer: IpAddr, trusted: &[IpNet], header: &str, values: &[&[u8]]) -> IpAddr {
+pub(super) fn client(peer: IpAddr, trusted: &[IpNet], header: &str, values: &[&[u8]]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut nearest = peer;
     if !is_trusted(&nearest) {

@@ -21,6 +21,8 @@ mod edge;
 mod endpoint;
 mod error;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod measure;
 pub mod openapi;
 mod pages;

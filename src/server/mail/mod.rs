@@ -14,6 +14,8 @@
 //! | `mailer` | the worker: what is due, claimed, sent, delayed or given up |
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod mailer;
 mod message;
 mod outbox;

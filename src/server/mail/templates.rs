@@ -98,15 +98,28 @@ impl Templates {
     /// # Errors
     /// [`MailError::Template`] with the file and the line.
     pub(super) fn open(folder: Option<&Path>, fallback: &str) -> Result<Self, MailError> {
-        let mut sources: BTreeMap<String, String> =
-            BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let mut files = BTreeMap::new();
+        let mut texts = Vec::new();
         if let Some(folder) = folder {
             for (name, path) in files_in(folder)? {
                 let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
-                sources.insert(name.clone(), text);
-                files.insert(name, path);
+                texts.push((name, path, text));
             }
+        }
+        Self::with(texts, folder, fallback)
+    }
+
+    /// Returns the built-in texts and these: their names, files and texts.
+    pub(super) fn with(
+        texts: Vec<(String, PathBuf, String)>,
+        folder: Option<&Path>,
+        fallback: &str,
+    ) -> Result<Self, MailError> {
+        let mut sources: BTreeMap<String, String> =
+            BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let mut files = BTreeMap::new();
+        for (name, path, text) in texts {
+            sources.insert(name.clone(), text);
+            files.insert(name, path);
         }
         let languages: BTreeSet<String> =
             sources.keys().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();

@@ -19,6 +19,8 @@ mod access_token;
 mod begin;
 mod challenge;
 mod end;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod link;
 mod passkey;
 mod passwords;
