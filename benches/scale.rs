@@ -21,6 +21,8 @@ use support::{Connection, LOCAL_POSTGRES, PASSWORD, Server, cpu_time, drop_schem
 
 const PHASE: Duration = Duration::from_secs(8);
 const CONNECTIONS: usize = 16;
+/// Who signs in on one connection, in turn: one user would soon have all the sessions that a user can have.
+const USERS_EACH: usize = 100;
 const SCHEMA: &str = "hallpass_bench_scale";
 
 /// The measurements of one phase.
@@ -70,7 +72,7 @@ fn taskset(arguments: &[&str], pid: u32) {
 fn measure(database: &str, count: usize, url: &str, pin: bool) {
     let folder = tempfile::tempdir().unwrap();
     let hash = bcrypt::hash(PASSWORD, 4).unwrap();
-    let users = (0..CONNECTIONS).map(|number| (email(number), hash.clone()));
+    let users = (0..CONNECTIONS * USERS_EACH).map(|number| (email(number), hash.clone()));
     let settings =
         format!("[database]\nurl = \"{url}\"\nschema = \"{SCHEMA}\"\n[password]\nbcrypt_cost = 4\n");
     std::fs::create_dir(folder.path().join("config")).unwrap();
@@ -92,8 +94,10 @@ fn measure(database: &str, count: usize, url: &str, pin: bool) {
         assert_eq!(connection.refresh(&token), 200, "{}", connection.1);
         *token = field(&connection.1, "refresh_token");
     });
+    let turns: Vec<_> = tokens.iter().map(|_| AtomicUsize::new(0)).collect();
     let sign_ins = phase(&servers, |connection, number| {
-        assert_eq!(connection.login(&email(number), PASSWORD), 200, "{}", connection.1);
+        let turn = turns[number].fetch_add(1, Ordering::Relaxed) % USERS_EACH;
+        assert_eq!(connection.login(&email(turn * CONNECTIONS + number), PASSWORD), 200, "{}", connection.1);
     });
     println!(
         "| {database} | {count} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
