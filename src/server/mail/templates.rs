@@ -332,22 +332,8 @@ fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fuzzing::reset_variables as variables;
     use super::*;
-
-    fn variables() -> Variables<'static> {
-        Variables {
-            link: Some("https://app.example/#/reset?token=abc&x=1".into()),
-            until: Some("2026-01-31 10:30 UTC".into()),
-            code: None,
-            bound: false,
-            host: "app.example",
-            at: "2026-01-31 09:30 UTC".into(),
-            address: Some("192.0.2.1"),
-            program: Some("<b>Firefox</b>"),
-            change: Some("second_factor_added"),
-            by_admin: false,
-        }
-    }
 
     #[test]
     fn a_text_has_the_reason_the_link_its_end_the_place_and_what_to_do_otherwise() {
