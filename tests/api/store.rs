@@ -201,6 +201,15 @@ async fn a_user_is_stored_as_given_and_an_address_is_unique() {
         assert_eq!(by_email("FULL@example.com").await, None, "the rules give lower case");
         assert_eq!(write(store, async |tx| tx.insert_user(&user(3, "full@example.com")).await).await, 0);
         assert_eq!(find(3).await, None);
+        let several = [(4, "four"), (5, "full"), (6, "four"), (7, "seven")];
+        let several = several.map(|(number, name)| user(number, &format!("{name}@example.com")));
+        assert_eq!(write(store, async |tx| tx.insert_users(&several).await).await, 2);
+        assert_eq!(
+            (find(4).await.unwrap().email, find(7).await.unwrap().email),
+            ("four@example.com".into(), "seven@example.com".into())
+        );
+        assert_eq!((find(5).await, find(6).await), (None, None));
+        assert_eq!(write(store, async |tx| tx.insert_users(&[]).await).await, 0);
         let same_id = store.write(async |tx| tx.insert_user(&user(1, "other@example.com")).await).await;
         assert!(matches!(same_id, Err(StoreError::Failed(_))), "{same_id:?}");
 

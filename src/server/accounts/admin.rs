@@ -213,15 +213,8 @@ impl UserAdmin {
     pub async fn import(&self, users: Vec<NewUser>) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let users: Vec<_> = users.into_iter().map(|user| self.record(user, now)).collect::<Result<_, _>>()?;
-        self.store
-            .write(async |tx| {
-                let mut added = 0;
-                for user in &users {
-                    added += tx.insert_user(user).await? as usize;
-                }
-                Ok(added)
-            })
-            .await
+        let added = self.store.write(async |tx| tx.insert_users(&users).await).await?;
+        Ok(added as usize)
     }
 
     /// Records an import with its numbers.

@@ -4,7 +4,7 @@
 //!
 //! | file | operations |
 //! |---|---|
-//! | `users` | `user`, `user_by_email`, `users_after`; `lock_user`, `insert_user`, `set_name`, `set_roles`, `set_email_verified`, `set_password_hash`, `set_disabled`, `set_last_login`, `delete_user` |
+//! | `users` | `user`, `user_by_email`, `users_after`; `lock_user`, `insert_user`, `insert_users`, `set_name`, `set_roles`, `set_email_verified`, `set_password_hash`, `set_disabled`, `set_last_login`, `delete_user` |
 //! | `hashes` | `has_hashes_to_seal`; `lock_hashes_to_seal`, `lock_hashes_after`, `replace_hashes` |
 //! | `rekey` | `reseals`, `handovers`, `handover`; `replace_earlier_keys`, `insert_reseal`, `set_reseal`, `delete_reseal`, `lock_sealed`, `replace_sealed`, `insert_handover`, `answer_handover`, `delete_handover`, `delete_handovers` |
 //! | `terms` | `users_page`, `has_users_to_index`; `take_users_to_index`, `replace_terms`, `lock_admins` |
