@@ -89,11 +89,13 @@ impl Connection {
             let rows: Vec<PostgresColumns> = match last {
                 None => self.query(select_position!("true", "false")).fetch_all().await?,
                 Some(last) => {
+                    // `select` keeps the planner from looking at the value, for which it would plan each call anew:
+                    // that takes longer than the statement.
                     let query = self.query(select_position!(
-                        "pg_visible_in_snapshot(deleted_by, $1::text::pg_snapshot) \
-                         or through < pg_snapshot_xmin($1::text::pg_snapshot)",
-                        "xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
-                         and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)"
+                        "pg_visible_in_snapshot(deleted_by, (select $1::text::pg_snapshot)) \
+                         or through < pg_snapshot_xmin((select $1::text::pg_snapshot))",
+                        "xid >= pg_snapshot_xmin((select $1::text::pg_snapshot)) \
+                         and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))"
                     ));
                     query.bind(last).fetch_all().await?
                 }
