@@ -1,6 +1,7 @@
 //! The most frequent transactions of a busy server, each as one statement in PostgreSQL: a refresh, the parts of a
-//! sign-in, and the record of a failed one. As separate statements, a sign-in would take twenty round trips. These
-//! statements handle the usual case of the rules in `sessions/` and `abuse/`. In every other case, the rule decides.
+//! sign-in, and the record of a failed one. As separate statements, a sign-in would take twenty round trips. In SQLite, a
+//! refresh is several statements in one text, because each text costs two switches of threads. They handle the usual
+//! case of the rules in `sessions/` and `abuse/`. In every other case, the rule decides.
 
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
@@ -86,8 +87,8 @@ const NO_COUNTER: i64 = -1;
 impl Store {
     /// Gives a refresh token that is used for the first time its successor, in one round trip. Returns the user, the
     /// time at which the session began and how it was signed in; `None` where the rule must decide, and nothing was
-    /// changed: on SQLite, for a token that was used before, for a session that is over, over a limit, and where the
-    /// connection was lost.
+    /// changed: for a token that was used before, for a session that is over, over a limit, and where the connection
+    /// was lost.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be used.
@@ -95,60 +96,11 @@ impl Store {
         &self,
         first: &FirstUse<'_>,
     ) -> Result<Option<(UserRecord, DateTime<Utc>, Authentication)>, StoreError> {
-        let at = first.rotation.at;
-        let (keys, most) = first.limit.unwrap_or(([CounterKey(NO_COUNTER); 2], u32::MAX));
-        let hour_ago = at - Duration::hours(1);
-        let row: Option<FirstUseColumns> = self
-            .run_alone(async |connection| {
-                connection
-                    .query(
-                        "with advanced as ( \
-                           update sessions set refresh_digest = $3, refreshed_at = $4, \
-                             last_seen_at = greatest(last_seen_at, $4), token_until = greatest(token_until, $5), \
-                             user_agent = $6, address = $7 \
-                           where id = $1 and refresh_digest = $2 and ended_at is null and by_cookie = $8 \
-                             and created_at > $9 and refreshed_at > $10 \
-                             and exists (select 1 from users where users.id = sessions.user_id) \
-                             and not exists (select 1 from attempts where slot in ($11, $12) \
-                               and window_began > $13 and in_window >= $14) \
-                           returning user_id, created_at, auth_time, amr \
-                         ), rotated as ( \
-                           insert into rotations (digest, session_id, salt, at) select $2, $1, $15, $4 from advanced \
-                         ), counted as ( \
-                           insert into attempts (slot, failures, last_at, window_began, in_window) \
-                           select $11, 1, $4, $4, 1 from advanced where $11 >= 0 \
-                           on conflict (slot) do update set failures = attempts.failures + 1, last_at = $4, \
-                             window_began = case when attempts.window_began > $13 then attempts.window_began else $4 end, \
-                             in_window = case when attempts.window_began > $13 then attempts.in_window + 1 else 1 end \
-                         ), recorded as ( \
-                           insert into events (at, kind, user_id, session_id, address, request_id) \
-                           select $4, $16, user_id, $1, $7, $17 from advanced \
-                         ) \
-                         select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, users.created_at, \
-                           last_login_at, second_factors, advanced.created_at, auth_time, amr \
-                           from advanced join users on users.id = advanced.user_id",
-                    )
-                    .bind(first.session)
-                    .bind(&first.digest[..])
-                    .bind(&first.successor[..])
-                    .bind(at.timestamp_millis())
-                    .bind(first.token_until.timestamp_millis())
-                    .bind(&first.client.user_agent)
-                    .bind(first.client.address.map(|address| address.to_string()))
-                    .bind(first.by_cookie)
-                    .bind((at - first.lifetimes.absolute).timestamp_millis())
-                    .bind((at - first.lifetimes.idle).timestamp_millis())
-                    .bind(keys[0].0)
-                    .bind(keys[1].0)
-                    .bind(hour_ago.timestamp_millis())
-                    .bind(i64::from(most))
-                    .bind(&first.rotation.salt[..])
-                    .bind(EventKind::Refreshed.name())
-                    .bind(&first.client.request_id)
-                    .fetch_optional()
-                    .await
-            })
-            .await?;
+        let row = if self.is_sqlite() {
+            self.write(async |tx| advance(tx, first).await).await?
+        } else {
+            self.run_alone(async |connection| advance(connection, first).await).await?
+        };
         let Some((
             id,
             email,
@@ -170,7 +122,7 @@ impl Store {
         let columns: UserColumns =
             (id, email, verified, name, roles, hash, disabled, created, last_login, second_factors);
         let user = user_record(columns)?;
-        let event = Event::new(EventKind::Refreshed, at);
+        let event = Event::new(EventKind::Refreshed, first.rotation.at);
         self.counts.record(&event.user(user.id).session(first.session).by(first.client));
         Ok(Some((user, time(began)?, authentication(auth_time, amr.as_deref(), began)?)))
     }
@@ -351,6 +303,85 @@ impl Store {
         })
         .await
     }
+}
+
+/// Advances a session to its next refresh token. In SQLite, which answers no statement within another, the parts after the
+/// first ask whether it has taken place: the successor's digest is new.
+async fn advance(
+    connection: &mut Connection,
+    first: &FirstUse<'_>,
+) -> Result<Option<FirstUseColumns>, StoreError> {
+    let at = first.rotation.at;
+    let (keys, most) = first.limit.unwrap_or(([CounterKey(NO_COUNTER); 2], u32::MAX));
+    let hour_ago = at - Duration::hours(1);
+    connection
+        .query_by_dialect(
+            "update sessions set refresh_digest = $3, refreshed_at = $4, \
+               last_seen_at = max(last_seen_at, $4), token_until = max(token_until, $5), \
+               user_agent = $6, address = $7 \
+             where id = $1 and refresh_digest = $2 and ended_at is null and by_cookie = $8 \
+               and created_at > $9 and refreshed_at > $10 \
+               and exists (select 1 from users where users.id = sessions.user_id) \
+               and not exists (select 1 from attempts where slot in ($11, $12) \
+                 and window_began > $13 and in_window >= $14); \
+             insert into rotations (digest, session_id, salt, at) \
+             select $2, $1, $15, $4 from sessions where id = $1 and refresh_digest = $3; \
+             insert into attempts (slot, failures, last_at, window_began, in_window) \
+             select $11, 1, $4, $4, 1 from sessions where id = $1 and refresh_digest = $3 and $11 >= 0 \
+             on conflict (slot) do update set failures = failures + 1, last_at = $4, \
+               window_began = case when window_began > $13 then window_began else $4 end, \
+               in_window = case when window_began > $13 then in_window + 1 else 1 end; \
+             insert into events (at, kind, user_id, session_id, address, request_id) \
+             select $4, $16, user_id, $1, $7, $17 from sessions where id = $1 and refresh_digest = $3; \
+             select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, users.created_at, \
+               last_login_at, second_factors, sessions.created_at, auth_time, amr \
+             from sessions join users on users.id = sessions.user_id \
+             where sessions.id = $1 and refresh_digest = $3",
+            "with advanced as ( \
+               update sessions set refresh_digest = $3, refreshed_at = $4, \
+                 last_seen_at = greatest(last_seen_at, $4), token_until = greatest(token_until, $5), \
+                 user_agent = $6, address = $7 \
+               where id = $1 and refresh_digest = $2 and ended_at is null and by_cookie = $8 \
+                 and created_at > $9 and refreshed_at > $10 \
+                 and exists (select 1 from users where users.id = sessions.user_id) \
+                 and not exists (select 1 from attempts where slot in ($11, $12) \
+                   and window_began > $13 and in_window >= $14) \
+               returning user_id, created_at, auth_time, amr \
+             ), rotated as ( \
+               insert into rotations (digest, session_id, salt, at) select $2, $1, $15, $4 from advanced \
+             ), counted as ( \
+               insert into attempts (slot, failures, last_at, window_began, in_window) \
+               select $11, 1, $4, $4, 1 from advanced where $11 >= 0 \
+               on conflict (slot) do update set failures = attempts.failures + 1, last_at = $4, \
+                 window_began = case when attempts.window_began > $13 then attempts.window_began else $4 end, \
+                 in_window = case when attempts.window_began > $13 then attempts.in_window + 1 else 1 end \
+             ), recorded as ( \
+               insert into events (at, kind, user_id, session_id, address, request_id) \
+               select $4, $16, user_id, $1, $7, $17 from advanced \
+             ) \
+             select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, users.created_at, \
+               last_login_at, second_factors, advanced.created_at, auth_time, amr \
+           from advanced join users on users.id = advanced.user_id",
+        )
+        .bind(first.session)
+        .bind(&first.digest[..])
+        .bind(&first.successor[..])
+        .bind(at.timestamp_millis())
+        .bind(first.token_until.timestamp_millis())
+        .bind(&first.client.user_agent)
+        .bind(first.client.address.map(|address| address.to_string()))
+        .bind(first.by_cookie)
+        .bind((at - first.lifetimes.absolute).timestamp_millis())
+        .bind((at - first.lifetimes.idle).timestamp_millis())
+        .bind(keys[0].0)
+        .bind(keys[1].0)
+        .bind(hour_ago.timestamp_millis())
+        .bind(i64::from(most))
+        .bind(&first.rotation.salt[..])
+        .bind(EventKind::Refreshed.name())
+        .bind(&first.client.request_id)
+        .fetch_optional()
+        .await
 }
 
 /// Writes an array as PostgreSQL reads it.
