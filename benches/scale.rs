@@ -87,7 +87,7 @@ fn measure(database: &str, count: usize, url: &str, pin: bool) {
         for number in 0..CONNECTIONS {
             let server = &servers[number % count];
             threads.spawn(move || {
-                (0..USERS_EACH).for_each(|turn| drop(sign_in(server, turn * CONNECTIONS + number)))
+                (0..USERS_EACH).for_each(|turn| drop(sign_in(server, turn * CONNECTIONS + number)));
             });
         }
     });
