@@ -350,6 +350,18 @@ fn rekey_command(place: &Workplace) -> std::process::Command {
     place.command(["key", "rekey", "--key-stdin"])
 }
 
+/// Signs in. A server that a busy machine kept from following in time answers 503 until another hands it the key.
+fn signs_in(server: &crate::process::Server) {
+    let since = std::time::Instant::now();
+    loop {
+        match server.login() {
+            (200, _) => return,
+            (503, _) if since.elapsed() < Duration::from_secs(30) => std::thread::yield_now(),
+            (status, body) => panic!("{status} {body}"),
+        }
+    }
+}
+
 #[test]
 fn the_command_replaces_the_key_beside_running_servers_and_can_be_killed() {
     let place = founded();
@@ -368,7 +380,7 @@ fn the_command_replaces_the_key_beside_running_servers_and_can_be_killed() {
         child.wait().unwrap();
         for server in [&one, &two] {
             assert_eq!(server.get_user(&token).0, 200);
-            assert_eq!(server.login().0, 200);
+            signs_in(server);
         }
     }
     let done = crate::process::finish(rekey_command(&place), format!("{PASSPHRASE}\n"));
