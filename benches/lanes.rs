@@ -19,7 +19,7 @@ const ROUNDS: usize = 5;
 const IN_FLIGHT: [usize; 5] = [1, 2, 3, 4, 32];
 
 /// The least that four or more passwords must gain, and one may lose, as the median of the rounds. Without the gain it
-/// would be 1; 2.3 was measured on a core that another machine used too, 3.7 on one that none did.
+/// would be 1; 2.3 and 3.7 were measured on two days on machines of one kind.
 const LEAST_GAIN: f64 = 1.8;
 const LEAST_ALONE: f64 = 0.9;
 

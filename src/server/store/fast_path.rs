@@ -305,8 +305,8 @@ impl Store {
     }
 }
 
-/// Advances a session to its next refresh token. In SQLite, which answers no statement within another, the parts after the
-/// first ask whether it has taken place: the successor's digest is new.
+/// Advances a session to its next refresh token. SQLite has no update within a query, so the statements after the first
+/// ask whether it has taken place: the successor's digest is new.
 async fn advance(
     connection: &mut Connection,
     first: &FirstUse<'_>,
@@ -361,7 +361,7 @@ async fn advance(
              ) \
              select users.id, email, email_verified_at, name, roles, password_hash, disabled_at, users.created_at, \
                last_login_at, second_factors, advanced.created_at, auth_time, amr \
-           from advanced join users on users.id = advanced.user_id",
+             from advanced join users on users.id = advanced.user_id",
         )
         .bind(first.session)
         .bind(&first.digest[..])
