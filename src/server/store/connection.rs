@@ -36,7 +36,9 @@ pub(super) enum Inner {
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::pool::PoolConnection<Sqlite>),
     #[cfg(feature = "sqlite")]
-    SqliteTransaction(sqlx::Transaction<'static, Sqlite>),
+    SqliteSnapshot(sqlx::Transaction<'static, Sqlite>),
+    #[cfg(feature = "sqlite")]
+    SqliteTurn(super::sqlite::Turn),
     #[cfg(feature = "postgres")]
     Postgres(super::postgres::Checkout),
 }
@@ -92,7 +94,7 @@ impl Connection {
     pub(super) fn dialect(&self) -> Dialect {
         match &self.inner {
             #[cfg(feature = "sqlite")]
-            Inner::Sqlite(_) | Inner::SqliteTransaction(_) => Dialect::Sqlite,
+            Inner::Sqlite(_) | Inner::SqliteSnapshot(_) | Inner::SqliteTurn(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Inner::Postgres(_) => Dialect::Postgres,
         }
@@ -102,7 +104,9 @@ impl Connection {
     pub(super) fn query(&mut self, sql: &'static str) -> Query<'_> {
         let arguments = match &self.inner {
             #[cfg(feature = "sqlite")]
-            Inner::Sqlite(_) | Inner::SqliteTransaction(_) => Bound::Sqlite(SqliteArguments::default()),
+            Inner::Sqlite(_) | Inner::SqliteSnapshot(_) | Inner::SqliteTurn(_) => {
+                Bound::Sqlite(SqliteArguments::default())
+            }
             #[cfg(feature = "postgres")]
             Inner::Postgres(_) => Bound::Postgres(PgArguments::default()),
         };
@@ -177,8 +181,12 @@ impl Query<'_> {
                 sqlx::query_with(sql, arguments).execute(&mut **to).await.map(|done| done.rows_affected())
             }
             #[cfg(feature = "sqlite")]
-            (Inner::SqliteTransaction(to), Bound::Sqlite(arguments)) => {
+            (Inner::SqliteSnapshot(to), Bound::Sqlite(arguments)) => {
                 sqlx::query_with(sql, arguments).execute(&mut **to).await.map(|done| done.rows_affected())
+            }
+            #[cfg(feature = "sqlite")]
+            (Inner::SqliteTurn(turn), Bound::Sqlite(arguments)) => {
+                sqlx::query_with(sql, arguments).execute(&mut **turn).await.map(|done| done.rows_affected())
             }
             #[cfg(feature = "postgres")]
             (Inner::Postgres(to), Bound::Postgres(arguments)) => {
@@ -209,8 +217,12 @@ impl Query<'_> {
                 sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await
             }
             #[cfg(feature = "sqlite")]
-            (Inner::SqliteTransaction(to), Bound::Sqlite(arguments)) => {
+            (Inner::SqliteSnapshot(to), Bound::Sqlite(arguments)) => {
                 sqlx::query_as_with(sql, arguments).fetch_all(&mut **to).await
+            }
+            #[cfg(feature = "sqlite")]
+            (Inner::SqliteTurn(turn), Bound::Sqlite(arguments)) => {
+                sqlx::query_as_with(sql, arguments).fetch_all(&mut **turn).await
             }
             #[cfg(feature = "postgres")]
             (Inner::Postgres(to), Bound::Postgres(arguments)) => {

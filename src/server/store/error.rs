@@ -3,7 +3,7 @@
 use crate::server::error::Error;
 
 /// An error of the database.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The database did not answer in time, is locked, or cannot write.
@@ -37,9 +37,9 @@ impl From<StoreError> for Error {
 }
 
 /// The outcome of a commit that failed.
+#[derive(Debug, Clone)]
 pub(super) enum CommitError {
     /// Nothing was written; the transaction can be run again.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "SQLite has one writer at a time"))]
     Conflict,
     /// Nothing was written, or the outcome is unknown.
     Failed(StoreError),

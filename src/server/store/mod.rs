@@ -263,8 +263,15 @@ impl Store {
                         if tx.has_failed {
                             self.counts.fail(None, fault);
                         }
-                        self.roll_back(tx).await;
-                        retry.or_fail::<E>(fault, error).await?;
+                        let is_refusal = !tx.has_failed;
+                        match self.roll_back(tx).await {
+                            // A rule that refuses may have read what others wrote, which is not written after all.
+                            Err(CommitError::Conflict) if is_refusal => {
+                                retry.or_fail::<E>(Fault::Conflict, error).await?;
+                            }
+                            Err(CommitError::Failed(failed)) if is_refusal => return Err(failed.into()),
+                            _ => retry.or_fail::<E>(fault, error).await?,
+                        }
                         continue;
                     }
                 };
@@ -337,13 +344,16 @@ impl Store {
         }
     }
 
-    async fn roll_back(&self, tx: Transaction) {
+    /// Undoes the transaction. In SQLite, then waits for the commit of what it may have read of others.
+    async fn roll_back(&self, tx: Transaction) -> Result<(), CommitError> {
         match &self.database {
-            // Dropping it is enough.
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(_) => drop(tx),
+            Database::Sqlite(_) => sqlite::roll_back(tx).await,
             #[cfg(feature = "postgres")]
-            Database::Postgres(pool) => pool.roll_back(tx).await,
+            Database::Postgres(pool) => {
+                pool.roll_back(tx).await;
+                Ok(())
+            }
         }
     }
 }

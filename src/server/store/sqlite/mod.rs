@@ -1,6 +1,7 @@
 //! SQLite, the embedded database: one connection that writes, and a few beside it that read (write-ahead log).
 
 mod backup;
+mod writer;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection as _, SqlSafeStr};
+use tokio::sync::Mutex;
+use writer::Writer;
 
 use super::classify::classify;
 use super::connection::{Connection, Inner, Transaction};
@@ -21,6 +24,7 @@ use super::retry::TIMEOUT;
 
 pub use backup::{Backup, BackupError};
 pub(super) use backup::{Prepared, back_up, prepare, replace};
+pub(super) use writer::Turn;
 
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../../../migrations/sqlite/0001_initial.sql")),
@@ -46,9 +50,11 @@ const OLDEST_SQLITE: &str = "3.51.3";
 /// The connections of one process.
 #[derive(Debug, Clone)]
 pub(super) struct Pools {
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
     options: Arc<SqliteConnectOptions>,
+    /// Held while the log is erased, on a connection that is in neither pool.
+    erasing: Arc<Mutex<()>>,
 }
 
 impl Pools {
@@ -69,36 +75,34 @@ impl Pools {
             .foreign_keys(true)
             .pragma("secure_delete", "on");
         // The writer first: only it may switch a new database to WAL.
-        let writer = pool(1)
-            .before_acquire(|connection, _| {
-                Box::pin(async move {
-                    // When the disk is full, SQLite rolls a transaction back by itself. The rollback of sqlx then
-                    // fails, and the connection counts as in a transaction ever after; it is replaced. The ping first
-                    // completes a rollback that may be under way.
-                    connection.ping().await?;
-                    Ok(!connection.is_in_transaction())
-                })
-            })
-            .connect_with(options.clone())
-            .await
-            .map_err(|error| classify(error).0)?;
-        migrate(&writer).await?;
+        let mut writer = options.connect().await.map_err(|error| classify(error).0)?;
+        migrate(&mut writer).await?;
+        let options = Arc::new(options);
+        let writer = Writer::start(writer, Arc::clone(&options))
+            .map_err(|error| StoreError::Unavailable(format!("there can be no further thread: {error}")))?;
         drop(lock);
-        let readers = pool(4)
-            .connect_with(options.clone().pragma("query_only", "on"))
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // An embedded database does not hang up.
+            .test_before_acquire(false)
+            .connect_with(SqliteConnectOptions::clone(&options).pragma("query_only", "on"))
             .await
             .map_err(|error| classify(error).0)?;
-        Ok(Self { writer, readers, options: Arc::new(options) })
+        Ok(Self { writer, readers, options, erasing: Arc::default() })
     }
 
     pub(super) fn connections(&self) -> (usize, usize) {
-        let both = [&self.writer, &self.readers];
-        let open: u32 = both.iter().map(|pool| pool.size()).sum();
-        (open as usize, both.iter().map(|pool| pool.num_idle()).sum())
+        let open = self.readers.size() as usize + 1;
+        (open, self.readers.num_idle() + usize::from(self.writer.is_idle()))
     }
 
     pub(super) async fn close(&self) {
+        let _erasing = self.erasing.lock().await;
         self.readers.close().await;
+        // The last connection folds the log into the database.
         self.writer.close().await;
     }
 
@@ -108,44 +112,45 @@ impl Pools {
 
     /// Writes all of the log into the database and cuts it to no length. Returns `false` while somebody reads an earlier state.
     pub(super) async fn erase_log(&self) -> Result<bool, sqlx::Error> {
-        // On a connection of its own, which gives up soon: whoever waits here keeps the others from writing.
-        let mut connection =
-            SqliteConnectOptions::clone(&self.options).busy_timeout(ERASE_TIMEOUT).connect().await?;
-        let (is_busy, ..): (i64, i64, i64) =
-            sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&mut connection).await?;
-        connection.close().await?;
-        Ok(is_busy == 0)
+        let (options, erasing) = (Arc::clone(&self.options), Arc::clone(&self.erasing));
+        // On a connection of its own, which gives up soon: whoever waits here keeps the others from writing. As a task of
+        // its own, which is not given up halfway: closing the database waits for it.
+        let erase = tokio::spawn(async move {
+            let _erasing = erasing.lock().await;
+            let options = SqliteConnectOptions::clone(&options).busy_timeout(ERASE_TIMEOUT);
+            let mut connection = options.connect().await?;
+            let asked = sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&mut connection).await;
+            connection.close().await?;
+            let (is_busy, ..): (i64, i64, i64) = asked?;
+            Ok(is_busy == 0)
+        });
+        erase.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     /// Begins a transaction that reads: it sees the database as its first statement finds it.
     pub(super) async fn snapshot(&self) -> Result<Connection, sqlx::Error> {
-        Ok(Connection::on(Inner::SqliteTransaction(self.readers.begin().await?)))
+        Ok(Connection::on(Inner::SqliteSnapshot(self.readers.begin().await?)))
     }
 
-    /// Begins a transaction, waiting for the write lock: a deferred one that reads first would fail instead of waiting.
+    /// Begins an operation, in the transaction of those before it that are not committed yet.
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
-        let transaction = self.writer.begin_with("begin immediate").await?;
-        Ok(Transaction::on(Inner::SqliteTransaction(transaction)))
+        Ok(Transaction::on(Inner::SqliteTurn(self.writer.begin().await?)))
     }
 }
 
 pub(super) async fn commit(tx: Transaction) -> Result<(), CommitError> {
-    match tx.connection.inner {
-        Inner::SqliteTransaction(transaction) => {
-            transaction.commit().await.map_err(|error| CommitError::Failed(classify(error).0))
-        }
-        _ => unreachable!("a transaction of SQLite is on a connection of SQLite"),
-    }
+    turn(tx).commit().await
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(TIMEOUT)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        // An embedded database does not hang up.
-        .test_before_acquire(false)
+pub(super) async fn roll_back(tx: Transaction) -> Result<(), CommitError> {
+    turn(tx).roll_back().await
+}
+
+fn turn(tx: Transaction) -> Turn {
+    match tx.connection.inner {
+        Inner::SqliteTurn(turn) => turn,
+        _ => unreachable!("a transaction of SQLite is the turn of its writer"),
+    }
 }
 
 /// Refuses a file that is neither ours nor empty, without writing to it.
@@ -179,23 +184,23 @@ async fn check_ours(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Brings the schema up to date. The migrator's own lock does nothing on SQLite; the caller holds one.
-async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+async fn migrate(writer: &mut SqliteConnection) -> Result<(), StoreError> {
     let failed = |error: sqlx::Error| classify(error).0;
     let (version,): (String,) =
-        sqlx::query_as("select sqlite_version()").fetch_one(writer).await.map_err(failed)?;
+        sqlx::query_as("select sqlite_version()").fetch_one(&mut *writer).await.map_err(failed)?;
     if version_number(&version) < version_number(OLDEST_SQLITE) {
         return Err(StoreError::Failed(format!(
             "it is SQLite {version}, and two processes are safe on one database only from {OLDEST_SQLITE} on"
         )));
     }
     // 0x48616c6c is APPLICATION_ID; a pragma takes no arguments.
-    sqlx::query("pragma application_id = 0x48616c6c").execute(writer).await.map_err(failed)?;
+    sqlx::query("pragma application_id = 0x48616c6c").execute(&mut *writer).await.map_err(failed)?;
     run_migrations(MIGRATIONS, writer).await
 }
 
 async fn run_migrations(
     migrations: &[(i64, &'static str, &'static str)],
-    writer: &SqlitePool,
+    writer: &mut SqliteConnection,
 ) -> Result<(), StoreError> {
     let known = migrations.last().map_or(0, |(version, ..)| *version);
     let migrations = migrations.iter().map(|(version, name, sql)| {

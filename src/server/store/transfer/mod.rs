@@ -115,7 +115,8 @@ impl Store {
         if before.iter().any(|table| table.rows > 0) {
             let expected = digests(&mut source, &from, &mut progress).await?;
             end_snapshot(source).await?;
-            target.roll_back(tx).await;
+            // What is dropped is undone as well.
+            let _ = target.roll_back(tx).await;
             return match difference(&expected, &before) {
                 Some(table) => Err(CopyError::NotEmpty(table)),
                 None => Ok(Copied { tables: before, was_there: true }),
@@ -134,7 +135,8 @@ impl Store {
         let expected = self.digests(|_, _| {}).await?;
         let copied = digests(&mut tx, &to, |_, _| {}).await?;
         if let Some(table) = difference(&expected, &copied) {
-            target.roll_back(tx).await;
+            // What is dropped is undone as well.
+            let _ = target.roll_back(tx).await;
             return Err(CopyError::Changed(table));
         }
         match target.commit(tx).await {
@@ -162,9 +164,9 @@ impl Store {
 async fn end_snapshot(connection: Connection) -> Result<(), StoreError> {
     match connection.inner {
         #[cfg(feature = "sqlite")]
-        Inner::SqliteTransaction(transaction) => transaction.rollback().await,
+        Inner::SqliteSnapshot(transaction) => transaction.rollback().await,
         #[cfg(feature = "sqlite")]
-        Inner::Sqlite(_) => Ok(()),
+        Inner::Sqlite(_) | Inner::SqliteTurn(_) => Ok(()),
         #[cfg(feature = "postgres")]
         Inner::Postgres(mut inner) => inner.execute("rollback").await.map(drop),
     }

@@ -55,7 +55,9 @@ pub(super) async fn run(connection: &mut Connection, sql: String) -> Result<(), 
         #[cfg(feature = "sqlite")]
         Inner::Sqlite(to) => to.execute(sql).await.map(drop),
         #[cfg(feature = "sqlite")]
-        Inner::SqliteTransaction(to) => to.execute(sql).await.map(drop),
+        Inner::SqliteSnapshot(to) => to.execute(sql).await.map(drop),
+        #[cfg(feature = "sqlite")]
+        Inner::SqliteTurn(to) => (**to).execute(sql).await.map(drop),
         #[cfg(feature = "postgres")]
         Inner::Postgres(to) => to.execute(sql).await.map(drop),
     }
@@ -81,7 +83,9 @@ async fn for_each_row(
         #[cfg(feature = "sqlite")]
         Inner::Sqlite(from) => read!(from),
         #[cfg(feature = "sqlite")]
-        Inner::SqliteTransaction(from) => read!(from),
+        Inner::SqliteSnapshot(from) => read!(from),
+        #[cfg(feature = "sqlite")]
+        Inner::SqliteTurn(turn) => read!(turn),
         #[cfg(feature = "postgres")]
         Inner::Postgres(from) => read!(from),
     }
@@ -168,9 +172,11 @@ pub(super) async fn copy(
     };
     match &mut target.inner {
         #[cfg(feature = "sqlite")]
-        Inner::Sqlite(_) => return Err(StoreError::Failed("the connection only reads".into())),
+        Inner::Sqlite(_) | Inner::SqliteSnapshot(_) => {
+            return Err(StoreError::Failed("the connection only reads".into()));
+        }
         #[cfg(feature = "sqlite")]
-        Inner::SqliteTransaction(connection) => {
+        Inner::SqliteTurn(connection) => {
             let mut waiting = Vec::with_capacity(ROWS_AT_ONCE);
             for_each_row(source, from, async |row| {
                 report();
@@ -216,7 +222,7 @@ pub(super) async fn copy(
 
 #[cfg(feature = "sqlite")]
 async fn insert(
-    connection: &mut sqlx::Transaction<'static, sqlx::Sqlite>,
+    connection: &mut sqlx::SqliteConnection,
     table: &Table,
     rows: &mut Vec<Row>,
 ) -> Result<(), StoreError> {
@@ -235,7 +241,7 @@ async fn insert(
             Cell::Bytes(bytes) => query.bind(bytes),
         };
     }
-    query.execute(&mut **connection).await.map(drop).map_err(failed)
+    query.execute(&mut *connection).await.map(drop).map_err(failed)
 }
 
 /// Writes a row in the text format of `copy` (PostgreSQL's manual, COPY, "Text Format").
