@@ -47,6 +47,9 @@ const BUILT_IN: &[(&str, &str)] = built_in![
 /// The longest subject, in characters.
 const MAX_SUBJECT: usize = 200;
 
+/// The most files that an error names.
+const FILES_NAMED: usize = 3;
+
 /// The texts of every kind and language.
 #[derive(Debug)]
 pub(super) struct Templates {
@@ -233,13 +236,21 @@ fn environment(
     Ok(environment)
 }
 
-/// Returns the error of a template with its file and line. It names `rendered` if it names no template itself.
+/// Returns the error of a template with its file and line. It names `rendered` if it names no template itself. An error
+/// in a template of ours comes from one of the operator's `files`, which are named then.
 fn place(files: &BTreeMap<String, PathBuf>, rendered: &str, error: &minijinja::Error) -> MailError {
     let name = error.name().unwrap_or(rendered);
-    let file = files.get(name).map_or(name.to_owned(), |path| path.display().to_string());
     let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    MailError::Template(format!("{file}{line}: {detail}"))
+    if let Some(path) = files.get(name) {
+        return MailError::Template(format!("{}{line}: {detail}", path.display()));
+    }
+    let named: Vec<_> = files.values().take(FILES_NAMED).map(|path| path.display().to_string()).collect();
+    let more = match files.len().saturating_sub(FILES_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    MailError::Template(format!("the built-in {name}{line}, with {}{more}: {detail}", named.join(", ")))
 }
 
 /// Returns the templates of the operator's folder, by name.
@@ -394,6 +405,7 @@ mod tests {
                 "the block subject is empty",
             ),
             ("layout.txt", "{% include \"nothing\" %}", "layout.txt:1: "),
+            ("en/base.jinja", "{% extends \"en/reset.jinja\" %}", "en/base.jinja: "),
             ("en/rset.jinja", "", "en/rset.jinja is no template"),
             ("notes.txt", "", "notes.txt is no template"),
             ("fr/base.jinja", "", "fr/verify.jinja is missing"),
