@@ -112,11 +112,12 @@ impl Pools {
 
     /// Writes all of the log into the database and cuts it to no length. Returns `false` while somebody reads an earlier state.
     pub(super) async fn erase_log(&self) -> Result<bool, sqlx::Error> {
-        let (options, erasing) = (Arc::clone(&self.options), Arc::clone(&self.erasing));
+        let options = Arc::clone(&self.options);
+        let erasing = Arc::clone(&self.erasing).lock_owned().await;
         // On a connection of its own, which gives up soon: whoever waits here keeps the others from writing. As a task of
         // its own, which is not given up halfway: closing the database waits for it.
         let erase = tokio::spawn(async move {
-            let _erasing = erasing.lock().await;
+            let _erasing = erasing;
             let options = SqliteConnectOptions::clone(&options).busy_timeout(ERASE_TIMEOUT);
             let mut connection = options.connect().await?;
             let asked = sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&mut connection).await;
@@ -276,4 +277,26 @@ fn owner_only() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn closing_waits_for_the_log_that_is_being_erased() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let pools = Pools::open(&folder.path().join("test.db")).await.unwrap();
+            let of_task = pools.clone();
+            let task = tokio::spawn(async move { of_task.erase_log().await });
+            while pools.erasing.try_lock().is_ok() {
+                tokio::task::yield_now().await;
+            }
+            task.abort();
+            pools.close().await;
+            // Whichever connection is closed last deletes the log.
+            assert!(!folder.path().join("test.db-wal").exists());
+        }
+    }
 }
