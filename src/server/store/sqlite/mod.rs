@@ -78,9 +78,9 @@ impl Pools {
         let mut writer = options.connect().await.map_err(|error| classify(error).0)?;
         migrate(&mut writer).await?;
         let options = Arc::new(options);
-        let writer = Writer::start(writer, Arc::clone(&options))
+        let _ = lock.unlock();
+        let writer = Writer::start(writer, Arc::clone(&options), lock)
             .map_err(|error| StoreError::Unavailable(format!("there can be no further thread: {error}")))?;
-        drop(lock);
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(TIMEOUT)

@@ -4,9 +4,15 @@
 //! to those that wait behind it, each in a savepoint of its own, and is answered after the commit of them all. The commit
 //! queues behind those that wait when the transaction begins: a lone operation is committed at once, and nobody waits for
 //! operations that come later.
+//!
+//! Processes take turns too. SQLite does not queue them: whoever waits looks again after a pause, and one that writes all the
+//! time would leave it no chance. So a process that waits to begin a transaction holds a file lock, and none begins while
+//! another holds it.
 
+use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection as _, Executor};
@@ -14,6 +20,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 
 use crate::server::store::classify::classify;
 use crate::server::store::error::{CommitError, StoreError};
+
+/// How often the file lock is asked for while another process holds it.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Waits in one line for the connection. Clones share it.
 #[derive(Debug, Clone)]
@@ -30,6 +39,8 @@ struct Line {
     /// Replaced when its state is in doubt.
     connection: Option<SqliteConnection>,
     options: Arc<SqliteConnectOptions>,
+    /// Locked by the process that waits to begin a transaction.
+    next: Arc<File>,
     /// The transaction that is open.
     group: Option<Group>,
     is_closed: bool,
@@ -60,15 +71,17 @@ enum Savepoint {
 pub(in crate::server::store) struct Turn(OwnedMutexGuard<Line>);
 
 impl Writer {
-    /// Writes on `connection`. Another one with the same `options` replaces it when it fails.
+    /// Writes on `connection`. Another one with the same `options` replaces it when it fails. `next` is a file that every
+    /// process opens for the same database.
     ///
     /// # Errors
     /// The system's error if there can be no further thread.
     pub(super) fn start(
         connection: SqliteConnection,
         options: Arc<SqliteConnectOptions>,
+        next: File,
     ) -> std::io::Result<Self> {
-        let (writer, mut opened) = Self::on(connection, options);
+        let (writer, mut opened) = Self::on(connection, options, next);
         let line = Arc::clone(&writer.line);
         // A thread of its own: a request can be given up at any point, and a commit for others must not be.
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -82,8 +95,13 @@ impl Writer {
         Ok(writer)
     }
 
-    fn on(connection: SqliteConnection, options: Arc<SqliteConnectOptions>) -> (Self, mpsc::Receiver<()>) {
-        let line = Line { connection: Some(connection), options, group: None, is_closed: false };
+    fn on(
+        connection: SqliteConnection,
+        options: Arc<SqliteConnectOptions>,
+        next: File,
+    ) -> (Self, mpsc::Receiver<()>) {
+        let (connection, next) = (Some(connection), Arc::new(next));
+        let line = Line { connection, options, next, group: None, is_closed: false };
         let (opened, to_commit) = mpsc::channel(1);
         (Self { line: Arc::new(Mutex::new(line)), opened }, to_commit)
     }
@@ -137,6 +155,7 @@ impl Line {
         if self.connection.is_none() {
             self.connection = Some(self.options.connect().await?);
         }
+        let _next = Next::enter(Arc::clone(&self.next)).await;
         self.group = Some(Group { last: Savepoint::Unknown, waiting: Vec::new() });
         // Not deferred: a transaction that reads first and then writes fails where this waits for the lock.
         match self.run("begin immediate; savepoint operation").await {
@@ -209,6 +228,26 @@ impl Line {
     }
 }
 
+/// The lock of the process whose transaction is next. Dropped, it is released.
+struct Next(Arc<File>);
+
+impl Next {
+    /// Waits until no other process is next. A file that cannot be locked keeps nobody from writing.
+    async fn enter(file: Arc<File>) -> Self {
+        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Self(file)
+    }
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        // If it was not locked, there is nothing to release.
+        let _ = self.0.unlock();
+    }
+}
+
 impl Deref for Turn {
     type Target = SqliteConnection;
 
@@ -264,7 +303,7 @@ mod tests {
         writer: Writer,
         reader: SqliteConnection,
         _to_commit: mpsc::Receiver<()>,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     impl Subject {
@@ -283,8 +322,14 @@ mod tests {
                 .await
                 .unwrap();
             let reader = options.connect().await.unwrap();
-            let (writer, _to_commit) = Writer::on(connection, Arc::new(options));
-            Self { writer, reader, _to_commit, _folder: folder }
+            let (writer, _to_commit) = Writer::on(connection, Arc::new(options), lock_in(&folder));
+            Self { writer, reader, _to_commit, folder }
+        }
+
+        /// Starts a writer as another process would have.
+        async fn start_another(&self) -> Writer {
+            let options = Arc::clone(&self.writer.line.lock().await.options);
+            Writer::start(options.connect().await.unwrap(), options, lock_in(&self.folder)).unwrap()
         }
 
         /// Begins an operation that writes a number.
@@ -313,6 +358,10 @@ mod tests {
                 sqlx::query_as("select n from numbers order by n").fetch_all(&mut self.reader).await.unwrap();
             rows.into_iter().map(|(number,)| number).collect()
         }
+    }
+
+    fn lock_in(folder: &tempfile::TempDir) -> File {
+        File::options().create(true).write(true).truncate(false).open(folder.path().join("lock")).unwrap()
     }
 
     fn is_conflict(outcome: &Result<(), CommitError>) -> bool {
@@ -419,10 +468,7 @@ mod tests {
     #[tokio::test]
     async fn a_writer_that_was_started_commits_by_itself_and_closes_with_everything_committed() {
         let mut subject = Subject::new().await;
-        let line = subject.writer.line.lock().await;
-        let options = Arc::clone(&line.options);
-        drop(line);
-        let writer = Writer::start(options.connect().await.unwrap(), options).unwrap();
+        let writer = subject.start_another().await;
         let mut turn = writer.begin().await.unwrap();
         turn.execute("insert into numbers (n) values (1)").await.unwrap();
         turn.commit().await.unwrap();
@@ -435,5 +481,28 @@ mod tests {
         last.await.unwrap().unwrap();
         assert_eq!(subject.committed().await, [1, 2]);
         assert!(matches!(writer.begin().await, Err(sqlx::Error::PoolClosed)));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_waits_writes_before_another_one_begins_again() {
+        let mut subject = Subject::new().await;
+        let waits = subject.start_another().await;
+        let lock = lock_in(&subject.folder);
+        let first = subject.keep(1).await;
+        let other = tokio::spawn(async move { (waits.begin().await.unwrap(), waits) });
+        while lock.try_lock().is_ok() {
+            lock.unlock().unwrap();
+            tokio::task::yield_now().await;
+        }
+        subject.commit().await;
+        first.await.unwrap().unwrap();
+        let again = subject.writer.clone();
+        let again = tokio::spawn(async move { again.begin().await });
+        // If the first had begun again, this one would wait for it in vain.
+        let (mut turn, _waits) = other.await.unwrap();
+        turn.execute("insert into numbers (n) values (2)").await.unwrap();
+        turn.commit().await.unwrap();
+        again.await.unwrap().unwrap();
+        assert_eq!(subject.committed().await, [1, 2]);
     }
 }
