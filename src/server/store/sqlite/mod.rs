@@ -74,12 +74,14 @@ impl Pools {
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
             .pragma("secure_delete", "on");
+        // What an operation has overwritten is kept for its rollback: in memory, since a temporary file is not erased.
+        let of_writer = Arc::new(options.clone().pragma("temp_store", "memory"));
         // The writer first: only it may switch a new database to WAL.
-        let mut writer = options.connect().await.map_err(|error| classify(error).0)?;
+        let mut writer = of_writer.connect().await.map_err(|error| classify(error).0)?;
         migrate(&mut writer).await?;
-        let options = Arc::new(options);
+        // What is not locked any more needs no unlocking.
         let _ = lock.unlock();
-        let writer = Writer::start(writer, Arc::clone(&options), lock)
+        let writer = Writer::start(writer, of_writer, lock)
             .map_err(|error| StoreError::Unavailable(format!("there can be no further thread: {error}")))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
@@ -88,10 +90,10 @@ impl Pools {
             .max_lifetime(None)
             // An embedded database does not hang up.
             .test_before_acquire(false)
-            .connect_with(SqliteConnectOptions::clone(&options).pragma("query_only", "on"))
+            .connect_with(options.clone().pragma("query_only", "on"))
             .await
             .map_err(|error| classify(error).0)?;
-        Ok(Self { writer, readers, options, erasing: Arc::default() })
+        Ok(Self { writer, readers, options: Arc::new(options), erasing: Arc::default() })
     }
 
     pub(super) fn connections(&self) -> (usize, usize) {

@@ -24,6 +24,9 @@ use crate::server::store::error::{CommitError, StoreError};
 /// How often the file lock is asked for while another process holds it.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// The longest wait for the file lock: a process that is stopped while it holds the lock keeps nobody from writing.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Waits in one line for the connection. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
@@ -62,7 +65,7 @@ enum Savepoint {
     Keep,
     /// The operation runs, was refused, failed, or nobody waits for it any more.
     Undo,
-    /// A statement that begins an operation was given up halfway.
+    /// A statement that begins an operation has not ended.
     Unknown,
 }
 
@@ -113,8 +116,9 @@ impl Writer {
             // If it is full, the commit is to come anyway.
             let _ = self.opened.try_send(());
         }
-        line.begin().await?;
-        Ok(Turn(line))
+        // As a task of its own: a request that was given up in the middle of it would leave the others' transaction in doubt.
+        let begun = tokio::spawn(async move { line.begin().await.map(|()| Turn(line)) });
+        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -123,10 +127,15 @@ impl Writer {
 
     /// Commits what is open, and closes the connection.
     pub(super) async fn close(&self) {
-        let mut line = self.line.lock().await;
-        line.commit().await;
-        line.is_closed = true;
-        line.give_up(&CommitError::Conflict).await;
+        let mut line = Arc::clone(&self.line).lock_owned().await;
+        // As above.
+        let closed = tokio::spawn(async move {
+            line.is_closed = true;
+            line.commit().await;
+            line.give_up(&CommitError::Conflict).await;
+        });
+        // It fails only with the runtime, which closes the connection too.
+        let _ = closed.await;
     }
 }
 
@@ -234,7 +243,10 @@ struct Next(Arc<File>);
 impl Next {
     /// Waits until no other process is next. A file that cannot be locked keeps nobody from writing.
     async fn enter(file: Arc<File>) -> Self {
-        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+        let until = tokio::time::Instant::now() + LONGEST_WAIT;
+        while let Err(TryLockError::WouldBlock) = file.try_lock()
+            && tokio::time::Instant::now() < until
+        {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Self(file)
@@ -430,7 +442,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_beginning_that_was_given_up_halfway_loses_nothing_that_was_answered() {
+    async fn a_request_that_is_given_up_while_it_begins_undoes_nothing_of_the_others() {
+        let mut subject = Subject::new().await;
+        let first = subject.keep(1).await;
+        drop(subject.writer.line.lock().await);
+        let mut begin = Box::pin(subject.writer.begin());
+        assert!(futures_util::FutureExt::now_or_never(begin.as_mut()).is_none(), "it has begun to begin");
+        drop(begin);
+        let second = subject.keep(2).await;
+        subject.commit().await;
+        first.await.unwrap().unwrap();
+        second.await.unwrap().unwrap();
+        assert_eq!(subject.committed().await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_beginning_whose_end_is_unknown_loses_nothing_that_was_answered() {
         let mut subject = Subject::new().await;
         for is_joined in [true, false] {
             let first = subject.keep(1).await;
@@ -466,21 +493,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_that_was_started_commits_by_itself_and_closes_with_everything_committed() {
+    async fn a_writer_that_was_started_commits_by_itself() {
         let mut subject = Subject::new().await;
         let writer = subject.start_another().await;
         let mut turn = writer.begin().await.unwrap();
         turn.execute("insert into numbers (n) values (1)").await.unwrap();
         turn.commit().await.unwrap();
         assert_eq!(subject.committed().await, [1]);
-        let mut turn = writer.begin().await.unwrap();
-        turn.execute("insert into numbers (n) values (2)").await.unwrap();
-        let last = tokio::spawn(turn.commit());
-        tokio::task::yield_now().await;
-        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn closing_commits_what_is_open_and_nobody_begins_after_it() {
+        let mut subject = Subject::new().await;
+        let last = subject.keep(1).await;
+        subject.writer.close().await;
         last.await.unwrap().unwrap();
-        assert_eq!(subject.committed().await, [1, 2]);
-        assert!(matches!(writer.begin().await, Err(sqlx::Error::PoolClosed)));
+        assert_eq!(subject.committed().await, [1]);
+        assert!(matches!(subject.writer.begin().await, Err(sqlx::Error::PoolClosed)));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_stopped_before_it_writes_keeps_nobody_from_writing() {
+        let mut subject = Subject::new().await;
+        let stopped = lock_in(&subject.folder);
+        stopped.lock().unwrap();
+        let first = subject.keep(1).await;
+        subject.commit().await;
+        first.await.unwrap().unwrap();
+        assert_eq!(subject.committed().await, [1]);
     }
 
     #[tokio::test]

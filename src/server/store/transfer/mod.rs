@@ -115,8 +115,7 @@ impl Store {
         if before.iter().any(|table| table.rows > 0) {
             let expected = digests(&mut source, &from, &mut progress).await?;
             end_snapshot(source).await?;
-            // What is dropped is undone as well.
-            let _ = target.roll_back(tx).await;
+            target.roll_back(tx).await.map_err(unwritten)?;
             return match difference(&expected, &before) {
                 Some(table) => Err(CopyError::NotEmpty(table)),
                 None => Ok(Copied { tables: before, was_there: true }),
@@ -135,17 +134,11 @@ impl Store {
         let expected = self.digests(|_, _| {}).await?;
         let copied = digests(&mut tx, &to, |_, _| {}).await?;
         if let Some(table) = difference(&expected, &copied) {
-            // What is dropped is undone as well.
-            let _ = target.roll_back(tx).await;
+            target.roll_back(tx).await.map_err(unwritten)?;
             return Err(CopyError::Changed(table));
         }
-        match target.commit(tx).await {
-            Ok(()) => Ok(Copied { tables: copied, was_there: false }),
-            Err(CommitError::Failed(error)) => Err(error.into()),
-            Err(CommitError::Conflict) => {
-                Err(StoreError::Unavailable("the target was written to by another program".into()).into())
-            }
-        }
+        target.commit(tx).await.map_err(unwritten)?;
+        Ok(Copied { tables: copied, was_there: false })
     }
 
     /// Begins a transaction in which every read sees the database as it is now. It ends when it is dropped.
@@ -157,6 +150,13 @@ impl Store {
             Database::Postgres(pool) => pool.snapshot().await,
         };
         snapshot.map_err(|error| classify(error).0)
+    }
+}
+
+fn unwritten(error: CommitError) -> StoreError {
+    match error {
+        CommitError::Failed(error) => error,
+        CommitError::Conflict => StoreError::Unavailable("others write to the target".into()),
     }
 }
 
