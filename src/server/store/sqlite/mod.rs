@@ -283,22 +283,31 @@ fn owner_only() -> OpenOptions {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Executor;
+
     use super::*;
 
     #[tokio::test]
     async fn closing_waits_for_the_log_that_is_being_erased() {
-        for _ in 0..20 {
-            let folder = tempfile::tempdir().unwrap();
-            let pools = Pools::open(&folder.path().join("test.db")).await.unwrap();
-            let of_task = pools.clone();
-            let task = tokio::spawn(async move { of_task.erase_log().await });
-            while pools.erasing.try_lock().is_ok() {
-                tokio::task::yield_now().await;
-            }
-            task.abort();
-            pools.close().await;
-            // Whichever connection is closed last deletes the log.
-            assert!(!folder.path().join("test.db-wal").exists());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let pools = Pools::open(&path).await.unwrap();
+        let options = SqliteConnectOptions::new().filename(&path).busy_timeout(Duration::ZERO);
+        // Whoever reads keeps the log from being erased at once.
+        let mut reader = options.connect().await.unwrap();
+        reader.execute("begin; select count(*) from users").await.unwrap();
+        let mut writer = options.connect().await.unwrap();
+        let of_task = pools.clone();
+        let task = tokio::spawn(async move { of_task.erase_log().await });
+        // Once the log is being erased, nobody can write.
+        while writer.execute("begin immediate").await.is_ok() {
+            writer.execute("rollback").await.unwrap();
         }
+        task.abort();
+        pools.close().await;
+        writer.close().await.unwrap();
+        reader.close().await.unwrap();
+        // Whichever connection is closed last deletes the log.
+        assert!(!folder.path().join("test.db-wal").exists());
     }
 }
