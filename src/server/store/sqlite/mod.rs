@@ -79,8 +79,12 @@ impl Pools {
         // The writer first: only it may switch a new database to WAL.
         let mut writer = of_writer.connect().await.map_err(|error| classify(error).0)?;
         migrate(&mut writer).await?;
-        // What is not locked any more needs no unlocking.
-        let _ = lock.unlock();
+        lock.unlock().map_err(|error| {
+            StoreError::Unavailable(format!(
+                "the lock file of {} cannot be unlocked: {error}",
+                path.display()
+            ))
+        })?;
         let writer = Writer::start(writer, of_writer, lock)
             .map_err(|error| StoreError::Unavailable(format!("there can be no further thread: {error}")))?;
         let readers = SqlitePoolOptions::new()
